@@ -1,0 +1,58 @@
+# Thin targets onto the tasks. Each makes the virtual environment by itself: git, make and Python 3.11 are enough.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+KIRO := $(PY) -m kiro_invoke.cli
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help warm-cache build up down logs setup test test-unit test-docker test-long lint clean
+
+help: ## Show the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
+
+# The stamp is newer than what the environment was made from, or the environment is made again.
+$(VENV)/.installed: setup.cfg pyproject.toml kiro_invoke/version.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 ..." >&2; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv module is needed (on Debian: apt-get install python3-venv)" >&2; exit 2; }
+	@echo "installing kiro_invoke into $(VENV) ..."
+	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+warm-cache: $(VENV)/.installed ## Build every stage of every image; sets up a Docker engine where there is none
+	@$(KIRO) warm-cache --setup $(ARGS)
+
+build: $(VENV)/.installed ## Build the development images (ARGS=--prod: the production ones)
+	@$(KIRO) build $(ARGS)
+
+up: $(VENV)/.installed ## Build what changed and start the services
+	@$(KIRO) up $(ARGS)
+
+down: $(VENV)/.installed ## Stop the services
+	@$(KIRO) down $(ARGS)
+
+logs: $(VENV)/.installed ## Show the services' logs
+	@$(KIRO) logs $(ARGS)
+
+setup: $(VENV)/.installed ## Make sure of a Docker engine
+	@$(KIRO) setup $(ARGS)
+
+lint: $(VENV)/.installed ## Style, types, import contract
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+	@$(VENV)/bin/lint-imports
+
+test-unit: $(VENV)/.installed ## The quick tests: no engine, under 20 s
+	@$(PY) -m pytest tests/unit $(ARGS)
+
+test-docker: $(VENV)/.installed ## The tests on a real engine and in a real browser
+	@$(PY) -m pytest tests/docker tests/browser $(ARGS)
+
+test: lint test-unit test-docker ## Everything but the long suites
+
+test-long: $(VENV)/.installed ## Fault, random-sequence and truth suites
+	@$(PY) -m pytest tests/long $(ARGS)
+
+clean: ## Remove the virtual environment and tool caches (not the Docker caches)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

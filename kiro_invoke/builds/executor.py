@@ -1,0 +1,123 @@
+"""Carry out a build plan through the engine. Decides nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kiro_invoke.builds.bake import Surroundings, definition
+from kiro_invoke.builds.log import BuildLog
+from kiro_invoke.builds.planner import Recipe
+from kiro_invoke.builds.progress import Observer, Progress
+from kiro_invoke.engine.protocol import Engine
+from kiro_invoke.model.errors import BuildFailed
+from kiro_invoke.model.plan import BuildPlan, Target
+from kiro_invoke.model.record import ImageRecord, StageRecord, Step
+
+#: The tool asks for what it needs itself; a person's settings must not change the graph.
+_ENV = {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1", "BUILDX_BAKE_GIT_AUTH_TOKEN": "", "BUILDKIT_PROGRESS": "rawjson"}
+
+
+@dataclass(frozen=True)
+class Executed:
+    """A finished build: its steps, and the seconds it took."""
+
+    steps: tuple[Step, ...]
+    seconds: float
+
+
+def execute(
+    plan: BuildPlan,
+    around: Surroundings,
+    engine: Engine,
+    *,
+    root: Path,
+    logs: Path,
+    observer: Observer,
+    clock: Callable[[], float] = time.monotonic,
+) -> Executed:
+    """Build every target of `plan` as one graph; BuildFailed names the step, its place and the full log."""
+    begun = clock()
+    with BuildLog.begin(logs) as log:
+        progress = Progress(log.beside(observer), {target.name: target.service for target in plan.targets})
+        done = engine.bake(definition(plan, around), env=_ENV, on_line=progress.feed)
+        if not done.ok:
+            log.write("\n".join(progress.plain))
+            raise failure(progress, plan, root, log.path)
+    return Executed(progress.steps, round(clock() - begun, 3))
+
+
+def failure(progress: Progress, plan: BuildPlan, root: Path, log: Path) -> BuildFailed:
+    """What went wrong, for a person: the step as `service Dockerfile:line`, its last lines, the log."""
+    step, place = progress.failed_step(), progress.failed_place()
+    blamed = (step[0].target if step and step[0] else "") or progress.failed_target()
+    target = next((target for target in plan.targets if target.name == blamed), None)
+    reason = step[1] if step else _reason(progress.plain)
+    what = f"{target.service}: {reason}" if target else reason
+    return BuildFailed(
+        f"{what} failed" if step else what,
+        file=_shown(target.dockerfile, root) if target else place[0] if place else None,
+        line=place[1] if place else None,
+        fix=f"see the whole log in {_shown(log, root)}",
+        log=str(log),
+        tail=step[2] if step and step[2] else progress.plain[-20:],
+    )
+
+
+def images(plan: BuildPlan, recipes: Iterable[Recipe], steps: Sequence[Step], root: Path) -> tuple[ImageRecord, ...]:
+    """For each recipe of the plan, its stages in file order with what the engine reported of them."""
+    return tuple(
+        ImageRecord(
+            service=recipe.service.name,
+            image=recipe.tag,
+            dockerfile=_shown(recipe.path, root),
+            stages=_stages(recipe, wanted, steps),
+        )
+        for recipe in recipes
+        if (wanted := [target for target in plan.targets if _same(target, recipe)])
+    )
+
+
+def _same(target: Target, recipe: Recipe) -> bool:
+    return target.service == recipe.service.name and target.dockerfile == recipe.path
+
+
+def _stages(recipe: Recipe, wanted: Sequence[Target], steps: Sequence[Step]) -> tuple[StageRecord, ...]:
+    needed = recipe.parsed.reachable(*(target.stage for target in wanted))
+    return tuple(
+        _stage(stage.name, {_key(i.keyword, i.rest) for i in stage.instructions}, recipe.service.name, steps)
+        for stage in recipe.parsed.stages
+        if stage.name in needed
+    )
+
+
+def _stage(name: str, texts: set[str], service: str, steps: Sequence[Step]) -> StageRecord:
+    """A stage's steps are known by stage and instruction: the engine names a shared step after any twin.
+
+    It also shows a step that ran for one target as cached for its twin: a step ran if any twin ran.
+    """
+    names = {name, f"stage-{name}"}
+    ran: dict[str, float] = {}
+    for step in steps:
+        keyword, _, rest = step.text.partition(" ")
+        key = _key(keyword, rest)
+        if step.service == service and step.stage in names and not step.cached and key in texts:
+            ran[key] = max(ran.get(key, 0.0), step.seconds)
+    return StageRecord(name, round(sum(ran.values()), 3), cached=not ran)
+
+
+def _key(keyword: str, rest: str) -> str:
+    """An instruction without what the engine may print differently: heredoc quotes, variables, blanks."""
+    head = " ".join(rest.split())[:120].replace("'", "").replace('"', "").partition("$")[0]
+    return f"{keyword.upper()} {head}"
+
+
+def _reason(plain: Sequence[str]) -> str:
+    errors = [line for line in plain if line.startswith("ERROR:")]
+    return (errors or list(plain) or ["the build failed without a word"])[-1].removeprefix("ERROR: ")
+
+
+def _shown(path: Path, root: Path) -> str:
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)

@@ -1,0 +1,103 @@
+"""Decide which targets a build has. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from kiro_invoke.builds.dockerfile import Dockerfile
+from kiro_invoke.model.plan import BuildPlan, Target
+from kiro_invoke.model.service import Service
+
+
+class Profile(StrEnum):
+    """Which image of a service: the development one, or the one that is shipped."""
+
+    DEV = "dev"
+    PROD = "prod"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A service's Dockerfile for one profile, read."""
+
+    service: Service
+    profile: Profile
+    path: Path
+    parsed: Dockerfile
+    inline: str | None = None
+
+    @property
+    def tag(self) -> str:
+        return f"{self.service.image}:{self.profile}"
+
+    @property
+    def final(self) -> str:
+        """The stage that makes the image: the last one."""
+        return self.parsed.stages[-1].name
+
+
+def plan_images(recipes: Iterable[Recipe], cause: str) -> BuildPlan:
+    """Build the image of each recipe."""
+    return _plan((recipe, recipe.final, cause) for recipe in recipes)
+
+
+def plan_everything(recipes: Iterable[Recipe], cause: str) -> BuildPlan:
+    """Build every stage of each recipe: the image, and each stage that nothing else takes from."""
+    return _plan(
+        (recipe, stage, cause if stage == recipe.final else f"{cause}: no image takes from this stage")
+        for recipe in recipes
+        for stage in (recipe.final, *(leaf for leaf in recipe.parsed.leaves() if leaf != recipe.final))
+    )
+
+
+def without_syntax_line(text: str) -> str:
+    """A Dockerfile's text for the engine's own frontend: its `# syntax=` line emptied, line numbers kept."""
+    return re.sub(r"(?im)\A((?:#[^\n]*\n)*?)#[ \t]*syntax[ \t]*=[^\n]*", r"\1#", text, count=1)
+
+
+def _plan(wanted: Iterable[tuple[Recipe, str, str]]) -> BuildPlan:
+    names = _Names()
+    return BuildPlan(tuple(_target(names, recipe, stage, cause) for recipe, stage, cause in wanted))
+
+
+def _target(names: _Names, recipe: Recipe, stage: str, cause: str) -> Target:
+    return Target(
+        name=names.unique(f"{recipe.service.name}-{recipe.profile}-{stage}"),
+        service=recipe.service.name,
+        context=recipe.service.context,
+        dockerfile=recipe.path,
+        stage=stage,
+        cause=cause,
+        tag=recipe.tag if stage == recipe.final else None,
+        inline=recipe.inline,
+    )
+
+
+class _Names:
+    """Target names that bake accepts (letters, digits, `_`, `-`), each given once."""
+
+    def __init__(self) -> None:
+        self._given: set[str] = set()
+
+    def unique(self, wish: str) -> str:
+        base = re.sub(r"[^A-Za-z0-9_-]", "_", wish)
+        name = next(name for name in _numbered(base) if name not in self._given)
+        self._given.add(name)
+        return name
+
+
+def _numbered(base: str) -> Iterator[str]:
+    yield base
+    number = 2
+    while True:
+        yield f"{base}-{number}"
+        number += 1
+
+
+def base_refs(recipes: Iterable[Recipe], build_args: Mapping[str, str]) -> tuple[str, ...]:
+    """Every image from outside that the recipes stand on, once each, in order."""
+    return tuple(dict.fromkeys(ref for recipe in recipes for ref in recipe.parsed.bases(build_args)))

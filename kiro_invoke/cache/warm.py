@@ -1,0 +1,153 @@
+"""Build a project's images, or every stage of them, with their base images made available first."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kiro_invoke.builds.bake import Surroundings, definition
+from kiro_invoke.builds.dockerfile import parse
+from kiro_invoke.builds.executor import execute, images
+from kiro_invoke.builds.planner import Profile, Recipe, base_refs, without_syntax_line
+from kiro_invoke.builds.progress import Observer
+from kiro_invoke.engine.bases import Base, Say
+from kiro_invoke.engine.protocol import Engine
+from kiro_invoke.model.errors import ConfigError
+from kiro_invoke.model.plan import BuildPlan
+from kiro_invoke.model.record import BaseRecord, BuildRecord
+from kiro_invoke.model.service import Project, Secret, Service
+
+CA_SECRET = "ca_bundle"
+
+#: Makes base images available: `bases.resolve` with everything but the names and the messages filled in.
+ResolveBases = Callable[[Sequence[str], Say], tuple[Base, ...]]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A build that is ready to run: what each image is made from, the targets, what surrounds them."""
+
+    recipes: tuple[Recipe, ...]
+    plan: BuildPlan
+    around: Surroundings
+    bases: tuple[Base, ...]
+
+    @property
+    def definition(self) -> str:
+        return definition(self.plan, self.around)
+
+
+def read_recipes(project: Project, profiles: Sequence[Profile]) -> tuple[Recipe, ...]:
+    """Each service's Dockerfile for each profile that it has; ConfigError if a service has none of them."""
+    recipes: list[Recipe] = []
+    for service in project.services:
+        found = [_recipe(service, profile, project) for profile in profiles]
+        if not any(found):
+            raise ConfigError(
+                f"service {service.name} has no {' or '.join(_FILES[profile] for profile in profiles)}",
+                file=str(service.context.relative_to(project.root)),
+                fix="add one, or name it in kiro.yaml",
+            )
+        recipes += [recipe for recipe in found if recipe is not None]
+    return tuple(recipes)
+
+
+def wanted_bases(project: Project, recipes: Sequence[Recipe]) -> tuple[str, ...]:
+    """The images to make available: what the Dockerfiles stand on, replaced as kiro.yaml says."""
+    replaced = dict(project.base_images)
+    refs = base_refs(recipes, dict(project.build_args))
+    return tuple(dict.fromkeys(replaced.get(ref, ref) for ref in refs))
+
+
+def prepare(
+    project: Project,
+    recipes: tuple[Recipe, ...],
+    plan: Callable[[tuple[Recipe, ...]], BuildPlan],
+    bases: tuple[Base, ...],
+    *,
+    offline_syntax: frozenset[str] = frozenset(),
+) -> Prepared:
+    """Put a build together. `offline_syntax` names `# syntax=` images that cannot be had (see planner)."""
+    recipes = tuple(_usable(recipe, offline_syntax) for recipe in recipes)
+    return Prepared(recipes, plan(recipes), surroundings(project, recipes, bases), bases)
+
+
+def run(
+    prepared: Prepared,
+    project: Project,
+    engine: Engine,
+    observer: Observer,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+) -> BuildRecord:
+    """Build, and record what the engine did."""
+    done = execute(
+        prepared.plan,
+        prepared.around,
+        engine,
+        root=project.root,
+        logs=project.state / "logs",
+        observer=observer,
+        clock=clock,
+    )
+    return BuildRecord(
+        seconds=done.seconds,
+        base_images=tuple(BaseRecord(base.ref, base.status, base.holds) for base in prepared.bases),
+        images=images(prepared.plan, prepared.recipes, done.steps, project.root),
+        steps=done.steps,
+        cache_bytes=engine.build_cache_bytes(),
+    )
+
+
+def surroundings(project: Project, recipes: Sequence[Recipe], bases: Sequence[Base]) -> Surroundings:
+    """Named contexts, arguments and secrets that every target is given."""
+    images = {base.ref: base.image for base in bases}
+    replaced = dict(project.base_images)
+    contexts = {}
+    for ref in base_refs(recipes, dict(project.build_args)):
+        wanted = replaced.get(ref, ref)
+        image = images.get(wanted, wanted)
+        if image != ref:
+            contexts[ref] = f"docker-image://{image}"
+    ca = (Secret(CA_SECRET, f"file:{project.ca_bundle}"),) if project.ca_bundle else ()
+    return Surroundings(
+        project=project.name,
+        contexts=contexts,
+        build_args=dict(project.build_args),
+        secrets=(*ca, *project.secrets),
+        ssh=project.ssh,
+    )
+
+
+def syntax_images(recipes: Sequence[Recipe]) -> tuple[str, ...]:
+    """The frontend images that `# syntax=` lines ask for."""
+    found = (recipe.parsed.directives.get("syntax", "") for recipe in recipes)
+    return tuple(dict.fromkeys(ref for ref in found if ref))
+
+
+_FILES = {Profile.DEV: "Dockerfile.fast", Profile.PROD: "Dockerfile"}
+
+
+def _recipe(service: Service, profile: Profile, project: Project) -> Recipe | None:
+    path = service.fast_dockerfile if profile is Profile.DEV else service.dockerfile
+    if path is None:
+        return None
+    shown = str(path.relative_to(project.root)) if path.is_relative_to(project.root) else str(path)
+    try:
+        parsed = parse(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot be read: {error}", file=shown, fix="make it a readable text file") from None
+    if not parsed.stages:
+        raise ConfigError("has no FROM instruction", file=shown, fix="begin a stage with FROM")
+    return Recipe(service, profile, path, parsed)
+
+
+def _usable(recipe: Recipe, offline_syntax: frozenset[str]) -> Recipe:
+    if recipe.parsed.directives.get("syntax") not in offline_syntax:
+        return recipe
+    text = without_syntax_line(recipe.path.read_text(encoding="utf-8"))
+    return Recipe(recipe.service, recipe.profile, recipe.path, recipe.parsed, inline=text)
+
+

@@ -1,0 +1,105 @@
+"""The tasks: thin, one call each into `commands`. The same under `invoke`, `kiro`, Make and scripts."""
+
+from __future__ import annotations
+
+from invoke import Collection, Context, task
+
+from kiro_invoke.commands import building, managing, running
+from kiro_invoke.commands.surface import perform
+
+_SERVICE = "Only this service; may be given several times."
+_FORMAT = "text, or json: one object on standard output."
+_DRY = "Show what would be done, and do nothing."
+
+
+@task(
+    iterable=["service"],
+    auto_shortflags=False,
+    help={
+        "service": _SERVICE,
+        "pull": "Ask the registry again for base images that are here; replaces stand-ins.",
+        "setup": "Install or start a Docker engine where none answers.",
+        "dry-run": _DRY,
+        "format": _FORMAT,
+    },
+)
+def warm_cache(
+    _ctx: Context,
+    service: list[str],
+    pull: bool = False,
+    setup: bool = False,
+    dry_run: bool = False,
+    format: str = "text",
+) -> None:
+    """Build every stage of every image, base images first, as one graph."""
+    perform("warm-cache", format, building.warm_cache(service, pull=pull, setup=setup, dry_run=dry_run))
+
+
+@task(
+    iterable=["service"],
+    auto_shortflags=False,
+    help={
+        "service": _SERVICE,
+        "prod": "The production images (Dockerfile) instead of the development ones (Dockerfile.fast).",
+        "print": "Print the bake definition and build nothing.",
+        "dry-run": _DRY,
+        "format": _FORMAT,
+    },
+)
+def build(
+    _ctx: Context,
+    service: list[str],
+    prod: bool = False,
+    print: bool = False,
+    dry_run: bool = False,
+    format: str = "text",
+) -> None:
+    """Build the services' images."""
+    perform("build", format, building.build(service, prod=prod, show_definition=print, dry_run=dry_run))
+
+
+@task(iterable=["service"], auto_shortflags=False, help={"service": _SERVICE, "format": _FORMAT})
+def up(_ctx: Context, service: list[str], format: str = "text") -> None:
+    """Build what changed, start the services with Compose, wait until they are healthy."""
+    perform("up", format, running.up(service))
+
+
+@task(auto_shortflags=False, help={"volumes": "Remove the named volumes too: their data is lost.", "format": _FORMAT})
+def down(_ctx: Context, volumes: bool = False, format: str = "text") -> None:
+    """Stop the services and remove their containers."""
+    perform("down", format, running.down(volumes=volumes))
+
+
+@task(
+    iterable=["service"],
+    auto_shortflags=False,
+    help={"service": _SERVICE, "follow": "Go on as lines come.", "tail": "Lines from the end, or all."},
+)
+def logs(_ctx: Context, service: list[str], follow: bool = False, tail: str = "all") -> None:
+    """Show the services' logs."""
+    perform("logs", "text", running.logs(service, follow=follow, tail=tail))
+
+
+@task(
+    auto_shortflags=False,
+    help={
+        "undo": "Remove what an earlier setup added, and nothing else.",
+        "dry-run": _DRY,
+        "yes": "Agree beforehand.",
+        "format": _FORMAT,
+    },
+)
+def setup(
+    _ctx: Context, undo: bool = False, dry_run: bool = False, yes: bool = False, format: str = "text"
+) -> None:
+    """Make sure of a Docker engine: use the one that answers, else install the distribution's."""
+    perform("setup", format, managing.setup(undo=undo, dry_run=dry_run, yes=yes))
+
+
+@task(iterable=["service"], auto_shortflags=False, help={"service": _SERVICE, "format": _FORMAT})
+def config(_ctx: Context, service: list[str], format: str = "text") -> None:
+    """Print every setting with its value and where it came from."""
+    perform("config", format, managing.show_config(service))
+
+
+ns = Collection(warm_cache, build, up, down, logs, setup, config)

@@ -1,0 +1,160 @@
+"""The commands that build: `warm-cache` and `build`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.text import Text
+
+from kiro_invoke import config
+from kiro_invoke.builds.planner import Profile, Recipe, plan_everything, plan_images
+from kiro_invoke.cache import warm
+from kiro_invoke.commands import opening
+from kiro_invoke.commands.surface import Answer, Surface
+from kiro_invoke.engine.protocol import Engine
+from kiro_invoke.model.errors import EngineError
+from kiro_invoke.model.plan import BuildPlan
+from kiro_invoke.model.record import BuildRecord
+from kiro_invoke.model.service import Project
+from kiro_invoke.screen import observer_for, show_record
+
+Planning = Callable[[tuple[Recipe, ...]], BuildPlan]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a build command was asked for."""
+
+    services: tuple[str, ...]
+    profiles: tuple[Profile, ...]
+    planning: Planning
+    pull: bool = False
+    setup: bool = False
+    dry_run: bool = False
+    show_definition: bool = False
+
+
+def warm_cache(services: Sequence[str], *, pull: bool, setup: bool, dry_run: bool) -> Callable[[Surface], Answer]:
+    """Build every stage of every Dockerfile of the services, base images first."""
+    request = Request(
+        services=tuple(services),
+        profiles=(Profile.PROD, Profile.DEV),
+        planning=lambda recipes: plan_everything(recipes, "warm-cache builds every stage"),
+        pull=pull,
+        setup=setup,
+        dry_run=dry_run,
+    )
+    return lambda surface: perform_build(surface, request)
+
+
+def build(
+    services: Sequence[str], *, prod: bool, show_definition: bool, dry_run: bool
+) -> Callable[[Surface], Answer]:
+    """Build one image of each service: the development one, or with `prod` the one that is shipped."""
+    profile = Profile.PROD if prod else Profile.DEV
+    request = Request(
+        services=tuple(services),
+        profiles=(profile,),
+        planning=lambda recipes: plan_images(recipes, f"asked for the {profile} image"),
+        show_definition=show_definition,
+        dry_run=dry_run,
+    )
+    return lambda surface: perform_build(surface, request)
+
+
+def perform_build(surface: Surface, request: Request) -> Answer:
+    """Do what `request` asks and answer with the record (docs/commands.md has the JSON)."""
+    begun = time.monotonic()
+    project = config.load(surface.folder, surface.environ, services=request.services)
+    recipes = warm.read_recipes(project, request.profiles)
+    if request.dry_run:
+        return _dry(project, recipes, request)
+    if request.show_definition:
+        return _definition(surface, project, recipes, request)
+    engine = opening.open_engine(surface, setup=request.setup)
+    record = build_now(surface, project, engine, recipes, request)
+    total = round(time.monotonic() - begun, 3)
+    return Answer(record_fields(record, total), lambda s: show_record(s.out, record, total))
+
+
+def build_now(
+    surface: Surface, project: Project, engine: Engine, recipes: tuple[Recipe, ...], request: Request
+) -> BuildRecord:
+    """Make the base images available, then build the plan as one graph."""
+    prepared = _prepared(surface, project, engine, recipes, request)
+    for line in opening.standin_lines(prepared.bases):
+        surface.say(line)
+    observer, showing = observer_for(surface.err, surface.environ)
+    with showing:
+        return warm.run(prepared, project, engine, observer)
+
+
+def record_fields(record: BuildRecord, total: float) -> dict[str, Any]:
+    """A build's part of the JSON object."""
+    return {
+        "seconds": total,
+        "base_images": [_without_empty(asdict(base)) for base in record.base_images],
+        "services": [
+            {
+                "name": image.service,
+                "image": image.image,
+                "dockerfile": image.dockerfile,
+                "stages": [asdict(stage) for stage in image.stages],
+            }
+            for image in record.images
+        ],
+        "cache_bytes": record.cache_bytes,
+    }
+
+
+def _prepared(
+    surface: Surface, project: Project, engine: Engine, recipes: tuple[Recipe, ...], request: Request
+) -> warm.Prepared:
+    resolver = opening.base_resolver(project, engine, surface, pull=request.pull)
+    bases = resolver(warm.wanted_bases(project, recipes), surface.say)
+    syntax = opening.unreachable_syntax(project, engine, recipes)
+    if syntax:
+        surface.say(f"no registry answers for {', '.join(sorted(syntax))}: built with the engine's own frontend")
+    return warm.prepare(project, recipes, request.planning, bases, offline_syntax=syntax)
+
+
+def _dry(project: Project, recipes: tuple[Recipe, ...], request: Request) -> Answer:
+    plan = request.planning(recipes)
+    bases = warm.wanted_bases(project, recipes)
+    fields = {
+        "dry_run": True,
+        "base_images": [{"ref": ref, "status": "wanted"} for ref in bases],
+        "targets": [
+            {"name": t.name, "service": t.service, "stage": t.stage, "tag": t.tag, "cause": t.cause}
+            for t in plan.targets
+        ],
+    }
+
+    def show(surface: Surface) -> None:
+        for ref in bases:
+            surface.out.print(Text(f"base   {ref}"))
+        surface.out.print(Text(str(plan)))
+
+    return Answer(fields, show)
+
+
+def _definition(
+    surface: Surface, project: Project, recipes: tuple[Recipe, ...], request: Request
+) -> Answer:
+    """The definition as this engine would get it; without an engine, as it stands in the files."""
+    try:
+        engine = opening.open_engine(surface, setup=False)
+    except EngineError as trouble:
+        surface.say(f"without an engine, stand-ins are not looked for ({trouble.message})")
+        prepared = warm.prepare(project, recipes, request.planning, ())
+    else:
+        prepared = _prepared(surface, project, engine, recipes, request)
+    text = prepared.definition
+    return Answer({"definition": text}, lambda s: s.out.print(Text(text), soft_wrap=True))
+
+
+def _without_empty(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if value != ""}

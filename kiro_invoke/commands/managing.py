@@ -1,0 +1,81 @@
+"""The commands about the tool itself: `setup` and `config`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+
+from rich.text import Text
+
+from kiro_invoke import config
+from kiro_invoke.commands import opening
+from kiro_invoke.commands.surface import Answer, Surface
+from kiro_invoke.engine import daemon, docker, installer, process
+from kiro_invoke.engine.locate import locate
+from kiro_invoke.model.errors import EngineError, UsageError
+
+
+def setup(*, undo: bool, dry_run: bool, yes: bool) -> Callable[[Surface], Answer]:
+    """Make sure of an engine, or take back what an earlier setup added."""
+    if undo:
+        return lambda surface: _undo(surface, dry_run=dry_run, yes=yes)
+    return lambda surface: _setup(surface, dry_run=dry_run, yes=yes)
+
+
+def show_config(services: Sequence[str]) -> Callable[[Surface], Answer]:
+    """Every setting with its value and where it came from."""
+
+    def body(surface: Surface) -> Answer:
+        project = config.load(surface.folder, surface.environ, services=services)
+
+        def show(s: Surface) -> None:
+            widest = max((len(setting.key) for setting in project.settings), default=0)
+            for setting in project.settings:
+                where = f" ({setting.where})" if setting.where and setting.where != setting.origin else ""
+                s.out.print(Text(f"{setting.key:<{widest}}  {setting.value}  [{setting.origin}{where}]"))
+
+        rows = [asdict(setting) for setting in project.settings]
+        return Answer({"root": str(project.root), "settings": rows}, show)
+
+    return body
+
+
+def _setup(surface: Surface, *, dry_run: bool, yes: bool) -> Answer:
+    address = locate(surface.environ, process.run)
+    if dry_run and not docker.answers(address):
+        plan = opening.setup_plan(surface)
+        return Answer({"plan": list(plan.lines())}, lambda s: s.out.print(Text("\n".join(plan.lines()))))
+    if yes:
+        surface = Surface(
+            surface.out, surface.err, {**surface.environ, "KIRO_SETUP": "1"}, surface.folder, surface.ask
+        )
+    facts = opening.open_engine(surface, setup=True).facts
+    line = (
+        f"Docker Engine {facts.version}, buildx {facts.buildx}, compose {facts.compose or 'missing'}"
+        f" at {facts.address}{' (installed by kiro)' if facts.ours else ''}"
+    )
+    return Answer({"engine": asdict(facts)}, lambda s: s.out.print(Text(line)))
+
+
+def _undo(surface: Surface, *, dry_run: bool, yes: bool) -> Answer:
+    added = installer.read_state()
+    if added is None:
+        raise UsageError("nothing to undo: kiro installed no engine on this machine")
+    wanted = [*(f"package {name}" for name in added.packages), *(f"file {path}" for path in added.files)]
+    if dry_run:
+        return Answer({"would_remove": wanted}, lambda s: s.out.print(Text("\n".join(wanted))))
+    if not yes and surface.environ.get("KIRO_SETUP") != "1":
+        for line in wanted:
+            surface.say(f"remove {line}")
+        if surface.ask is None or not surface.ask("Remove these?"):
+            raise EngineError("nothing was removed", fix="run it with --yes to agree beforehand")
+    daemon.stop(opening.OUR_DAEMON, run=process.run, sudo=added.sudo)
+    removed = installer.undo(added, process.run)
+    kept = "images, volumes and caches stay in /var/lib/docker: remove that folder to be rid of them"
+
+    def show(s: Surface) -> None:
+        for line in removed:
+            s.out.print(Text(f"removed {line}"))
+        s.say(kept)
+
+    return Answer({"removed": list(removed), "kept": kept}, show)

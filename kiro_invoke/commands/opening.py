@@ -1,0 +1,140 @@
+"""Find the engine that commands use, and bring one onto the machine when asked to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from kiro_invoke.cache.warm import ResolveBases, syntax_images
+from kiro_invoke.commands.surface import Surface
+from kiro_invoke.engine import daemon, docker, installer, process
+from kiro_invoke.engine.bases import PROBE_SECONDS, Base, Say, Silence, resolve
+from kiro_invoke.engine.certificates import host_bundle
+from kiro_invoke.engine.daemon import Daemon
+from kiro_invoke.engine.locate import Address, locate
+from kiro_invoke.engine.protocol import Engine, RegistryRefused, RegistrySilent
+from kiro_invoke.engine.setup import DAEMON_LOG, NoPlan, SetupPlan, plan_setup
+from kiro_invoke.engine.standin_maker import StandinMaker
+from kiro_invoke.builds.planner import Recipe
+from kiro_invoke.model.errors import EngineError
+from kiro_invoke.model.service import Project
+
+OUR_DAEMON = Daemon(Path(DAEMON_LOG))
+
+
+def open_engine(surface: Surface, *, setup: bool) -> docker.DockerEngine:
+    """The reachable engine; with `setup`, one is started or installed where there is none."""
+    address = locate(surface.environ, process.run)
+    added = installer.read_state()
+    if setup and not docker.answers(address) and address.is_default:
+        if added is not None and added.complete:
+            surface.say(f"starting the engine that kiro installed (log: {DAEMON_LOG})")
+            _start(address, added.sudo)
+        else:
+            _install(surface, address)
+        added = installer.read_state()
+    return docker.connect(address, process.run, ours=added is not None and address.is_default)
+
+
+def setup_plan(surface: Surface) -> SetupPlan:
+    """What a setup would do here; EngineError where it would do nothing."""
+    plan = plan_setup(installer.host_facts(process.run))
+    if isinstance(plan, NoPlan):
+        address = locate(surface.environ, process.run)
+        raise EngineError(f"no Docker engine answers at {address.url}, and {plan.why}", fix=plan.fix)
+    return plan
+
+
+def _install(surface: Surface, address: Address) -> None:
+    if _foreign_engine():
+        raise EngineError(
+            f"no Docker engine answers at {address.url}, but one is installed that kiro did not install",
+            fix="start it (`systemctl start docker`, or `dockerd`); kiro leaves it alone",
+        )
+    plan = setup_plan(surface)
+    for line in plan.lines():
+        surface.say(line)
+    _consent(surface, plan)
+    surface.say("installing …")
+    added = installer.install(plan, process.run)
+    _start(address, added.sudo)
+
+
+def _consent(surface: Surface, plan: SetupPlan) -> None:
+    if surface.environ.get("KIRO_SETUP") == "1":
+        return
+    if surface.ask is not None:
+        if surface.ask("Install it?"):
+            return
+        raise EngineError("not installed, as you said", fix="start an engine of your own, then run it again")
+    if plan.needs_sudo:
+        raise EngineError(
+            "no terminal to ask on, and not root: the engine was not installed",
+            fix="run it on a terminal, or with KIRO_SETUP=1 to agree beforehand",
+        )
+
+
+def _foreign_engine() -> bool:
+    """Whether an engine is installed that no setup of ours put here."""
+    begun = installer.read_state()
+    present = any((Path(folder) / "dockerd").exists() for folder in ("/usr/bin", "/usr/sbin", "/usr/local/bin"))
+    return present and begun is None
+
+
+def _start(address: Address, sudo: bool) -> None:
+    daemon.start(
+        OUR_DAEMON,
+        answers=lambda: docker.answers(address),
+        systemd=Path("/run/systemd/system").is_dir(),
+        run=process.run,
+        sudo=sudo and os.geteuid() != 0,
+    )
+
+
+def silence(project: Project) -> Silence:
+    """Which registries did not answer lately, as this project remembers it."""
+    return Silence(project.state / "registry.json")
+
+
+def base_resolver(project: Project, engine: Engine, surface: Surface, *, pull: bool) -> ResolveBases:
+    """`bases.resolve` for this project on this engine."""
+
+    def make(refs: Sequence[str], say: Say) -> None:
+        facts = installer.host_facts(process.run)
+        bundle = project.ca_bundle or host_bundle(surface.environ)
+        StandinMaker(engine, process.run, facts.mirror, bundle).make(refs, say)
+
+    return lambda refs, say: resolve(
+        refs, engine, silence=silence(project), make_standins=make, pull=pull, say=say
+    )
+
+
+def unreachable_syntax(project: Project, engine: Engine, recipes: Sequence[Recipe]) -> frozenset[str]:
+    """The `# syntax=` images that are neither here nor to be had: builds then go without that line."""
+    remembered = silence(project)
+    return frozenset(ref for ref in syntax_images(recipes) if not _reachable(ref, engine, remembered))
+
+
+def _reachable(ref: str, engine: Engine, remembered: Silence) -> bool:
+    if engine.image(ref) is not None:
+        return True
+    if remembered.holds_for(ref):
+        return False
+    try:
+        engine.probe(ref, PROBE_SECONDS)
+    except RegistrySilent:
+        remembered.remember(ref)
+        return False
+    except RegistryRefused:
+        return True
+    return True
+
+
+def standin_lines(bases: Sequence[Base]) -> tuple[str, ...]:
+    """What a person must know when stand-ins are in use; empty where none are."""
+    used = [base for base in bases if base.status == "stand-in"]
+    if not used:
+        return ()
+    each = ", ".join(f"{base.ref} (really {base.holds})" if base.holds else base.ref for base in used)
+    return (f"stand-ins in use, made from the distribution's packages: {each}; do not push what stands on them",)

@@ -1,0 +1,102 @@
+"""The commands that run services: `up`, `down`, `logs`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rich.text import Text
+
+from kiro_invoke import config
+from kiro_invoke.builds.planner import Profile, plan_images
+from kiro_invoke.cache import warm
+from kiro_invoke.commands import opening
+from kiro_invoke.commands.building import Request, build_now
+from kiro_invoke.commands.surface import Answer, Surface
+from kiro_invoke.engine import ports
+from kiro_invoke.engine.protocol import Engine
+from kiro_invoke.loop.compose import Compose, Running, check_ports
+from kiro_invoke.model.errors import ExitCode
+from kiro_invoke.model.service import Project
+
+
+def up(services: Sequence[str]) -> Callable[[Surface], Answer]:
+    """Build the development images (cached where nothing changed), start them, wait until they are healthy."""
+
+    def body(surface: Surface) -> Answer:
+        project = config.load(surface.folder, surface.environ, services=services)
+        engine = opening.open_engine(surface, setup=False)
+        compose = _compose(project, engine, surface)
+        # asked before the build, so that a taken port is not found out minutes later
+        check_ports(
+            compose.ports(services),
+            compose.running(),
+            is_free=ports.is_free,
+            holder=lambda port: _holder(engine, port),
+        )
+        recipes = warm.read_recipes(project, (Profile.DEV,))
+        request = Request(tuple(services), (Profile.DEV,), lambda found: plan_images(found, "up runs this image"))
+        build_now(surface, project, engine, recipes, request)
+        compose.up(services)
+        running = compose.running()
+        return Answer({"services": [_row(one) for one in running]}, lambda s: _show(s, running))
+
+    return body
+
+
+def down(*, volumes: bool) -> Callable[[Surface], Answer]:
+    """Stop the services and remove their containers; volumes stay unless asked for."""
+
+    def body(surface: Surface) -> Answer:
+        project = config.load(surface.folder, surface.environ)
+        compose = _compose(project, opening.open_engine(surface, setup=False), surface)
+        return _status(compose.down(volumes=volumes))
+
+    return body
+
+
+def logs(services: Sequence[str], *, follow: bool, tail: str) -> Callable[[Surface], Answer]:
+    """Show the services' logs as Compose does."""
+
+    def body(surface: Surface) -> Answer:
+        project = config.load(surface.folder, surface.environ, services=services)
+        compose = _compose(project, opening.open_engine(surface, setup=False), surface)
+        return _status(compose.logs(services, follow=follow, tail=tail))
+
+    return body
+
+
+def _compose(project: Project, engine: Engine, surface: Surface) -> Compose:
+    compose = Compose(engine, project.root, {})
+    compose.check()
+    return compose
+
+
+def _holder(engine: Engine, port: int) -> str | None:
+    container = engine.port_holder(port)
+    return f"container {container}" if container else ports.holder(port)
+
+
+def _status(code: int) -> Answer:
+    ok = code == 0
+    return Answer({}, lambda s: None, ok=ok, exit_code=ExitCode.DONE if ok else ExitCode.MISSED)
+
+
+def _row(one: Running) -> dict[str, object]:
+    return {
+        "name": one.service,
+        "container": one.container,
+        "state": one.state,
+        "health": one.health,
+        "urls": _urls(one),
+    }
+
+
+def _urls(one: Running) -> list[str]:
+    hosts = ((port.host, port.port) for port in one.ports)
+    return [f"http://{'127.0.0.1' if host in {'0.0.0.0', '::'} else host}:{port}" for host, port in hosts]
+
+
+def _show(surface: Surface, running: Sequence[Running]) -> None:
+    for one in running:
+        state = one.health or one.state
+        surface.out.print(Text(f"{one.service:<12} {state:<10} {' '.join(_urls(one))}".rstrip()))

@@ -1,0 +1,125 @@
+"""What every command shares: where it writes, how it fails, its one JSON object."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from invoke.exceptions import Exit
+from rich.console import Console
+from rich.text import Text
+
+from kiro_invoke.model.errors import BuildFailed, ExitCode, KiroError, UsageError
+from kiro_invoke.screen import clean, console
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Surface:
+    """The world around a command, passed in: streams, environment, folder, and a person to ask."""
+
+    out: Console
+    err: Console
+    environ: Mapping[str, str]
+    folder: Path
+    ask: Callable[[str], bool] | None
+
+    def say(self, line: str) -> None:
+        """Tell a person something on standard error."""
+        self.err.print(Text(clean(line)))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command has to say: fields of its JSON object, and how it is shown to a person."""
+
+    fields: Mapping[str, Any]
+    show: Callable[[Surface], None]
+    ok: bool = True
+    exit_code: int = ExitCode.DONE
+
+
+def real_surface() -> Surface:
+    """The surface of this process. There is a person to ask when standard input and error are a terminal."""
+    environ = dict(os.environ)
+    asks = sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty() and not environ.get("CI")
+    return Surface(
+        out=console(stderr=False, environ=environ),
+        err=console(stderr=True, environ=environ),
+        environ=environ,
+        folder=Path.cwd(),
+        ask=_ask if asks else None,
+    )
+
+
+def perform(name: str, form: str, body: Callable[[Surface], Answer], *, formats: tuple[str, ...] = ("text", "json")) -> None:
+    """Run a command's body and end with its exit code; trouble becomes one message, never a traceback."""
+    surface = real_surface()
+    as_json = form == "json"
+    try:
+        if form not in formats:
+            raise UsageError(f"--format {form}: not a format", fix=f"use one of {', '.join(formats)}")
+        with _terminable():
+            answer = body(surface)
+    except KiroError as error:
+        _fail(name, error, surface, as_json=as_json)
+        raise Exit(code=int(error.code)) from None
+    except KeyboardInterrupt:
+        interrupted = KiroError("interrupted")
+        interrupted.code = ExitCode.INTERRUPTED
+        _fail(name, interrupted, surface, as_json=as_json)
+        raise Exit(code=int(ExitCode.INTERRUPTED)) from None
+    if as_json:
+        _print_json({"schema": SCHEMA, "command": name, "ok": answer.ok, **answer.fields})
+    else:
+        answer.show(surface)
+    if answer.exit_code:
+        raise Exit(code=int(answer.exit_code))
+
+
+def _fail(name: str, error: KiroError, surface: Surface, *, as_json: bool) -> None:
+    if isinstance(error, BuildFailed) and not as_json:
+        for line in error.tail:
+            surface.err.print(Text(f"  | {clean(line)}"))
+    if as_json:
+        details = {"code": int(error.code), "message": error.message}
+        places = {"file": error.file, "line": error.line, "fix": error.fix}
+        details |= {key: value for key, value in places.items() if value is not None}
+        if isinstance(error, BuildFailed):
+            details |= {"log": error.log, "tail": [clean(line) for line in error.tail]}
+        _print_json({"schema": SCHEMA, "command": name, "ok": False, "error": details})
+    surface.err.print(Text(clean(f"kiro {name}: {error}"), "red"))
+
+
+def _print_json(value: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def _ask(question: str) -> bool:
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """While inside, SIGTERM ends the command as Ctrl-C does: builds are stopped, nothing is left behind."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

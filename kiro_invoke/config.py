@@ -1,0 +1,117 @@
+"""The configuration: options over `KIRO_*` variables over kiro.yaml over what the repository shows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from kiro_invoke import config_inputs as inputs
+from kiro_invoke.config_names import shown, slug, slug_complaint
+from kiro_invoke.config_nodes import FILE, Given, Value, read
+from kiro_invoke.config_services import Found, Repository, configured, detected, selected
+from kiro_invoke.model.service import Origin, Project, Secret, Setting
+
+#: The versions of kiro.yaml that this release understands.
+VERSIONS = ("1",)
+
+_KEYS = ("version", "project", "services", "ca_bundle", "base_images", "secrets", "ssh", "build_args")
+
+
+def find_root(start: Path) -> Path:
+    """The repository that `start` lies in: the nearest folder upward with kiro.yaml, else with .git."""
+    start = start.resolve()
+    for mark in (FILE, ".git"):
+        for folder in (start, *start.parents):
+            if os.path.lexists(folder / mark):
+                return folder
+    return start
+
+
+def load(start: Path, environ: Mapping[str, str], *, services: Sequence[str] = ()) -> Project:
+    """The configuration of the repository that `start` lies in, merged and checked.
+
+    `services` selects by name. ConfigError or UsageError says in one line what cannot be used.
+    """
+    root = find_root(start)
+    fields = read(root / FILE).known_fields(_KEYS) if os.path.lexists(root / FILE) else {}
+    version = _version(fields.get("version"))
+    name = _project(fields.get("project"), environ, root)
+    bundle = _given(fields.get("ca_bundle"), environ, "KIRO_CA_BUNDLE")
+    ca_bundle = inputs.ca_bundle(bundle, root, environ) if bundle else None
+    rows = {
+        "base_images": inputs.base_images(fields.get("base_images")),
+        "secrets": inputs.secrets(fields.get("secrets"), root, environ),
+        "ssh": inputs.ssh(fields.get("ssh"), root, environ),
+        "build_args": inputs.build_args(fields.get("build_args")),
+    }
+    found = _found(fields.get("services"), Repository(root, name.text))
+    chosen = selected(found, services)
+    settings = [version.setting("version")] if version else []
+    settings.append(name.setting("project"))
+    settings += _service_settings(chosen, fields.get("services"), by_option=bool(services))
+    if bundle:
+        settings.append(bundle.setting("ca_bundle", str(ca_bundle)))
+    settings += _row_settings(rows)
+    return Project(
+        root=root,
+        name=name.text,
+        services=tuple(each.service for each in chosen),
+        ca_bundle=ca_bundle,
+        base_images=tuple((row.name, row.value) for row in rows["base_images"]),
+        secrets=tuple(Secret(row.name, row.value) for row in rows["secrets"]),
+        ssh=tuple(row.value for row in rows["ssh"]),
+        build_args=tuple((row.name, row.value) for row in rows["build_args"]),
+        settings=tuple(settings),
+    )
+
+
+def _given(value: Value | None, environ: Mapping[str, str], variable: str) -> Given | None:
+    """What the variable says, else what kiro.yaml says; an empty variable says nothing."""
+    from_file = value.text() if value else None
+    if text := environ.get(variable):
+        return Given(text, Origin.ENVIRONMENT, variable)
+    return from_file
+
+
+def _version(value: Value | None) -> Given | None:
+    if value is None:
+        return None
+    given = value.whole_number()
+    if given.text not in VERSIONS:
+        known = ", ".join(VERSIONS)
+        message = f"version {shown(given.text)} is not understood: this release understands version {known}"
+        raise given.refused(message, f"write `version: {VERSIONS[-1]}`, or upgrade kiro-invoke")
+    return given
+
+
+def _project(value: Value | None, environ: Mapping[str, str], root: Path) -> Given:
+    given = _given(value, environ, "KIRO_PROJECT")
+    if given is None:
+        return Given(slug(root.name, "project"), Origin.DETECTED, shown(root.name))
+    if complaint := slug_complaint(given.text, "project"):
+        raise given.refused(*complaint)
+    return given
+
+
+def _found(value: Value | None, repository: Repository) -> tuple[Found, ...]:
+    return detected(repository) if value is None else configured(value, repository)
+
+
+def _service_settings(chosen: Sequence[Found], value: Value | None, *, by_option: bool) -> Iterator[Setting]:
+    """Which services, and who said so; then each one's own settings."""
+    names = ", ".join(each.service.name for each in chosen)
+    if by_option:
+        yield Setting("services", names, Origin.OPTION, "--service")
+    elif value is not None:
+        yield Setting("services", names, Origin.FILE, value.where)
+    else:
+        yield Setting("services", names, Origin.DETECTED, ", ".join(each.name.where for each in chosen))
+    for each in chosen:
+        yield from each.settings
+
+
+def _row_settings(rows: Mapping[str, Sequence[inputs.Row]]) -> Iterator[Setting]:
+    for section, entries in rows.items():
+        for row in entries:
+            yield row.given.setting(f"{section}.{row.name}", row.value)

@@ -1,0 +1,183 @@
+"""The engine for real: the Docker SDK for images and containers, the CLI for BuildKit and Compose."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import docker
+import requests.exceptions
+from docker.errors import APIError, DockerException, ImageNotFound
+from docker.models.images import Image
+
+from kiro_invoke.engine import process
+from kiro_invoke.engine.locate import Address, check_versions, version_text
+from kiro_invoke.engine.process import Completed, Run
+from kiro_invoke.engine.protocol import EngineFacts, ImageFacts, RegistryRefused, RegistrySilent
+from kiro_invoke.model.errors import EngineError
+
+ANSWER_SECONDS = 20
+#: What registries and the engine say when a registry did answer, with a "no".
+_ANSWERED = re.compile(
+    r"not found|manifest unknown|no such manifest|denied|unauthorized|authentication required|toomanyrequests",
+    re.IGNORECASE,
+)
+
+
+class DockerEngine:
+    """An engine that answered when it was asked (see protocol.Engine)."""
+
+    def __init__(self, client: docker.DockerClient, facts: EngineFacts, run: Run) -> None:
+        self._client = client
+        self._facts = facts
+        self._run = run
+
+    @property
+    def facts(self) -> EngineFacts:
+        return self._facts
+
+    def image(self, ref: str) -> ImageFacts | None:
+        try:
+            image = self._client.images.get(ref)
+        except ImageNotFound:
+            return None
+        return _image_facts(image)
+
+    def probe(self, ref: str, seconds: float) -> None:
+        quick = docker.APIClient(base_url=self._facts.address, timeout=int(seconds) or 1, version="auto")
+        try:
+            quick.inspect_distribution(ref)
+        except (APIError, requests.exceptions.RequestException) as error:
+            raise _registry_trouble(error) from None
+        finally:
+            quick.close()
+
+    def pull(self, ref: str, on_progress: Callable[[str], None]) -> None:
+        repository, tag = split_tag(ref)
+        try:
+            for event in self._client.api.pull(repository, tag=tag, stream=True, decode=True):
+                if "error" in event:
+                    raise _registry_trouble(event["error"])
+                on_progress(str(event.get("status", "")))
+        except (APIError, requests.exceptions.RequestException) as error:
+            raise _registry_trouble(error) from None
+
+    def tag(self, ref: str, alias: str) -> None:
+        repository, tag = split_tag(alias)
+        self._client.images.get(ref).tag(repository, tag=tag)
+
+    def untag(self, name: str) -> None:
+        self._client.images.remove(name, noprune=True)
+
+    def import_root(self, tar: Path, ref: str) -> None:
+        repository, tag = split_tag(ref)
+        answer = self._client.api.import_image_from_file(str(tar), repository=repository, tag=tag)
+        if "errorDetail" in answer:
+            raise EngineError(f"cannot import {ref}: {answer}")
+
+    def build_text(self, dockerfile: str, tag: str) -> Completed:
+        argv = ["docker", "buildx", "build", "--builder", "default", "--progress=plain", "--provenance=false"]
+        return self._run([*argv, "--tag", tag, "-"], stdin=dockerfile)
+
+    def run_once(self, ref: str, shell: str) -> str:
+        output = self._client.containers.run(
+            ref, ["sh", "-c", shell], entrypoint="", network_mode="none", remove=True, stderr=True
+        )
+        return bytes(output).decode(errors="replace").strip()
+
+    def bake(self, definition: str, *, env: Mapping[str, str], on_line: Callable[[str], None]) -> Completed:
+        argv = ["docker", "buildx", "bake", "--progress=rawjson", "-f", "-"]
+        return process.stream(argv, stdin=definition, env=env, on_stderr=on_line)
+
+    def build_cache_bytes(self) -> int:
+        usage = self._client.api._get(self._client.api._url("/system/df"), params={"type": "build-cache"})
+        records = self._client.api._result(usage, json=True).get("BuildCache") or ()
+        return sum(int(record["Size"]) for record in records if not record.get("Shared"))
+
+    def compose(self, files: Sequence[Path], *arguments: str, env: Mapping[str, str]) -> int:
+        return process.interactive([*_compose_argv(files), *arguments], env=env)
+
+    def compose_output(self, files: Sequence[Path], *arguments: str, env: Mapping[str, str]) -> Completed:
+        return self._run([*_compose_argv(files), *arguments], env=env)
+
+    def port_holder(self, port: int) -> str | None:
+        for container in self._client.containers.list():
+            bindings = container.attrs["NetworkSettings"]["Ports"] or {}
+            published = {int(b["HostPort"]) for ports in bindings.values() for b in ports or ()}
+            if port in published:
+                return str(container.name)
+        return None
+
+
+def connect(address: Address, run: Run, *, ours: bool) -> DockerEngine:
+    """The engine at `address`; EngineError when none answers or it is too old."""
+    try:
+        client = docker.DockerClient(
+            base_url=address.url,
+            version="auto",
+            timeout=600,
+            use_ssh_client=address.url.startswith("ssh://"),
+        )
+        server = client.version()
+    except (DockerException, requests.exceptions.RequestException) as error:
+        raise EngineError(
+            f"no Docker engine answers at {address.url} ({address.origin}): {_short(error)}",
+            fix="start it, or run `kiro setup` to install one"
+            if address.is_default
+            else f"start it, or mend {address.origin}",
+        ) from None
+    buildx = run(["docker", "buildx", "version"], timeout=ANSWER_SECONDS)
+    compose = run(["docker", "compose", "version", "--short"], timeout=ANSWER_SECONDS)
+    facts = EngineFacts(
+        address=address.url,
+        version=version_text(str(server["Version"])),
+        buildx=version_text(buildx.stdout) if buildx.ok else "",
+        compose=version_text(compose.stdout) if compose.ok else "",
+        architecture=str(server.get("Arch", "")),
+        ours=ours,
+    )
+    check_versions(facts.version, facts.buildx)
+    return DockerEngine(client, facts, run)
+
+
+def answers(address: Address) -> bool:
+    """Whether an engine answers at `address` within a few seconds."""
+    try:
+        client = docker.DockerClient(
+            base_url=address.url, timeout=5, use_ssh_client=address.url.startswith("ssh://")
+        )
+        try:
+            return bool(client.ping())
+        finally:
+            client.close()
+    except (DockerException, requests.exceptions.RequestException):
+        return False
+
+
+def split_tag(ref: str) -> tuple[str, str]:
+    """Name and tag (or digest) of an image reference: the tag is `latest` where none is given."""
+    if "@" in ref:
+        name, _, digest = ref.partition("@")
+        return name, digest
+    head, colon, tag = ref.rpartition(":")
+    return (head, tag) if colon and "/" not in tag else (ref, "latest")
+
+
+def _compose_argv(files: Sequence[Path]) -> list[str]:
+    return ["docker", "compose", *(word for file in files for word in ("-f", str(file)))]
+
+
+def _image_facts(image: Image) -> ImageFacts:
+    return ImageFacts(id=str(image.id), labels=dict(image.labels), size=int(image.attrs["Size"]))
+
+
+def _registry_trouble(error: Exception | str) -> RegistryRefused | RegistrySilent:
+    text = _short(error)
+    return RegistryRefused(text) if _ANSWERED.search(text) else RegistrySilent(text)
+
+
+def _short(error: Exception | str) -> str:
+    """An error's own words, on one line."""
+    text = str(getattr(error, "explanation", None) or error)
+    return " ".join(text.split())[:300]

@@ -1,0 +1,87 @@
+"""The one door to Docker, as the rest of the tool sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from kiro_invoke.engine.process import Completed
+
+
+@dataclass(frozen=True)
+class EngineFacts:
+    """What answers, and with which versions. `ours` is true for an engine that `kiro setup` installed."""
+
+    address: str
+    version: str
+    buildx: str
+    compose: str
+    architecture: str
+    ours: bool
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """A local image: content id, labels, size in bytes."""
+
+    id: str
+    labels: Mapping[str, str]
+    size: int
+
+
+class RegistrySilent(Exception):
+    """No registry answers for an image: no route, no name, no connection, no trust."""
+
+
+class RegistryRefused(Exception):
+    """A registry answered: it has no such image, or does not give it to us."""
+
+
+class Engine(Protocol):
+    """What commands ask of Docker. Long calls may be interrupted and then leave no process behind."""
+
+    @property
+    def facts(self) -> EngineFacts: ...
+
+    def image(self, ref: str) -> ImageFacts | None:
+        """The local image of that name, or None."""
+
+    def probe(self, ref: str, seconds: float) -> None:
+        """Ask the registry of `ref` whether it has it; RegistrySilent or RegistryRefused if not."""
+
+    def pull(self, ref: str, on_progress: Callable[[str], None]) -> None:
+        """Pull `ref`; RegistrySilent or RegistryRefused if that fails."""
+
+    def tag(self, ref: str, alias: str) -> None:
+        """Give the local image `ref` another name."""
+
+    def untag(self, name: str) -> None:
+        """Take a name away from a local image; its content stays while anything else uses it."""
+
+    def import_root(self, tar: Path, ref: str) -> None:
+        """Make an image from a root file system's tar file."""
+
+    def build_text(self, dockerfile: str, tag: str) -> Completed:
+        """Build a Dockerfile that needs no context, with the engine's own builder."""
+
+    def run_once(self, ref: str, shell: str) -> str:
+        """What a shell command prints in a throw-away container without network."""
+
+    def bake(
+        self, definition: str, *, env: Mapping[str, str], on_line: Callable[[str], None]
+    ) -> Completed:
+        """Build a bake definition (JSON); `on_line` gets each line of `--progress=rawjson`."""
+
+    def build_cache_bytes(self) -> int:
+        """Bytes that the engine's build cache (layers and mounts) holds on disk."""
+
+    def compose(self, files: Sequence[Path], *arguments: str, env: Mapping[str, str]) -> int:
+        """Run Docker Compose on this terminal; its exit status."""
+
+    def compose_output(self, files: Sequence[Path], *arguments: str, env: Mapping[str, str]) -> Completed:
+        """Run Docker Compose and capture what it prints."""
+
+    def port_holder(self, port: int) -> str | None:
+        """The running container that publishes `port` on this host, or None."""

@@ -1,0 +1,110 @@
+"""Build stand-ins: a root file system from the distribution's packages, then one image for each name."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from kiro_invoke.engine.bases import Say
+from kiro_invoke.engine.certificates import extra_certificates, pem, shipped_texts
+from kiro_invoke.engine.process import Completed, Run
+from kiro_invoke.engine.protocol import Engine
+from kiro_invoke.engine.standins import (
+    CA_BUNDLE,
+    LOCAL_CERTIFICATES,
+    RELEASE,
+    ROOT_IMAGE,
+    dockerfile,
+    holds_dockerfile,
+    recipe_for,
+    standin_name,
+)
+from kiro_invoke.model.errors import BuildFailed
+
+
+@dataclass(frozen=True)
+class StandinMaker:
+    """Makes stand-ins on `engine`. `mirror` is the distribution's, as apt on this machine knows it."""
+
+    engine: Engine
+    run: Run
+    mirror: str | None
+    ca_bundle: Path | None
+
+    def make(self, refs: Sequence[str], say: Say) -> None:
+        """Build the stand-in of every official name in `refs`, side by side. One maker at a time."""
+        with FileLock(Path(tempfile.gettempdir()) / f"kiro-standins-{os.getuid()}.lock"):
+            if self.engine.image(ROOT_IMAGE) is None:
+                say(f"stand-ins: making a Debian {RELEASE} root from packages")
+                self._make_root()
+            with ThreadPoolExecutor(max_workers=4) as pool:
+                for ref, holds in zip(refs, pool.map(self._make_one, refs), strict=True):
+                    say(f"{ref}: stand-in made, holds {holds}")
+
+    def _make_root(self) -> None:
+        if self.mirror is None or shutil.which("debootstrap", path=f"{os.defpath}:/usr/sbin:/sbin") is None:
+            raise BuildFailed(
+                "stand-ins for base images need debootstrap and a Debian mirror in apt's sources",
+                fix="install debootstrap, or connect to an image registry",
+            )
+        sudo = () if os.geteuid() == 0 else ("sudo", "-n")
+        with tempfile.TemporaryDirectory(prefix="kiro-root-") as folder:
+            root, tar = Path(folder) / "root", Path(folder) / "root.tar"
+            steps = (
+                # bookworm's debootstrap has no script of that name; sid's serves every later release
+                (*sudo, "debootstrap", "--variant=minbase", RELEASE, str(root), self.mirror, "sid"),
+                *((*sudo, *step) for step in self._trust(root, Path(folder))),
+                (*sudo, "tar", "-C", str(root), "-cf", str(tar), "--exclude=./dev/*", "--exclude=./proc/*", "."),
+                (*sudo, "rm", "-rf", "--", str(root)),
+            )
+            for step in steps:
+                _must(self.run(step, env={"DEBIAN_FRONTEND": "noninteractive"}), "the root file system")
+            self.engine.import_root(tar, ROOT_IMAGE)
+
+    def _trust(self, root: Path, folder: Path) -> list[tuple[str, ...]]:
+        """Commands that make the root trust what the host trusts.
+
+        The whole bundle serves until ca-certificates is installed and writes its own; it then adds the
+        host's extra certificates, which lie where it looks for local ones.
+        """
+        bundle = self.ca_bundle or Path(CA_BUNDLE)
+        if not bundle.is_file():
+            return []
+        copies = [(bundle, CA_BUNDLE)]
+        extra = extra_certificates(bundle.read_text(errors="replace"), shipped_texts())
+        for number, certificate in enumerate(sorted(extra) if self.ca_bundle else ()):
+            file = folder / f"kiro-host-{number}.crt"
+            file.write_text(pem(certificate))
+            copies.append((file, f"{LOCAL_CERTIFICATES}/{file.name}"))
+        return [
+            ("install", "-D", "-m", "0644", "--", str(source), str(root / target.lstrip("/")))
+            for source, target in copies
+        ]
+
+    def _make_one(self, ref: str) -> str:
+        recipe = recipe_for(ref)
+        assert recipe is not None, ref
+        name = standin_name(ref)
+        draft = f"{name}-draft"
+        _must(self.engine.build_text(dockerfile(recipe, ref), draft), f"the stand-in for {ref}")
+        holds = self.engine.run_once(draft, recipe.version_command)
+        _must(self.engine.build_text(holds_dockerfile(draft, holds), name), f"the stand-in for {ref}")
+        self.engine.untag(draft)
+        return holds
+
+
+def _must(done: Completed, what: str) -> None:
+    if not done.ok:
+        lines = tuple(line for line in f"{done.stdout}{done.stderr}".splitlines() if line.strip())
+        raise BuildFailed(
+            f"could not make {what}: {lines[-1] if lines else done.argv[0]}",
+            fix="see the lines above; apt's mirror must be reachable",
+            tail=lines[-20:],
+        )

@@ -1,0 +1,134 @@
+"""Bring a project's services up and down with Docker Compose, from the person's own compose file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kiro_invoke.engine.protocol import Engine
+from kiro_invoke.model.errors import ConfigError, EngineError, KiroError
+
+COMPOSE_FILES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
+MINIMUM_HINT = "install the Docker Compose plugin, 2.20 or newer"
+
+
+@dataclass(frozen=True)
+class Port:
+    """A published port: the address on this host, and the service behind it."""
+
+    service: str
+    host: str
+    port: int
+
+
+@dataclass(frozen=True)
+class Running:
+    """A service's container as Compose reports it. `health` is "" without a health check."""
+
+    service: str
+    container: str
+    state: str
+    health: str
+    ports: tuple[Port, ...]
+
+
+@dataclass(frozen=True)
+class Compose:
+    """Compose for one project on one engine."""
+
+    engine: Engine
+    root: Path
+    env: Mapping[str, str]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The file that Compose itself would take, and its override."""
+        found = next((self.root / name for name in COMPOSE_FILES if (self.root / name).is_file()), None)
+        if found is None:
+            raise ConfigError("no compose file", file=COMPOSE_FILES[0], fix="add a compose.yaml with your services")
+        override = found.with_name(f"{found.stem.partition('.')[0]}.override{found.suffix}")
+        return (found, override) if override.is_file() else (found,)
+
+    def check(self) -> None:
+        """EngineError where the Compose plugin is missing."""
+        if not self.engine.facts.compose:
+            raise EngineError("docker compose is missing", fix=MINIMUM_HINT)
+
+    def ports(self, services: Sequence[str]) -> tuple[Port, ...]:
+        """The fixed ports that the file publishes for `services` (all where none are named)."""
+        config = json.loads(self._output("config", "--format", "json"))
+        return tuple(_ports(config, services))
+
+    def up(self, services: Sequence[str]) -> None:
+        """Start the containers from the images as they are, and wait until they are healthy."""
+        done = self.engine.compose_output(
+            self.files, "up", "--detach", "--no-build", "--wait", *services, env=self.env
+        )
+        if not done.ok:
+            lines = [line for line in done.stderr.splitlines() if line.strip()]
+            raise KiroError(
+                f"compose up: {lines[-1].strip() if lines else 'failed'}",
+                file=self.files[0].name,
+                fix="see `kiro logs`",
+            )
+
+    def down(self, *, volumes: bool) -> int:
+        return self.engine.compose(self.files, "down", *(("--volumes",) if volumes else ()), env=self.env)
+
+    def logs(self, services: Sequence[str], *, follow: bool, tail: str) -> int:
+        options = ["--tail", tail, *(("--follow",) if follow else ())]
+        return self.engine.compose(self.files, "logs", *options, *services, env=self.env)
+
+    def running(self) -> tuple[Running, ...]:
+        """The project's containers that exist now."""
+        text = self._output("ps", "--all", "--format", "json").strip()
+        rows = json.loads(text) if text.startswith("[") else [json.loads(row) for row in text.splitlines()]
+        return tuple(_running(row) for row in rows)
+
+    def _output(self, *arguments: str) -> str:
+        done = self.engine.compose_output(self.files, *arguments, env=self.env)
+        if not done.ok:
+            words = " ".join(done.stderr.split())
+            raise ConfigError(f"docker compose: {words}", file=self.files[0].name, fix="correct the file")
+        return done.stdout
+
+
+def check_ports(
+    ports: Sequence[Port],
+    own: Sequence[Running],
+    *,
+    is_free: Callable[[str, int], bool],
+    holder: Callable[[int], str | None],
+) -> None:
+    """KiroError that names the holder of the first port somebody else has."""
+    ours = {port.port for running in own for port in running.ports if running.state == "running"}
+    for port in ports:
+        if port.port not in ours and not is_free(port.host, port.port):
+            who = holder(port.port) or "another process"
+            raise KiroError(
+                f"{port.service}: port {port.port} on {port.host} is in use by {who}",
+                fix=f"stop it, or give {port.service} another port (see its ports: in the compose file)",
+            )
+
+
+def _ports(config: Mapping[str, Any], services: Sequence[str]) -> Iterator[Port]:
+    for name, service in (config.get("services") or {}).items():
+        if services and name not in services:
+            continue
+        for port in service.get("ports") or ():
+            published = str(port.get("published") or "")
+            if published.isdigit() and published != "0" and port.get("protocol", "tcp") == "tcp":
+                yield Port(name, port.get("host_ip") or "0.0.0.0", int(published))
+
+
+def _running(row: Mapping[str, Any]) -> Running:
+    service = str(row.get("Service", ""))
+    ports = tuple(
+        Port(service, str(found.get("URL") or "0.0.0.0"), int(found["PublishedPort"]))
+        for found in row.get("Publishers") or ()
+        if found.get("PublishedPort")
+    )
+    return Running(service, str(row.get("Name", "")), str(row.get("State", "")), str(row.get("Health", "")), ports)

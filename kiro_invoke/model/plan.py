@@ -1,0 +1,35 @@
+"""What is to be built, and why: values that compare and print."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Target:
+    """One stage of one Dockerfile to build. Without `tag` it is built for the cache alone."""
+
+    name: str
+    service: str
+    context: Path
+    dockerfile: Path
+    stage: str
+    cause: str
+    tag: str | None = None
+    #: The Dockerfile's text where the file itself cannot be used as it is (see planner).
+    inline: str | None = None
+
+
+@dataclass(frozen=True)
+class BuildPlan:
+    """All targets of one build, solved by the engine as one graph."""
+
+    targets: tuple[Target, ...]
+
+    def __str__(self) -> str:
+        return "\n".join(
+            f"{t.name}: {t.service} {t.dockerfile.name} stage {t.stage}"
+            f"{f' -> {t.tag}' if t.tag else ' (cache only)'}: {t.cause}"
+            for t in self.targets
+        )

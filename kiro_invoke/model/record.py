@@ -1,0 +1,60 @@
+"""What a build did: steps with times and the engine's own verdicts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step as the engine reported it. `started` and `completed` are seconds since the epoch.
+
+    `seconds` is the time it ran (0.0 for a cached step). `service` is "" when the step belongs to no target.
+    """
+
+    service: str
+    stage: str
+    text: str
+    cached: bool
+    seconds: float = 0.0
+    started: float = 0.0
+    completed: float = 0.0
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """A stage of an image. `cached` means that none of its steps ran; `seconds` is the sum of those that did."""
+
+    name: str
+    seconds: float
+    cached: bool
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """An image that was built, with every stage of its Dockerfile that the build needed, in file order."""
+
+    service: str
+    image: str
+    dockerfile: str
+    stages: tuple[StageRecord, ...]
+
+
+@dataclass(frozen=True)
+class BaseRecord:
+    """A base image and how it came to be here: present, pulled or stand-in (which `holds` what)."""
+
+    ref: str
+    status: str
+    holds: str = ""
+
+
+@dataclass(frozen=True)
+class BuildRecord:
+    """One whole build: `seconds` of wall-clock time, the steps behind the stages, the cache's size in bytes."""
+
+    seconds: float
+    base_images: tuple[BaseRecord, ...]
+    images: tuple[ImageRecord, ...]
+    steps: tuple[Step, ...]
+    cache_bytes: int

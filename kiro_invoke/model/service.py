@@ -1,0 +1,66 @@
+"""A repository as the tool sees it: its project, services, and where each setting came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+
+class Origin(StrEnum):
+    """Where a value came from, strongest first."""
+
+    OPTION = "option"
+    ENVIRONMENT = "environment"
+    FILE = "kiro.yaml"
+    DETECTED = "detected"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One value of the configuration for `kiro config`. `where` is `file:line`, a variable, or a file found."""
+
+    key: str
+    value: str
+    origin: Origin
+    where: str = ""
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A build secret: `id` and where the engine's client reads it (`file:PATH` or `env:NAME`)."""
+
+    id: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service that is built into images. Paths are absolute; `dockerfile` and `fast_dockerfile` may be None."""
+
+    name: str
+    context: Path
+    image: str
+    ecosystem: str
+    dockerfile: Path | None
+    fast_dockerfile: Path | None
+
+
+@dataclass(frozen=True)
+class Project:
+    """The whole configuration, merged. `root` is the repository's folder, absolute."""
+
+    root: Path
+    name: str
+    services: tuple[Service, ...]
+    ca_bundle: Path | None = None
+    base_images: tuple[tuple[str, str], ...] = ()
+    secrets: tuple[Secret, ...] = ()
+    ssh: tuple[str, ...] = ()
+    build_args: tuple[tuple[str, str], ...] = ()
+    settings: tuple[Setting, ...] = ()
+
+    @property
+    def state(self) -> Path:
+        """The state folder, `.kiro/`."""
+        return self.root / ".kiro"

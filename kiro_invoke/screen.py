@@ -1,0 +1,153 @@
+"""What a person sees: progress while a build runs, and the report after it."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from kiro_invoke.builds.progress import Observer, StepName
+from kiro_invoke.model.record import BuildRecord
+
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_WIDEST = 200
+
+
+def clean(line: str) -> str:
+    """`line` without terminal control: what a build prints cannot move the cursor or hide text."""
+    return _CONTROLS.sub("", _ESCAPES.sub("", line)).expandtabs()
+
+
+def console(*, stderr: bool, environ: Mapping[str, str]) -> Console:
+    """A console that colours only for a person: never piped, in CI, with NO_COLOR or TERM=dumb."""
+    stream = sys.stderr if stderr else sys.stdout
+    plain = not stream.isatty() or bool(environ.get("CI")) or environ.get("TERM") == "dumb"
+    width = None if stream.isatty() else _WIDEST
+    return Console(
+        file=stream,
+        force_terminal=False if plain else None,
+        no_color=plain or bool(environ.get("NO_COLOR")),
+        highlight=False,
+        markup=False,
+        soft_wrap=plain,
+        width=width,
+    )
+
+
+class Quiet:
+    """Shows nothing."""
+
+    def started(self, name: StepName | None, label: str) -> None: ...
+
+    def printed(self, name: StepName | None, line: str) -> None: ...
+
+    def ended(self, name: StepName | None, label: str, *, cached: bool, seconds: float, error: str) -> None: ...
+
+
+class Lines(Quiet):
+    """One line for each step that ran, as it ends; with `every_line` also all that the steps print."""
+
+    def __init__(self, out: Console, *, every_line: bool) -> None:
+        self._out = out
+        self._every_line = every_line
+
+    def printed(self, name: StepName | None, line: str) -> None:
+        if self._every_line:
+            self._out.print(Text(f"{_where(name)} | {clean(line)}"))
+
+    def ended(self, name: StepName | None, label: str, *, cached: bool, seconds: float, error: str) -> None:
+        if name is None or (cached and not self._every_line):
+            return
+        verdict = "FAILED" if error else "cached" if cached else f"{seconds:6.1f} s"
+        self._out.print(Text(f"{verdict:>8}  {_where(name)}  {clean(name.text)[:100]}"))
+
+
+class Board(Quiet):
+    """A live board: the stages that run now, with their seconds and last line, over a count of steps."""
+
+    def __init__(self, out: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self._out = out
+        self._clock = clock
+        self._begun = clock()
+        self._running: dict[tuple[str, str], tuple[float, str, str]] = {}
+        self._cached = self._ran = 0
+
+    def started(self, name: StepName | None, label: str) -> None:
+        if name is not None:
+            self._running[_place(name)] = (self._clock(), clean(name.text), "")
+
+    def printed(self, name: StepName | None, line: str) -> None:
+        if name is not None and (row := self._running.get(_place(name))) and line.strip():
+            self._running[_place(name)] = (row[0], row[1], clean(line))
+
+    def ended(self, name: StepName | None, label: str, *, cached: bool, seconds: float, error: str) -> None:
+        if name is None:
+            return
+        self._running.pop(_place(name), None)
+        self._cached += cached
+        self._ran += not cached
+        if not cached and seconds >= 1.0:
+            self._out.print(Text.assemble((f"{seconds:7.1f} s  ", "green"), (_where(name), "bold"), f"  {clean(name.text)[:90]}"))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        table = Table.grid(padding=(0, 1))
+        for (target, stage), (since, text, last) in list(self._running.items())[-(options.max_height - 3) :]:
+            seconds = f"{self._clock() - since:7.1f} s"
+            table.add_row(Text(seconds, "yellow"), Text(f"{target} {stage}", "bold"), Text((last or text)[:100], "dim", no_wrap=True))
+        yield table
+        yield Text(f"{self._clock() - self._begun:7.1f} s  {self._ran} steps run, {self._cached} cached", "cyan")
+
+
+def observer_for(
+    out: Console, environ: Mapping[str, str]
+) -> tuple[Observer, AbstractContextManager[object]]:
+    """How a build is shown: as BUILDKIT_PROGRESS says, else a board on a terminal and lines elsewhere."""
+    wish = environ.get("BUILDKIT_PROGRESS") or "auto"
+    if wish == "quiet":
+        return Quiet(), nullcontext()
+    if wish in {"plain", "rawjson"}:
+        return Lines(out, every_line=True), nullcontext()
+    if out.is_terminal or wish == "tty":
+        board = Board(out)
+        return board, Live(board, console=out, refresh_per_second=8, transient=True)
+    return Lines(out, every_line=False), nullcontext()
+
+
+def show_record(out: Console, record: BuildRecord, total: float) -> None:
+    """The report after a build: base images, then each image with its stages, then the sums."""
+    for base in record.base_images:
+        holds = f", really {base.holds}" if base.holds else ""
+        out.print(Text(f"base   {base.ref}: {base.status}{holds}"))
+    for image in record.images:
+        out.print(Text.assemble(("image  ", ""), (image.image, "bold"), f"  ({image.dockerfile})"))
+        for stage in image.stages:
+            verdict = "cached" if stage.cached else f"{stage.seconds:.1f} s"
+            out.print(Text.assemble(f"       {stage.name:<12}", (f"{verdict:>9}", "green" if stage.cached else "yellow")))
+    out.print(Text(f"cache  {size(record.cache_bytes)}"))
+    out.print(Text(f"total  {total:.1f} s", "bold"))
+
+
+def size(count: int) -> str:
+    """Bytes as people write them: 1.2 GB (decimal units, as Docker does)."""
+    amount, unit = float(count), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if amount < 1000 or unit == "TB":
+            break
+        amount /= 1000
+    return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+
+
+def _place(name: StepName) -> tuple[str, str]:
+    return name.target, name.stage
+
+
+def _where(name: StepName | None) -> str:
+    return f"{name.target} {name.stage}".strip() if name else "engine"
