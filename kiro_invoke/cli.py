@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from invoke import Argument, Program
 from invoke.exceptions import ParseError
+from invoke.program import Program
 
 from kiro_invoke.collection import ns
 from kiro_invoke.model.errors import ExitCode
@@ -14,9 +14,6 @@ from kiro_invoke.version import __version__
 
 class Kiro(Program):
     """Invoke's program with our exit code for wrong use (Invoke's own is 1)."""
-
-    def core_args(self) -> list[Argument]:
-        return super().core_args()
 
     def parse_tasks(self) -> None:
         try:

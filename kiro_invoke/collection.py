@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from invoke import Collection, Context, task
+from invoke.collection import Collection
+from invoke.context import Context
+from invoke.tasks import task
 
 from kiro_invoke.commands import building, managing, running
 from kiro_invoke.commands.surface import perform
@@ -64,7 +66,10 @@ def up(_ctx: Context, service: list[str], format: str = "text") -> None:
     perform("up", format, running.up(service))
 
 
-@task(auto_shortflags=False, help={"volumes": "Remove the named volumes too: their data is lost.", "format": _FORMAT})
+@task(
+    auto_shortflags=False,
+    help={"volumes": "Remove the named volumes too: their data is lost.", "format": _FORMAT},
+)
 def down(_ctx: Context, volumes: bool = False, format: str = "text") -> None:
     """Stop the services and remove their containers."""
     perform("down", format, running.down(volumes=volumes))

@@ -24,7 +24,7 @@ _CORE = "tag:yaml.org,2002:"
 _KINDS = {
     "str": "text",
     "int": "a number",
-    "float": "a number",
+    "float": "a decimal number",
     "bool": "true or false",
     "null": "empty",
     "timestamp": "a date",

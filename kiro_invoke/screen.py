@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from kiro_invoke.builds.progress import Observer, StepName
+from kiro_invoke.builds.progress import Ended, Event, Observer, Printed, Started, StepName
 from kiro_invoke.model.record import BuildRecord
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
@@ -42,83 +42,80 @@ def console(*, stderr: bool, environ: Mapping[str, str]) -> Console:
     )
 
 
-class Quiet:
+def quiet(_event: Event) -> None:
     """Shows nothing."""
 
-    def started(self, name: StepName | None, label: str) -> None: ...
 
-    def printed(self, name: StepName | None, line: str) -> None: ...
-
-    def ended(self, name: StepName | None, label: str, *, cached: bool, seconds: float, error: str) -> None: ...
-
-
-class Lines(Quiet):
+def lines(out: Console, *, every_line: bool) -> Observer:
     """One line for each step that ran, as it ends; with `every_line` also all that the steps print."""
 
-    def __init__(self, out: Console, *, every_line: bool) -> None:
-        self._out = out
-        self._every_line = every_line
+    def show(event: Event) -> None:
+        if isinstance(event, Printed) and every_line:
+            out.print(Text(f"{event.step.place} | {clean(event.line)}"))
+        elif isinstance(event, Ended) and event.step.stage and (every_line or _worth_telling(event)):
+            verdict = "FAILED" if event.error else "cached" if event.cached else f"{event.seconds:6.1f} s"
+            out.print(Text(f"{verdict:>8}  {event.step.place}  {clean(event.step.text)[:100]}"))
 
-    def printed(self, name: StepName | None, line: str) -> None:
-        if self._every_line:
-            self._out.print(Text(f"{_where(name)} | {clean(line)}"))
-
-    def ended(self, name: StepName | None, label: str, *, cached: bool, seconds: float, error: str) -> None:
-        if name is None or (cached and not self._every_line):
-            return
-        verdict = "FAILED" if error else "cached" if cached else f"{seconds:6.1f} s"
-        self._out.print(Text(f"{verdict:>8}  {_where(name)}  {clean(name.text)[:100]}"))
+    return show
 
 
-class Board(Quiet):
+def _worth_telling(event: Ended) -> bool:
+    """Whether a step ran; the engine never calls a base image cached, though nothing was done for it."""
+    return bool(event.error) or not (event.cached or event.step.text.startswith("FROM "))
+
+
+class Board:
     """A live board: the stages that run now, with their seconds and last line, over a count of steps."""
 
     def __init__(self, out: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._out = out
         self._clock = clock
         self._begun = clock()
-        self._running: dict[tuple[str, str], tuple[float, str, str]] = {}
+        self._running: dict[StepName, tuple[float, str]] = {}
         self._cached = self._ran = 0
 
-    def started(self, name: StepName | None, label: str) -> None:
-        if name is not None:
-            self._running[_place(name)] = (self._clock(), clean(name.text), "")
-
-    def printed(self, name: StepName | None, line: str) -> None:
-        if name is not None and (row := self._running.get(_place(name))) and line.strip():
-            self._running[_place(name)] = (row[0], row[1], clean(line))
-
-    def ended(self, name: StepName | None, label: str, *, cached: bool, seconds: float, error: str) -> None:
-        if name is None:
+    def __call__(self, event: Event) -> None:
+        if not event.step.stage:
             return
-        self._running.pop(_place(name), None)
-        self._cached += cached
-        self._ran += not cached
-        if not cached and seconds >= 1.0:
-            self._out.print(Text.assemble((f"{seconds:7.1f} s  ", "green"), (_where(name), "bold"), f"  {clean(name.text)[:90]}"))
+        if isinstance(event, Started):
+            self._running[event.step] = (self._clock(), clean(event.step.text))
+        elif isinstance(event, Printed):
+            if event.line.strip() and event.step in self._running:
+                self._running[event.step] = (self._running[event.step][0], clean(event.line))
+        else:
+            self._ended(event)
+
+    def _ended(self, event: Ended) -> None:
+        self._running.pop(event.step, None)
+        self._cached += event.cached
+        self._ran += not event.cached
+        if event.error or (_worth_telling(event) and event.seconds >= 1.0):
+            seconds = (f"{event.seconds:7.1f} s  ", "red" if event.error else "green")
+            text = f"  {clean(event.step.text)[:90]}"
+            self._out.print(Text.assemble(seconds, (event.step.place, "bold"), text))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         table = Table.grid(padding=(0, 1))
-        for (target, stage), (since, text, last) in list(self._running.items())[-(options.max_height - 3) :]:
+        for step, (since, last) in list(self._running.items())[-(options.max_height - 3) :]:
             seconds = f"{self._clock() - since:7.1f} s"
-            table.add_row(Text(seconds, "yellow"), Text(f"{target} {stage}", "bold"), Text((last or text)[:100], "dim", no_wrap=True))
+            row = Text(last[:100], "dim", no_wrap=True)
+            table.add_row(Text(seconds, "yellow"), Text(step.place, "bold"), row)
         yield table
-        yield Text(f"{self._clock() - self._begun:7.1f} s  {self._ran} steps run, {self._cached} cached", "cyan")
+        elapsed = f"{self._clock() - self._begun:7.1f} s"
+        yield Text(f"{elapsed}  {self._ran} steps run, {self._cached} cached", "cyan")
 
 
-def observer_for(
-    out: Console, environ: Mapping[str, str]
-) -> tuple[Observer, AbstractContextManager[object]]:
+def observer_for(out: Console, environ: Mapping[str, str]) -> tuple[Observer, AbstractContextManager[object]]:
     """How a build is shown: as BUILDKIT_PROGRESS says, else a board on a terminal and lines elsewhere."""
     wish = environ.get("BUILDKIT_PROGRESS") or "auto"
     if wish == "quiet":
-        return Quiet(), nullcontext()
+        return quiet, nullcontext()
     if wish in {"plain", "rawjson"}:
-        return Lines(out, every_line=True), nullcontext()
+        return lines(out, every_line=True), nullcontext()
     if out.is_terminal or wish == "tty":
         board = Board(out)
         return board, Live(board, console=out, refresh_per_second=8, transient=True)
-    return Lines(out, every_line=False), nullcontext()
+    return lines(out, every_line=False), nullcontext()
 
 
 def show_record(out: Console, record: BuildRecord, total: float) -> None:
@@ -130,7 +127,11 @@ def show_record(out: Console, record: BuildRecord, total: float) -> None:
         out.print(Text.assemble(("image  ", ""), (image.image, "bold"), f"  ({image.dockerfile})"))
         for stage in image.stages:
             verdict = "cached" if stage.cached else f"{stage.seconds:.1f} s"
-            out.print(Text.assemble(f"       {stage.name:<12}", (f"{verdict:>9}", "green" if stage.cached else "yellow")))
+            out.print(
+                Text.assemble(
+                    f"       {stage.name:<12}", (f"{verdict:>9}", "green" if stage.cached else "yellow")
+                )
+            )
     out.print(Text(f"cache  {size(record.cache_bytes)}"))
     out.print(Text(f"total  {total:.1f} s", "bold"))
 
@@ -143,11 +144,3 @@ def size(count: int) -> str:
             break
         amount /= 1000
     return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-
-
-def _place(name: StepName) -> tuple[str, str]:
-    return name.target, name.stage
-
-
-def _where(name: StepName | None) -> str:
-    return f"{name.target} {name.stage}".strip() if name else "engine"

@@ -34,7 +34,7 @@ class Instruction:
         """The `--mount` options of a RUN, each as key -> value."""
         head = self.rest if self.keyword == "RUN" else ""
         return tuple(
-            dict((pair.partition("=")[0], pair.partition("=")[2]) for pair in found.split(","))
+            {pair.partition("=")[0]: pair.partition("=")[2] for pair in found.split(",")}
             for found in _MOUNT.findall(head)
         )
 

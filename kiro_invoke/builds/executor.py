@@ -17,7 +17,11 @@ from kiro_invoke.model.plan import BuildPlan, Target
 from kiro_invoke.model.record import ImageRecord, StageRecord, Step
 
 #: The tool asks for what it needs itself; a person's settings must not change the graph.
-_ENV = {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1", "BUILDX_BAKE_GIT_AUTH_TOKEN": "", "BUILDKIT_PROGRESS": "rawjson"}
+_ENV = {
+    "BUILDX_NO_DEFAULT_ATTESTATIONS": "1",
+    "BUILDX_BAKE_GIT_AUTH_TOKEN": "",
+    "BUILDKIT_PROGRESS": "rawjson",
+}
 
 
 @dataclass(frozen=True)
@@ -52,9 +56,9 @@ def execute(
 def failure(progress: Progress, plan: BuildPlan, root: Path, log: Path) -> BuildFailed:
     """What went wrong, for a person: the step as `service Dockerfile:line`, its last lines, the log."""
     step, place = progress.failed_step(), progress.failed_place()
-    blamed = (step[0].target if step and step[0] else "") or progress.failed_target()
+    blamed = (step[0].target if step else "") or progress.failed_target()
     target = next((target for target in plan.targets if target.name == blamed), None)
-    reason = step[1] if step else _reason(progress.plain)
+    reason = f"{step[0].stage} {step[0].text}".strip() if step else _reason(progress.plain)
     what = f"{target.service}: {reason}" if target else reason
     return BuildFailed(
         f"{what} failed" if step else what,
@@ -62,11 +66,13 @@ def failure(progress: Progress, plan: BuildPlan, root: Path, log: Path) -> Build
         line=place[1] if place else None,
         fix=f"see the whole log in {_shown(log, root)}",
         log=str(log),
-        tail=step[2] if step and step[2] else progress.plain[-20:],
+        tail=step[1] if step and step[1] else progress.plain[-20:],
     )
 
 
-def images(plan: BuildPlan, recipes: Iterable[Recipe], steps: Sequence[Step], root: Path) -> tuple[ImageRecord, ...]:
+def images(
+    plan: BuildPlan, recipes: Iterable[Recipe], steps: Sequence[Step], root: Path
+) -> tuple[ImageRecord, ...]:
     """For each recipe of the plan, its stages in file order with what the engine reported of them."""
     return tuple(
         ImageRecord(

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
-from kiro_invoke.builds.progress import Observer, StepName
+from kiro_invoke.builds.progress import Ended, Event, Observer, Printed
 
 KEEP = 20
 
@@ -36,29 +36,21 @@ class BuildLog:
 
     def beside(self, observer: Observer) -> Observer:
         """An observer that tells both this log and `observer`."""
-        return _Both(self, observer)
+
+        def both(event: Event) -> None:
+            if isinstance(event, Printed):
+                self.write(f"[{event.step.place}] {event.line}")
+            elif isinstance(event, Ended):
+                verdict = event.error or ("CACHED" if event.cached else f"{event.seconds:.1f} s")
+                self.write(f"[{event.step.place}] {event.step.text}: {verdict}")
+            observer(event)
+
+        return both
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._file.close()
-
-
-class _Both:
-    def __init__(self, log: BuildLog, observer: Observer) -> None:
-        self._log = log
-        self._observer = observer
-
-    def started(self, name: StepName | None, label: str) -> None:
-        self._observer.started(name, label)
-
-    def printed(self, name: StepName | None, line: str) -> None:
-        where = f"{name.target} {name.stage}" if name else "engine"
-        self._log.write(f"[{where}] {line}")
-        self._observer.printed(name, line)
-
-    def ended(self, name: StepName | None, label: str, *, cached: bool, seconds: float, error: str) -> None:
-        verdict = error or ("CACHED" if cached else f"{seconds:.1f} s")
-        self._log.write(f"{label}: {verdict}")
-        self._observer.ended(name, label, cached=cached, seconds=seconds, error=error)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from kiro_invoke.model.record import Step
 
@@ -22,27 +22,51 @@ _PLACE = re.compile(r"^(?P<file>.+):(?P<line>\d+)$")
 
 @dataclass(frozen=True)
 class StepName:
-    """A step's name taken apart. `target` is "" where the engine names none."""
+    """A step's name taken apart. The engine's own steps (loading, exporting) have neither target nor stage."""
 
     target: str
     stage: str
     text: str
 
+    @property
+    def place(self) -> str:
+        """Target and stage, for a person."""
+        return f"{self.target} {self.stage}".strip() or "engine"
 
-class Observer(Protocol):
-    """Is told what happens while a build runs. `name` is None for the engine's internal steps."""
 
-    def started(self, name: StepName | None, label: str) -> None: ...
+@dataclass(frozen=True)
+class Started:
+    """A step began."""
 
-    def printed(self, name: StepName | None, line: str) -> None: ...
+    step: StepName
 
-    def ended(self, name: StepName | None, label: str, *, cached: bool, seconds: float, error: str) -> None: ...
+
+@dataclass(frozen=True)
+class Printed:
+    """A step printed a line."""
+
+    step: StepName
+    line: str
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A step came to its end: from the cache, or after `seconds`, or with an `error` (else "")."""
+
+    step: StepName
+    cached: bool
+    seconds: float
+    error: str
+
+
+Event = Started | Printed | Ended
+#: Is told what happens while a build runs.
+Observer = Callable[[Event], None]
 
 
 @dataclass
 class _Vertex:
-    label: str
-    name: StepName | None
+    name: StepName
     cached: bool = False
     error: str = ""
     told_start: bool = False
@@ -98,15 +122,15 @@ class Progress:
                 completed=max(vertex.runs.values(), default=0.0),
             )
             for vertex in self._vertexes.values()
-            if vertex.name and vertex.told_end
+            if vertex.name.stage and vertex.told_end
         )
 
-    def failed_step(self) -> tuple[StepName | None, str, tuple[str, ...]] | None:
-        """The first step that failed: its name, its label, its last 20 lines."""
+    def failed_step(self) -> tuple[StepName, tuple[str, ...]] | None:
+        """The first step that failed, and its last 20 lines."""
         for vertex in self._vertexes.values():
             if vertex.error and "context canceled" not in vertex.error:
                 lines = [*vertex.lines, *([vertex.rest] if vertex.rest else [])]
-                return vertex.name, vertex.label, tuple(lines[-20:])
+                return vertex.name, tuple(lines[-20:])
         return None
 
     def failed_place(self) -> tuple[str, int] | None:
@@ -132,31 +156,29 @@ class Progress:
 
     def _vertex(self, raw: Mapping[str, Any]) -> None:
         label = " ".join(str(raw.get("name", "")).split())
-        vertex = self._vertexes.setdefault(raw["digest"], _Vertex(label, self._named(label)))
+        vertex = self._vertexes.setdefault(raw["digest"], _Vertex(self._named(label)))
         vertex.cached = bool(raw.get("cached", vertex.cached))
         vertex.error = str(raw.get("error") or vertex.error)
         if raw.get("started") and not vertex.told_start:
             vertex.told_start = True
-            self._observer.started(vertex.name, vertex.label)
+            self._observer(Started(vertex.name))
         if raw.get("completed") and raw.get("started"):
             vertex.runs[_epoch(raw["started"])] = _epoch(raw["completed"])
             if not vertex.told_end:
                 vertex.told_end = True
-                self._observer.ended(
-                    vertex.name, label, cached=vertex.cached, seconds=vertex.seconds, error=vertex.error
-                )
+                self._observer(Ended(vertex.name, vertex.cached, vertex.seconds, vertex.error))
 
-    def _named(self, label: str) -> StepName | None:
+    def _named(self, label: str) -> StepName:
         match = _STEP.match(label)
         if match is None:
-            return None
+            return StepName("", "", label)
         return StepName(match["target"] or self._only, match["stage"].lower(), match["text"])
 
     def _log(self, vertex: _Vertex, data: str) -> None:
         for line in _lines(vertex, data):
             vertex.lines.append(line)
             del vertex.lines[:-200]
-            self._observer.printed(vertex.name, line)
+            self._observer(Printed(vertex.name, line))
 
 
 def _lines(vertex: _Vertex, data: str) -> Iterator[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from kiro_invoke.builds.bake import Surroundings, definition
 from kiro_invoke.builds.dockerfile import parse
@@ -138,7 +137,9 @@ def _recipe(service: Service, profile: Profile, project: Project) -> Recipe | No
     try:
         parsed = parse(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot be read: {error}", file=shown, fix="make it a readable text file") from None
+        raise ConfigError(
+            f"cannot be read: {error}", file=shown, fix="make it a readable text file"
+        ) from None
     if not parsed.stages:
         raise ConfigError("has no FROM instruction", file=shown, fix="begin a stage with FROM")
     return Recipe(service, profile, path, parsed)
@@ -149,5 +150,3 @@ def _usable(recipe: Recipe, offline_syntax: frozenset[str]) -> Recipe:
         return recipe
     text = without_syntax_line(recipe.path.read_text(encoding="utf-8"))
     return Recipe(recipe.service, recipe.profile, recipe.path, recipe.parsed, inline=text)
-
-

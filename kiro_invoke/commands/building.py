@@ -37,7 +37,9 @@ class Request:
     show_definition: bool = False
 
 
-def warm_cache(services: Sequence[str], *, pull: bool, setup: bool, dry_run: bool) -> Callable[[Surface], Answer]:
+def warm_cache(
+    services: Sequence[str], *, pull: bool, setup: bool, dry_run: bool
+) -> Callable[[Surface], Answer]:
     """Build every stage of every Dockerfile of the services, base images first."""
     request = Request(
         services=tuple(services),
@@ -117,7 +119,9 @@ def _prepared(
     bases = resolver(warm.wanted_bases(project, recipes), surface.say)
     syntax = opening.unreachable_syntax(project, engine, recipes)
     if syntax:
-        surface.say(f"no registry answers for {', '.join(sorted(syntax))}: built with the engine's own frontend")
+        surface.say(
+            f"no registry answers for {', '.join(sorted(syntax))}: built with the engine's own frontend"
+        )
     return warm.prepare(project, recipes, request.planning, bases, offline_syntax=syntax)
 
 
@@ -141,9 +145,7 @@ def _dry(project: Project, recipes: tuple[Recipe, ...], request: Request) -> Ans
     return Answer(fields, show)
 
 
-def _definition(
-    surface: Surface, project: Project, recipes: tuple[Recipe, ...], request: Request
-) -> Answer:
+def _definition(surface: Surface, project: Project, recipes: tuple[Recipe, ...], request: Request) -> Answer:
     """The definition as this engine would get it; without an engine, as it stands in the files."""
     try:
         engine = opening.open_engine(surface, setup=False)

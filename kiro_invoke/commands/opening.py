@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from kiro_invoke.builds.planner import Recipe
 from kiro_invoke.cache.warm import ResolveBases, syntax_images
 from kiro_invoke.commands.surface import Surface
 from kiro_invoke.engine import daemon, docker, installer, process
@@ -16,7 +17,6 @@ from kiro_invoke.engine.locate import Address, locate
 from kiro_invoke.engine.protocol import Engine, RegistryRefused, RegistrySilent
 from kiro_invoke.engine.setup import DAEMON_LOG, NoPlan, SetupPlan, plan_setup
 from kiro_invoke.engine.standin_maker import StandinMaker
-from kiro_invoke.builds.planner import Recipe
 from kiro_invoke.model.errors import EngineError
 from kiro_invoke.model.service import Project
 
@@ -78,7 +78,9 @@ def _consent(surface: Surface, plan: SetupPlan) -> None:
 def _foreign_engine() -> bool:
     """Whether an engine is installed that no setup of ours put here."""
     begun = installer.read_state()
-    present = any((Path(folder) / "dockerd").exists() for folder in ("/usr/bin", "/usr/sbin", "/usr/local/bin"))
+    present = any(
+        (Path(folder) / "dockerd").exists() for folder in ("/usr/bin", "/usr/sbin", "/usr/local/bin")
+    )
     return present and begun is None
 
 
@@ -137,4 +139,6 @@ def standin_lines(bases: Sequence[Base]) -> tuple[str, ...]:
     if not used:
         return ()
     each = ", ".join(f"{base.ref} (really {base.holds})" if base.holds else base.ref for base in used)
-    return (f"stand-ins in use, made from the distribution's packages: {each}; do not push what stands on them",)
+    return (
+        f"stand-ins in use, made from the distribution's packages: {each}; do not push what stands on them",
+    )

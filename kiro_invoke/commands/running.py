@@ -25,7 +25,7 @@ def up(services: Sequence[str]) -> Callable[[Surface], Answer]:
     def body(surface: Surface) -> Answer:
         project = config.load(surface.folder, surface.environ, services=services)
         engine = opening.open_engine(surface, setup=False)
-        compose = _compose(project, engine, surface)
+        compose = _compose(project, engine)
         # asked before the build, so that a taken port is not found out minutes later
         check_ports(
             compose.ports(services),
@@ -34,7 +34,9 @@ def up(services: Sequence[str]) -> Callable[[Surface], Answer]:
             holder=lambda port: _holder(engine, port),
         )
         recipes = warm.read_recipes(project, (Profile.DEV,))
-        request = Request(tuple(services), (Profile.DEV,), lambda found: plan_images(found, "up runs this image"))
+        request = Request(
+            tuple(services), (Profile.DEV,), lambda found: plan_images(found, "up runs this image")
+        )
         build_now(surface, project, engine, recipes, request)
         compose.up(services)
         running = compose.running()
@@ -48,7 +50,7 @@ def down(*, volumes: bool) -> Callable[[Surface], Answer]:
 
     def body(surface: Surface) -> Answer:
         project = config.load(surface.folder, surface.environ)
-        compose = _compose(project, opening.open_engine(surface, setup=False), surface)
+        compose = _compose(project, opening.open_engine(surface, setup=False))
         return _status(compose.down(volumes=volumes))
 
     return body
@@ -59,13 +61,13 @@ def logs(services: Sequence[str], *, follow: bool, tail: str) -> Callable[[Surfa
 
     def body(surface: Surface) -> Answer:
         project = config.load(surface.folder, surface.environ, services=services)
-        compose = _compose(project, opening.open_engine(surface, setup=False), surface)
+        compose = _compose(project, opening.open_engine(surface, setup=False))
         return _status(compose.logs(services, follow=follow, tail=tail))
 
     return body
 
 
-def _compose(project: Project, engine: Engine, surface: Surface) -> Compose:
+def _compose(project: Project, engine: Engine) -> Compose:
     compose = Compose(engine, project.root, {})
     compose.check()
     return compose
@@ -78,7 +80,7 @@ def _holder(engine: Engine, port: int) -> str | None:
 
 def _status(code: int) -> Answer:
     ok = code == 0
-    return Answer({}, lambda s: None, ok=ok, exit_code=ExitCode.DONE if ok else ExitCode.MISSED)
+    return Answer({}, lambda _: None, ok=ok, exit_code=ExitCode.DONE if ok else ExitCode.MISSED)
 
 
 def _row(one: Running) -> dict[str, object]:

@@ -61,7 +61,9 @@ def real_surface() -> Surface:
     )
 
 
-def perform(name: str, form: str, body: Callable[[Surface], Answer], *, formats: tuple[str, ...] = ("text", "json")) -> None:
+def perform(
+    name: str, form: str, body: Callable[[Surface], Answer], *, formats: tuple[str, ...] = ("text", "json")
+) -> None:
     """Run a command's body and end with its exit code; trouble becomes one message, never a traceback."""
     surface = real_surface()
     as_json = form == "json"
@@ -115,7 +117,7 @@ def _ask(question: str) -> bool:
 def _terminable() -> Iterator[None]:
     """While inside, SIGTERM ends the command as Ctrl-C does: builds are stopped, nothing is left behind."""
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, interrupt)

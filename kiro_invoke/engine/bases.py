@@ -95,7 +95,9 @@ def resolve(
     found = {ref: _local(ref, engine) for ref in refs}
     wanted = [ref for ref in refs if pull or found[ref] is None]
     with ThreadPoolExecutor(max_workers=max(1, len(wanted))) as pool:
-        pulled = dict(zip(wanted, pool.map(lambda ref: _pull(ref, engine, silence, pull, say), wanted), strict=True))
+        pulled = dict(
+            zip(wanted, pool.map(lambda ref: _pull(ref, engine, silence, pull, say), wanted), strict=True)
+        )
     missing = [ref for ref in wanted if not pulled[ref] and found[ref] is None]
     refused = [ref for ref in missing if recipe_for(ref) is None]
     if refused:
@@ -146,9 +148,11 @@ def _pull(ref: str, engine: Engine, silence: Silence, ask_again: bool, say: Say)
         engine.probe(ref, PROBE_SECONDS)
         local = engine.image(ref)
         if local is not None and local.labels.get(LABEL):
-            say(f"{ref}: the registry answers again; the stand-in is replaced, which rebuilds what stands on it")
+            say(
+                f"{ref}: the registry answers again; the stand-in is replaced, which rebuilds what stands on it"
+            )
         say(f"{ref}: pulling")
-        engine.pull(ref, lambda status: None)
+        engine.pull(ref, lambda done: say(f"{ref}: {done}"))
     except RegistrySilent as trouble:
         silence.remember(ref)
         say(f"{ref}: no registry answers ({trouble})")

@@ -10,7 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from kiro_invoke.engine.process import Run, spawn_detached
+from kiro_invoke.engine.process import spawn_detached
+from kiro_invoke.engine.protocol import Run
 from kiro_invoke.model.errors import EngineError
 
 READY_SECONDS = 60.0
@@ -38,7 +39,9 @@ def start(daemon: Daemon, *, answers: Callable[[], bool], systemd: bool, run: Ru
     if systemd:
         done = run([*prefix, "systemctl", "start", "docker"], timeout=READY_SECONDS)
         if not done.ok:
-            raise EngineError(f"systemctl start docker: {done.stderr.strip()}", fix="see `journalctl -u docker`")
+            raise EngineError(
+                f"systemctl start docker: {done.stderr.strip()}", fix="see `journalctl -u docker`"
+            )
         _wait_until(answers, READY_SECONDS)
         return
     clear_stale(daemon)

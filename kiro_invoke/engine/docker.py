@@ -13,8 +13,14 @@ from docker.models.images import Image
 
 from kiro_invoke.engine import process
 from kiro_invoke.engine.locate import Address, check_versions, version_text
-from kiro_invoke.engine.process import Completed, Run
-from kiro_invoke.engine.protocol import EngineFacts, ImageFacts, RegistryRefused, RegistrySilent
+from kiro_invoke.engine.protocol import (
+    Completed,
+    EngineFacts,
+    ImageFacts,
+    RegistryRefused,
+    RegistrySilent,
+    Run,
+)
 from kiro_invoke.model.errors import EngineError
 
 ANSWER_SECONDS = 20
@@ -47,7 +53,7 @@ class DockerEngine:
     def probe(self, ref: str, seconds: float) -> None:
         quick = docker.APIClient(base_url=self._facts.address, timeout=int(seconds) or 1, version="auto")
         try:
-            quick.inspect_distribution(ref)
+            quick.inspect_distribution(ref)  # type: ignore[no-untyped-call]
         except (APIError, requests.exceptions.RequestException) as error:
             raise _registry_trouble(error) from None
         finally:
@@ -55,11 +61,18 @@ class DockerEngine:
 
     def pull(self, ref: str, on_progress: Callable[[str], None]) -> None:
         repository, tag = split_tag(ref)
+        layers: set[str] = set()
+        done: set[str] = set()
         try:
             for event in self._client.api.pull(repository, tag=tag, stream=True, decode=True):
                 if "error" in event:
                     raise _registry_trouble(event["error"])
-                on_progress(str(event.get("status", "")))
+                layer, status = str(event.get("id", "")), str(event.get("status", ""))
+                if status == "Pulling fs layer":
+                    layers.add(layer)
+                elif status in {"Pull complete", "Already exists"} and layer not in done:
+                    done.add(layer)
+                    on_progress(f"{len(done)} of {len(layers | done)} layers")
         except (APIError, requests.exceptions.RequestException) as error:
             raise _registry_trouble(error) from None
 
@@ -91,8 +104,7 @@ class DockerEngine:
         return process.stream(argv, stdin=definition, env=env, on_stderr=on_line)
 
     def build_cache_bytes(self) -> int:
-        usage = self._client.api._get(self._client.api._url("/system/df"), params={"type": "build-cache"})
-        records = self._client.api._result(usage, json=True).get("BuildCache") or ()
+        records = self._client.df().get("BuildCache") or ()
         return sum(int(record["Size"]) for record in records if not record.get("Shared"))
 
     def compose(self, files: Sequence[Path], *arguments: str, env: Mapping[str, str]) -> int:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from kiro_invoke.engine.process import Completed, Run
+from kiro_invoke.engine.protocol import Completed, Run
 from kiro_invoke.engine.setup import STATE_FILE, HostFacts, NewFile, SetupPlan
 from kiro_invoke.model.errors import EngineError
 
@@ -111,7 +111,9 @@ def undo(added: Installed, run: Run, *, state: Path = Path(STATE_FILE)) -> tuple
     if present:
         done = shell.apt("purge", "-y", *present)
         if not done.ok:
-            raise EngineError(f"apt-get could not remove the packages: {_last(done)}", fix="mend apt, then repeat")
+            raise EngineError(
+                f"apt-get could not remove the packages: {_last(done)}", fix="mend apt, then repeat"
+            )
     for group in added.groups:
         shell(["groupdel", group])
     for path in (*added.files, str(state)):
@@ -175,4 +177,6 @@ def _groups() -> frozenset[str]:
 
 def _last(done: Completed) -> str:
     lines = [line for line in f"{done.stdout}\n{done.stderr}".splitlines() if line.strip()]
-    return next((line for line in reversed(lines) if line.startswith("E:")), lines[-1] if lines else "no output")
+    return next(
+        (line for line in reversed(lines) if line.startswith("E:")), lines[-1] if lines else "no output"
+    )

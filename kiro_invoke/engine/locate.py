@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kiro_invoke.engine.process import Run
+from kiro_invoke.engine.protocol import Run
 from kiro_invoke.model.errors import EngineError
 
 DEFAULT_ADDRESS = "unix:///var/run/docker.sock"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
@@ -30,7 +29,7 @@ def holder(port: int, proc: Path = Path("/proc")) -> str | None:
         with suppress(OSError):
             for link in (folder / "fd").iterdir():
                 with suppress(OSError):
-                    if os.readlink(link) in inodes:
+                    if str(link.readlink()) in inodes:
                         return f"process {folder.name} ({(folder / 'comm').read_text().strip()})"
     return None
 

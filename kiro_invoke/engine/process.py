@@ -8,39 +8,13 @@ import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
+
+from kiro_invoke.engine.protocol import Completed
 
 #: Seconds that an interrupted child may take to clean up before it is killed.
 GRACE_SECONDS = 10.0
-
-
-@dataclass(frozen=True)
-class Completed:
-    """A finished process: its argument list, exit status (negative: signal) and captured text."""
-
-    argv: tuple[str, ...]
-    returncode: int
-    stdout: str
-    stderr: str
-
-    @property
-    def ok(self) -> bool:
-        return self.returncode == 0
-
-
-class Run(Protocol):
-    """Runs one command to its end and captures what it prints."""
-
-    def __call__(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: str | None = None,
-        env: Mapping[str, str] | None = None,
-        timeout: float | None = None,
-    ) -> Completed: ...
 
 
 def run(

@@ -7,7 +7,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from kiro_invoke.engine.process import Completed
+
+@dataclass(frozen=True)
+class Completed:
+    """A finished process: its argument list, exit status (negative: signal) and captured text."""
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: str
+    stderr: str
+
+    @property
+    def ok(self) -> bool:
+        return self.returncode == 0
+
+
+class Run(Protocol):
+    """Runs one command to its end and captures what it prints."""
+
+    def __call__(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: str | None = None,
+        env: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> Completed: ...
 
 
 @dataclass(frozen=True)
@@ -69,9 +94,7 @@ class Engine(Protocol):
     def run_once(self, ref: str, shell: str) -> str:
         """What a shell command prints in a throw-away container without network."""
 
-    def bake(
-        self, definition: str, *, env: Mapping[str, str], on_line: Callable[[str], None]
-    ) -> Completed:
+    def bake(self, definition: str, *, env: Mapping[str, str], on_line: Callable[[str], None]) -> Completed:
         """Build a bake definition (JSON); `on_line` gets each line of `--progress=rawjson`."""
 
     def build_cache_bytes(self) -> int:

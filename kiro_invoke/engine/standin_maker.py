@@ -14,8 +14,7 @@ from filelock import FileLock
 
 from kiro_invoke.engine.bases import Say
 from kiro_invoke.engine.certificates import extra_certificates, pem, shipped_texts
-from kiro_invoke.engine.process import Completed, Run
-from kiro_invoke.engine.protocol import Engine
+from kiro_invoke.engine.protocol import Completed, Engine, Run
 from kiro_invoke.engine.standins import (
     CA_BUNDLE,
     LOCAL_CERTIFICATES,
@@ -61,7 +60,17 @@ class StandinMaker:
                 # bookworm's debootstrap has no script of that name; sid's serves every later release
                 (*sudo, "debootstrap", "--variant=minbase", RELEASE, str(root), self.mirror, "sid"),
                 *((*sudo, *step) for step in self._trust(root, Path(folder))),
-                (*sudo, "tar", "-C", str(root), "-cf", str(tar), "--exclude=./dev/*", "--exclude=./proc/*", "."),
+                (
+                    *sudo,
+                    "tar",
+                    "-C",
+                    str(root),
+                    "-cf",
+                    str(tar),
+                    "--exclude=./dev/*",
+                    "--exclude=./proc/*",
+                    ".",
+                ),
                 (*sudo, "rm", "-rf", "--", str(root)),
             )
             for step in steps:

@@ -48,7 +48,9 @@ class Compose:
         """The file that Compose itself would take, and its override."""
         found = next((self.root / name for name in COMPOSE_FILES if (self.root / name).is_file()), None)
         if found is None:
-            raise ConfigError("no compose file", file=COMPOSE_FILES[0], fix="add a compose.yaml with your services")
+            raise ConfigError(
+                "no compose file", file=COMPOSE_FILES[0], fix="add a compose.yaml with your services"
+            )
         override = found.with_name(f"{found.stem.partition('.')[0]}.override{found.suffix}")
         return (found, override) if override.is_file() else (found,)
 
@@ -131,4 +133,6 @@ def _running(row: Mapping[str, Any]) -> Running:
         for found in row.get("Publishers") or ()
         if found.get("PublishedPort")
     )
-    return Running(service, str(row.get("Name", "")), str(row.get("State", "")), str(row.get("Health", "")), ports)
+    return Running(
+        service, str(row.get("Name", "")), str(row.get("State", "")), str(row.get("Health", "")), ports
+    )

@@ -36,7 +36,7 @@ class Secret:
 
 @dataclass(frozen=True)
 class Service:
-    """A service that is built into images. Paths are absolute; `dockerfile` and `fast_dockerfile` may be None."""
+    """A service that is built into images. Paths are absolute; either Dockerfile may be None."""
 
     name: str
     context: Path

@@ -460,7 +460,7 @@ REFUSED = {
     "version 2": ("version: 2", "version 2 is not understood: this release understands version 1", 1),
     "version 0": ("version: 0", "version 0 is not understood: this release understands version 1", 1),
     "version as text": ('version: "1"', "version must be a whole number, not text", 1),
-    "version as a fraction": ("version: 1.0", "version must be a whole number, not a number", 1),
+    "version as a fraction": ("version: 1.0", "version must be a whole number, not a decimal number", 1),
     "version as a list": ("version: [1]", "version must be a whole number, not a list", 1),
     "version empty": ("project: a\nversion:", "version must be a whole number, but is empty", 2),
     "project is a number": ("project: 5", "project must be text, not a number", 1),
@@ -804,7 +804,7 @@ TREES = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     text=st.text(max_size=200)
     | st.lists(WORDS, max_size=30).map("".join)
