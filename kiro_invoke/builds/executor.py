@@ -105,13 +105,19 @@ def _stage(name: str, texts: set[str], service: str, steps: Sequence[Step]) -> S
     It also shows a step that ran for one target as cached for its twin: a step ran if any twin ran.
     """
     names = {name, f"stage-{name}"}
-    ran: dict[str, float] = {}
+    ran: dict[str, Step] = {}
     for step in steps:
         keyword, _, rest = step.text.partition(" ")
         key = _key(keyword, rest)
         if step.service == service and step.stage in names and not step.cached and key in texts:
-            ran[key] = max(ran.get(key, 0.0), step.seconds)
-    return StageRecord(name, round(sum(ran.values()), 3), cached=not ran)
+            ran[key] = max(ran.get(key, step), step, key=lambda one: one.seconds)
+    return StageRecord(
+        name,
+        round(sum(step.seconds for step in ran.values()), 3),
+        cached=not ran,
+        started=min((step.started for step in ran.values()), default=0.0),
+        completed=max((step.completed for step in ran.values()), default=0.0),
+    )
 
 
 def _key(keyword: str, rest: str) -> str:

@@ -17,7 +17,7 @@ from kiro_invoke.commands.surface import Answer, Surface
 from kiro_invoke.engine.protocol import Engine
 from kiro_invoke.model.errors import EngineError
 from kiro_invoke.model.plan import BuildPlan
-from kiro_invoke.model.record import BuildRecord
+from kiro_invoke.model.record import BuildRecord, StageRecord
 from kiro_invoke.model.service import Project
 from kiro_invoke.screen import observer_for, show_record
 
@@ -104,7 +104,7 @@ def record_fields(record: BuildRecord, total: float) -> dict[str, Any]:
                 "name": image.service,
                 "image": image.image,
                 "dockerfile": image.dockerfile,
-                "stages": [asdict(stage) for stage in image.stages],
+                "stages": [_stage_fields(stage, record.began) for stage in image.stages],
             }
             for image in record.images
         ],
@@ -156,6 +156,14 @@ def _definition(surface: Surface, project: Project, recipes: tuple[Recipe, ...],
         prepared = _prepared(surface, project, engine, recipes, request)
     text = prepared.definition
     return Answer({"definition": text}, lambda s: s.out.print(Text(text), soft_wrap=True))
+
+
+def _stage_fields(stage: StageRecord, began: float) -> dict[str, Any]:
+    """A stage's row; of one that ran also when, in seconds after the build's first step that ran."""
+    row: dict[str, Any] = {"name": stage.name, "seconds": stage.seconds, "cached": stage.cached}
+    if not stage.cached:
+        row |= {"started": round(stage.started - began, 3), "completed": round(stage.completed - began, 3)}
+    return row
 
 
 def _without_empty(row: dict[str, Any]) -> dict[str, Any]:

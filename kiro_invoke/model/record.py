@@ -23,11 +23,16 @@ class Step:
 
 @dataclass(frozen=True)
 class StageRecord:
-    """A stage of an image. `cached` means that none of its steps ran; `seconds` is the sum of those that did."""
+    """A stage of an image. `cached` means that none of its steps ran; `seconds` is the sum of those that did.
+
+    `started` and `completed` (seconds since the epoch; 0.0 where cached) tell which stages ran side by side.
+    """
 
     name: str
     seconds: float
     cached: bool
+    started: float = 0.0
+    completed: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -58,3 +63,8 @@ class BuildRecord:
     images: tuple[ImageRecord, ...]
     steps: tuple[Step, ...]
     cache_bytes: int
+
+    @property
+    def began(self) -> float:
+        """When the first step that ran began, in seconds since the epoch."""
+        return min((step.started for step in self.steps if not step.cached and step.started), default=0.0)

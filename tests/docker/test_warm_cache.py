@@ -1,0 +1,91 @@
+"""`warm-cache` on the real services: everything built, then everything cached, for us and for plain Docker."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from kiro_invoke.builds.dockerfile import parse
+from tests.support.engine import ROOT, Ran, build_steps, docker, kiro
+
+pytestmark = pytest.mark.docker
+
+DOCKERFILES = ("backend/Dockerfile", "backend/Dockerfile.fast", "frontend/Dockerfile", "frontend/Dockerfile.fast")
+
+
+def test_its_report_fits_the_schema(warmed: Ran) -> None:
+    schema = json.loads((ROOT / "kiro_invoke/schemas/warm-cache.json").read_text())
+    jsonschema.validate(warmed.json, schema)
+
+
+def test_it_builds_every_stage_of_every_dockerfile(warmed: Ran) -> None:
+    reported = {image["dockerfile"]: [s["name"] for s in image["stages"]] for image in warmed.json["services"]}
+    assert reported == {
+        name: [stage.name for stage in parse((ROOT / name).read_text()).stages] for name in DOCKERFILES
+    }
+
+
+def test_a_second_one_finds_everything_cached(warmed: Ran) -> None:
+    again = kiro("warm-cache", "--format", "json")
+    assert again.code == 0, again.err
+    ran = [
+        (image["dockerfile"], stage["name"])
+        for image in again.json["services"]
+        for stage in image["stages"]
+        if not stage["cached"]
+    ]
+    assert ran == []
+    assert again.json["cache_bytes"] > 0
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES)
+def test_the_plain_docker_build_after_it_finds_every_step_cached(warmed: Ran, dockerfile: str) -> None:
+    service = dockerfile.partition("/")[0]
+    tag = f"kiro/{service}:{'dev' if dockerfile.endswith('fast') else 'prod'}"
+    steps = build_steps("-f", dockerfile, "-t", tag, f"{service}/")
+    ran = [
+        step["name"]
+        for step in steps
+        if not step.get("cached") and "FROM " not in step["name"] and not step["name"].startswith(("exporting", "["))
+    ]
+    named = [step for step in steps if "] FROM " not in step["name"] and step["name"].startswith("[")]
+    assert [step["name"] for step in named if not step.get("cached") and " internal]" not in step["name"]] == []
+    assert len(named) > 5
+    assert [name for name in ran if not name.startswith("resolve image")] == []
+
+
+def test_images_carry_the_projects_label(warmed: Ran) -> None:
+    kiro("build", "--service", "backend")
+    labels = json.loads(docker("image", "inspect", "--format", "{{json .Config.Labels}}", "kiro/backend:dev"))
+    assert labels["dev.kiro.project"] == "kiro"
+    assert labels["dev.kiro.service"] == "backend"
+
+
+def test_the_debug_and_the_release_cook_run_side_by_side(warmed: Ran, tmp_path: Path) -> None:
+    """A locked registry mount must not make one wait for the other."""
+    copy_backend(tmp_path)
+    manifest = tmp_path / "backend/Cargo.toml"
+    manifest.write_text(manifest.read_text().replace('license = "MIT"', 'license = "MIT"\nkeywords = ["overlap"]'))
+    ran = kiro("warm-cache", "--format", "json", cwd=tmp_path)
+    assert ran.code == 0, ran.err[-4000:]
+    spans = {
+        image["dockerfile"]: (stage["started"], stage["completed"])
+        for image in ran.json["services"]
+        for stage in image["stages"]
+        if stage["name"] == "cook"
+    }
+    (release_start, release_end), (debug_start, debug_end) = (
+        spans["backend/Dockerfile"],
+        spans["backend/Dockerfile.fast"],
+    )
+    assert max(release_start, debug_start) < min(release_end, debug_end)
+
+
+def copy_backend(folder: Path) -> None:
+    """A repository with the real backend alone, as a project of its own."""
+    shutil.copytree(ROOT / "backend", folder / "backend", ignore=shutil.ignore_patterns("target", "data"))
+    (folder / "kiro.yaml").write_text("project: kiro-copy\nservices:\n  - name: backend\n")
