@@ -36,7 +36,7 @@ def definition(plan: BuildPlan, around: Surroundings) -> str:
 def _target(target: Target, around: Surroundings) -> dict[str, object]:
     wanted: dict[str, object] = {
         "context": literal(str(target.context)),
-        "target": literal(target.stage),
+        "target": None if target.stage.isdigit() else literal(target.stage),
         "contexts": {ref: literal(image) for ref, image in around.contexts.items()},
         "args": {name: literal(value) for name, value in around.build_args.items()},
         "secret": [literal(secret_option(secret)) for secret in around.secrets],

@@ -7,16 +7,18 @@ together; BuildKit stays the judge of what a Dockerfile means (docs/guide.md).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 _DIRECTIVE = re.compile(r"^#\s*(\w+)\s*=\s*(.*?)\s*$")
-_HEREDOC = re.compile(r"<<(-?)\s*([\"']?)([A-Za-z_][A-Za-z0-9_]*)\2")
+#: A word as the shell would see it, its quotes kept.
+_WORD = re.compile(r"(?:\"(?:\\.|[^\"\\])*\"|'[^']*'|\\.|[^\s\"'\\]|[\"'\\])+")
+_HEREDOC = re.compile(r"\d*<<(-?)([^<]+)")
 _HAS_HEREDOC = frozenset({"RUN", "COPY", "ADD"})
-_VARIABLE = re.compile(r"\$(?:\{(\w+)(?:(:?[-+])([^}]*))?\}|(\w+))")
+_VARIABLE = re.compile(r"\$(?:\{(\w+)(?:(:?[-+])((?:\$\{[^}]*\}|[^}])*))?\}|(\w+))")
 _FROM = re.compile(r"^(?:--\S+\s+)*(?P<base>\S+)(?:\s+AS\s+(?P<name>\S+))?\s*$", re.IGNORECASE)
-_MOUNT = re.compile(r"--mount=(\S+)")
-_COPY_FROM = re.compile(r"^(?:--\S+\s+)*?--from=(\S+)")
+_OPTION = re.compile(r"--([\w-]+)=(.+)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,22 @@ class Instruction:
     @property
     def mounts(self) -> tuple[dict[str, str], ...]:
         """The `--mount` options of a RUN, each as key -> value."""
-        head = self.rest if self.keyword == "RUN" else ""
-        return tuple(
-            {pair.partition("=")[0]: pair.partition("=")[2] for pair in found.split(",")}
-            for found in _MOUNT.findall(head)
-        )
+        found = self._options("mount") if self.keyword == "RUN" else ()
+        pairs = ([field.partition("=") for field in mount.split(",")] for mount in found)
+        return tuple({key.lower(): value for key, _, value in mount} for mount in pairs)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Stages and images that it takes files from."""
+        if self.keyword in {"COPY", "ADD"}:
+            return self._options("from")
+        return tuple(mount["from"] for mount in self.mounts if mount.get("from"))
+
+    def _options(self, name: str) -> tuple[str, ...]:
+        """The values of an option; options come before all else."""
+        words = takewhile(lambda word: word.startswith("--"), _WORD.findall(self.rest))
+        found = (_OPTION.fullmatch(_unquoted(word)) for word in words)
+        return tuple(match[2] for match in found if match and match[1] == name)
 
 
 @dataclass(frozen=True)
@@ -49,14 +62,15 @@ class Stage:
     instructions: tuple[Instruction, ...]
 
     @property
+    def is_named(self) -> bool:
+        """Whether a build can ask for it: BuildKit does not take an index as a target."""
+        return not self.name.isdigit()
+
+    @property
     def sources(self) -> tuple[str, ...]:
         """Stages and images that this one takes from: FROM, COPY --from, RUN --mount=from."""
-        found = [self.base]
-        for instruction in self.instructions:
-            if instruction.keyword in {"COPY", "ADD"} and (match := _COPY_FROM.match(instruction.rest)):
-                found.append(match[1])
-            found += [mount["from"] for mount in instruction.mounts if mount.get("from")]
-        return tuple(dict.fromkeys(found))
+        found = (source for instruction in self.instructions for source in instruction.sources)
+        return tuple(dict.fromkeys((self.base, *found)))
 
 
 @dataclass(frozen=True)
@@ -69,11 +83,7 @@ class Dockerfile:
 
     def stage(self, name: str) -> Stage | None:
         """The stage a reference means: its name, or its index."""
-        wanted = name.lower()
-        named = next((stage for stage in self.stages if stage.name == wanted), None)
-        if named is None and wanted.isdigit() and int(wanted) < len(self.stages):
-            return self.stages[int(wanted)]
-        return named
+        return _last_named(self.stages, name)
 
     def reachable(self, *targets: str) -> frozenset[str]:
         """Names of the stages that building `targets` needs, themselves included."""
@@ -83,20 +93,53 @@ class Dockerfile:
             stage = self.stage(todo.pop())
             if stage is not None and stage.name not in seen:
                 seen.add(stage.name)
-                todo += stage.sources
+                todo += [needed.name for needed in self._needs(stage)]
         return frozenset(seen)
 
     def leaves(self) -> tuple[str, ...]:
-        """Stages that no other stage takes from, in file order: building them builds every stage."""
-        taken = {found.name for stage in self.stages for s in stage.sources if (found := self.stage(s))}
-        return tuple(stage.name for stage in self.stages if stage.name not in taken)
+        """Named stages that no other stage takes from, and the last one: building them builds every stage.
+
+        All but a stage without a name that nothing takes from: no build can reach one.
+        """
+        taken = {needed.name for stage in self.stages for needed in self._needs(stage)}
+        last = self.stages[-1].name
+        return tuple(s.name for s in self.stages if s.name == last or (s.is_named and s.name not in taken))
 
     def bases(self, build_args: Mapping[str, str]) -> tuple[str, ...]:
-        """The images from outside that its stages take from, with build arguments filled in."""
-        values = {**{k: v for k, v in self.arguments.items() if v is not None}}
-        values |= {key: value for key, value in build_args.items() if key in self.arguments}
-        refs = [expand(source, values) for stage in self.stages for source in stage.sources]
-        return tuple(dict.fromkeys(r for r in refs if r and r != "scratch" and self.stage(r) is None))
+        """The images from outside that its stages take from, with build arguments filled in.
+
+        Without those that depend on what only the engine knows, such as `$TARGETARCH`.
+        """
+        values = self._values(build_args)
+        refs = (
+            expand(source, values)
+            for stage in self.stages
+            for source in stage.sources
+            if self._source(stage, source) is None and _names_in(source) <= values.keys()
+        )
+        return tuple(dict.fromkeys(r for r in refs if r and r != "scratch" and "$" not in r))
+
+    def _values(self, build_args: Mapping[str, str]) -> dict[str, str]:
+        """The global arguments' values, each default filled in from the arguments before it."""
+        values: dict[str, str] = {}
+        for name, default in self.arguments.items():
+            if name in build_args:
+                values[name] = build_args[name]
+            elif default is not None:
+                values[name] = expand(default, values)
+        return values
+
+    def _needs(self, stage: Stage) -> tuple[Stage, ...]:
+        """The stages that one takes from directly."""
+        found = (self._source(stage, source) for source in stage.sources)
+        return tuple(needed for needed in found if needed is not None and needed is not stage)
+
+    def _source(self, stage: Stage, source: str) -> Stage | None:
+        """The stage that `source` means in `stage`. FROM knows only earlier ones: `FROM node AS node`."""
+        name = expand(source, self._values({}))
+        if source == stage.base:
+            return _last_named(self.stages[: self.stages.index(stage)], name)
+        return self.stage(name)
 
 
 def parse(text: str) -> Dockerfile:
@@ -112,13 +155,11 @@ def parse(text: str) -> Dockerfile:
         elif stages:
             stages[-1][3].append(instruction)
         elif instruction.keyword == "ARG":
-            for name, equals, value in (word.partition("=") for word in instruction.rest.split()):
-                arguments[name] = _unquote(value) if equals else None
-    values = {key: value for key, value in arguments.items() if value is not None}
-    expanded = {key: None if value is None else expand(value, values) for key, value in arguments.items()}
+            for name, equals, value in (word.partition("=") for word in _WORD.findall(instruction.rest)):
+                arguments[name] = _unquoted(value) if equals else None
     return Dockerfile(
         stages=tuple(Stage(name, base, line, tuple(body)) for name, base, line, body in stages),
-        arguments=expanded,
+        arguments=arguments,
         directives=directives,
     )
 
@@ -136,16 +177,30 @@ def expand(text: str, values: Mapping[str, str]) -> str:
             return expand(word, values)
         return found or ""
 
-    return _VARIABLE.sub(value, _unquote(text))
+    return _VARIABLE.sub(value, _unquoted(text))
 
 
-def _unquote(text: str) -> str:
-    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
+def _names_in(text: str) -> set[str]:
+    """The variables that `text` cannot do without."""
+    found = _VARIABLE.finditer(text)
+    return {match[1] or match[4] for match in found if not (match[2] or "").endswith(("-", "+"))}
+
+
+def _last_named(stages: Sequence[Stage], name: str) -> Stage | None:
+    """The stage of that name, the last of several; else the one with that index."""
+    wanted = name.lower()
+    if wanted.isdigit():
+        return stages[int(wanted)] if int(wanted) < len(stages) else None
+    return next((stage for stage in reversed(stages) if stage.name == wanted), None)
+
+
+def _unquoted(word: str) -> str:
+    return word.replace('"', "").replace("'", "")
 
 
 def _directives(text: str) -> dict[str, str]:
     found: dict[str, str] = {}
-    for line in text.lstrip("\ufeff").splitlines():
+    for line in _lines(text):
         match = _DIRECTIVE.match(line)
         if match is None:
             break
@@ -154,7 +209,7 @@ def _directives(text: str) -> dict[str, str]:
 
 
 def _instructions(text: str, escape: str) -> Iterator[Instruction]:
-    lines = text.lstrip("\ufeff").splitlines()
+    lines = _lines(text)
     at = 0
     while at < len(lines):
         first = at
@@ -162,14 +217,31 @@ def _instructions(text: str, escape: str) -> Iterator[Instruction]:
             at += 1
             continue
         logical, at = _logical_line(lines, at, escape)
-        keyword, _, rest = logical.strip().partition(" ")
-        keyword = keyword.upper()
+        keyword, rest = _keyword(logical)
         body: list[str] = []
-        if keyword in _HAS_HEREDOC:
-            for match in _HEREDOC.finditer(rest):
-                chunk, at = _heredoc_body(lines, at, match[3], strip=bool(match[1]))
-                body += chunk
+        for end, strip in _heredocs(keyword, rest):
+            chunk, at = _heredoc_body(lines, at, end, strip=strip)
+            body += chunk
         yield Instruction(keyword, " ".join(rest.split()), first + 1, at, "\n".join(body))
+
+
+def _keyword(line: str) -> tuple[str, str]:
+    """An instruction's keyword in upper case, and what follows it."""
+    keyword, *rest = line.split(None, 1) or [""]
+    return keyword.upper(), rest[0] if rest else ""
+
+
+def _heredocs(keyword: str, rest: str) -> Iterator[tuple[str, bool]]:
+    """The end marks of an instruction's heredocs, and whether each strips leading tabs.
+
+    A heredoc is a word of its own that starts with `<<`, as BuildKit has it: `x<<1` and `<<<x` are none.
+    """
+    if keyword == "ONBUILD":
+        keyword, rest = _keyword(rest)
+    if keyword in _HAS_HEREDOC:
+        for word in _WORD.findall(rest):
+            if match := _HEREDOC.fullmatch(word):
+                yield _unquoted(match[2]), bool(match[1])
 
 
 def _logical_line(lines: list[str], at: int, escape: str) -> tuple[str, int]:
@@ -186,7 +258,7 @@ def _logical_line(lines: list[str], at: int, escape: str) -> tuple[str, int]:
             continue
         parts.append(stripped)
         break
-    return " ".join(parts), at
+    return "".join(parts), at
 
 
 def _heredoc_body(lines: list[str], at: int, end: str, *, strip: bool) -> tuple[list[str], int]:
@@ -198,6 +270,11 @@ def _heredoc_body(lines: list[str], at: int, end: str, *, strip: bool) -> tuple[
             break
         body.append(line)
     return body, at
+
+
+def _lines(text: str) -> list[str]:
+    """The lines of a file, as editors number them."""
+    return text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
 
 
 def _is_blank(line: str) -> bool:

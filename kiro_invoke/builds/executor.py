@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kiro_invoke.builds.bake import Surroundings, definition
+from kiro_invoke.builds.dockerfile import Instruction, Stage
 from kiro_invoke.builds.log import BuildLog
 from kiro_invoke.builds.planner import Recipe
 from kiro_invoke.builds.progress import Observer, Progress
@@ -22,6 +24,7 @@ _ENV = {
     "BUILDX_BAKE_GIT_AUTH_TOKEN": "",
     "BUILDKIT_PROGRESS": "rawjson",
 }
+_VARIABLE = re.compile(r"\$(?:\{[^}]*\}|\w+)")
 
 
 @dataclass(frozen=True)
@@ -93,26 +96,26 @@ def _same(target: Target, recipe: Recipe) -> bool:
 def _stages(recipe: Recipe, wanted: Sequence[Target], steps: Sequence[Step]) -> tuple[StageRecord, ...]:
     needed = recipe.parsed.reachable(*(target.stage for target in wanted))
     return tuple(
-        _stage(stage.name, {_key(i.keyword, i.rest) for i in stage.instructions}, recipe.service.name, steps)
-        for stage in recipe.parsed.stages
+        _stage(stage, {stage.name, f"stage-{index}"}, recipe.service.name, steps)
+        for index, stage in enumerate(recipe.parsed.stages)
         if stage.name in needed
     )
 
 
-def _stage(name: str, texts: set[str], service: str, steps: Sequence[Step]) -> StageRecord:
+def _stage(stage: Stage, names: set[str], service: str, steps: Sequence[Step]) -> StageRecord:
     """A stage's steps are known by stage and instruction: the engine names a shared step after any twin.
 
     It also shows a step that ran for one target as cached for its twin: a step ran if any twin ran.
     """
-    names = {name, f"stage-{name}"}
+    patterns = [_printed(instruction) for instruction in stage.instructions]
     ran: dict[str, Step] = {}
     for step in steps:
-        keyword, _, rest = step.text.partition(" ")
-        key = _key(keyword, rest)
-        if step.service == service and step.stage in names and not step.cached and key in texts:
-            ran[key] = max(ran.get(key, step), step, key=lambda one: one.seconds)
+        if step.service == service and step.stage in names and not step.cached:
+            text = _without_quotes(step.text)
+            if any(pattern.fullmatch(text) for pattern in patterns):
+                ran[text] = max(ran.get(text, step), step, key=lambda one: one.seconds)
     return StageRecord(
-        name,
+        stage.name,
         round(sum(step.seconds for step in ran.values()), 3),
         cached=not ran,
         started=min((step.started for step in ran.values()), default=0.0),
@@ -120,10 +123,18 @@ def _stage(name: str, texts: set[str], service: str, steps: Sequence[Step]) -> S
     )
 
 
-def _key(keyword: str, rest: str) -> str:
-    """An instruction without what the engine may print differently: heredoc quotes, variables, blanks."""
-    head = " ".join(rest.split())[:120].replace("'", "").replace('"', "").partition("$")[0]
-    return f"{keyword.upper()} {head}"
+def _printed(instruction: Instruction) -> re.Pattern[str]:
+    """An instruction as the engine prints it: variables filled in, a heredoc's first line added."""
+    text = _without_quotes(f"{instruction.keyword} {instruction.rest}")
+    first, *others = map(re.escape, _VARIABLE.split(text))
+    between = "".join(f"(?>.*?{fixed})" for fixed in others[:-1])  # atomic: no backtracking over variables
+    last = f".*{others[-1]}" if others else ""
+    added = r"(?: \(.*\))?" if instruction.heredoc else ""
+    return re.compile(f"{first}{between}{last}{added}", re.IGNORECASE | re.DOTALL)
+
+
+def _without_quotes(text: str) -> str:
+    return " ".join(text.replace("'", "").replace('"', "").split())
 
 
 def _reason(plain: Sequence[str]) -> str:

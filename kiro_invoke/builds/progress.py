@@ -12,10 +12,10 @@ from typing import Any
 
 from kiro_invoke.model.record import Step
 
-#: `[target stage 2/5] RUN make`; with one target only `[stage 2/5] RUN make`; a platform may precede the stage.
-_STEP = re.compile(
-    r"^\[(?:(?P<target>[\w-]+) )?(?:\w+/\S+ )?(?P<stage>\S+) +\d+/\d+\] (?P<text>.*)$", re.DOTALL
-)
+#: `[target platform stage 2/5] RUN make`: the target stands there only where a build has several, the platform
+#: only where it is not the engine's own, the stage only where the Dockerfile has several.
+_STEP = re.compile(r"^\[(?P<head>[^\]]*?) *\d+/\d+\] (?P<text>.*)$", re.DOTALL)
+_ONLY_STAGE = "stage-0"
 _AFTER_PLACE = re.compile(r"^-{10,}$")
 _PLACE = re.compile(r"^(?P<file>.+):(?P<line>\d+)$")
 
@@ -67,6 +67,8 @@ Observer = Callable[[Event], None]
 @dataclass
 class _Vertex:
     name: StepName
+    #: the targets that the engine named it after; one step of several is done once
+    targets: set[str] = field(default_factory=set)
     cached: bool = False
     error: str = ""
     told_start: bool = False
@@ -110,10 +112,10 @@ class Progress:
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """Every step that names a stage and came to an end."""
+        """Every step that names a stage and came to an end; one that services share, once for each."""
         return tuple(
             Step(
-                service=self._targets.get(vertex.name.target, ""),
+                service=service,
                 stage=vertex.name.stage,
                 text=vertex.name.text,
                 cached=vertex.cached,
@@ -123,6 +125,7 @@ class Progress:
             )
             for vertex in self._vertexes.values()
             if vertex.name.stage and vertex.told_end
+            for service in sorted({self._targets.get(target, "") for target in vertex.targets})
         )
 
     def failed_step(self) -> tuple[StepName, tuple[str, ...]] | None:
@@ -156,7 +159,9 @@ class Progress:
 
     def _vertex(self, raw: Mapping[str, Any]) -> None:
         label = " ".join(str(raw.get("name", "")).split())
-        vertex = self._vertexes.setdefault(raw["digest"], _Vertex(self._named(label)))
+        name = self._named(label)
+        vertex = self._vertexes.setdefault(raw["digest"], _Vertex(name))
+        vertex.targets.add(name.target)
         vertex.cached = bool(raw.get("cached", vertex.cached))
         vertex.error = str(raw.get("error") or vertex.error)
         if raw.get("started") and not vertex.told_start:
@@ -172,7 +177,9 @@ class Progress:
         match = _STEP.match(label)
         if match is None:
             return StepName("", "", label)
-        return StepName(match["target"] or self._only, match["stage"].lower(), match["text"])
+        words = [word for word in match["head"].split() if "/" not in word]
+        target = words.pop(0) if words and words[0] in self._targets else self._only
+        return StepName(target, words[-1].lower() if words else _ONLY_STAGE, match["text"])
 
     def _log(self, vertex: _Vertex, data: str) -> None:
         for line in _lines(vertex, data):

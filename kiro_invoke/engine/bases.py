@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,12 +13,14 @@ from pathlib import Path
 
 from kiro_invoke.engine.files import write_whole
 from kiro_invoke.engine.protocol import Engine, RegistryRefused, RegistrySilent
-from kiro_invoke.engine.standins import LABEL, LABEL_HOLDS, recipe_for, standin_name
+from kiro_invoke.engine.side_by_side import side_by_side
+from kiro_invoke.engine.standins import LABEL_HOLDS, recipe_for, standin_name, stands_in
 from kiro_invoke.model.errors import BuildFailed
 
 PROBE_SECONDS = 5.0
 #: How long a registry that did not answer is not asked again.
 SILENCE_SECONDS = 3600.0
+_PULLS = 16
 
 Say = Callable[[str], None]
 
@@ -58,14 +60,16 @@ class Silence:
         return self.clock() < until <= self.clock() + SILENCE_SECONDS
 
     def remember(self, ref: str) -> None:
-        self._write({**self._read(), registry_of(ref): self.clock() + SILENCE_SECONDS})
+        with _writing:
+            self._write({**self._read(), registry_of(ref): self.clock() + SILENCE_SECONDS})
 
     def forget(self, ref: str) -> None:
-        if registry_of(ref) in (known := self._read()):
-            self._write({name: until for name, until in known.items() if name != registry_of(ref)})
+        with _writing:
+            if registry_of(ref) in (known := self._read()):
+                self._write({name: until for name, until in known.items() if name != registry_of(ref)})
 
     def _read(self) -> dict[str, float]:
-        with suppress(OSError, ValueError, AttributeError):
+        with suppress(OSError, ValueError, AttributeError, TypeError):
             raw = json.loads(self.path.read_text())
             return {str(name): float(until) for name, until in raw.items()}
         return {}
@@ -73,6 +77,9 @@ class Silence:
     def _write(self, known: dict[str, float]) -> None:
         write_whole(self.path, json.dumps(known))
 
+
+#: Several images are pulled side by side, and each may change what is remembered.
+_writing = threading.Lock()
 
 #: Builds the stand-ins for these official names (StandinMaker.make).
 MakeStandins = Callable[[Sequence[str], Say], None]
@@ -93,11 +100,9 @@ def resolve(
     is silent, and replaced (announced through `say`) when `pull` finds that it speaks again.
     """
     found = {ref: _local(ref, engine) for ref in refs}
-    wanted = [ref for ref in refs if pull or found[ref] is None]
-    with ThreadPoolExecutor(max_workers=max(1, len(wanted))) as pool:
-        pulled = dict(
-            zip(wanted, pool.map(lambda ref: _pull(ref, engine, silence, pull, say), wanted), strict=True)
-        )
+    wanted = [ref for ref in found if pull or found[ref] is None]
+    each = side_by_side(lambda ref: _pull(ref, engine, silence, pull, say), wanted, most=_PULLS)
+    pulled = dict(zip(wanted, each, strict=True))
     missing = [ref for ref in wanted if not pulled[ref] and found[ref] is None]
     refused = [ref for ref in missing if recipe_for(ref) is None]
     if refused:
@@ -105,9 +110,10 @@ def resolve(
             f"base image {refused[0]} is not here, no registry answers, and no stand-in is known for it",
             fix="connect to its registry, or name a reachable image under base_images: in kiro.yaml",
         )
-    unmade = [ref for ref in missing if engine.image(standin_name(ref)) is None]
-    if unmade:
-        make_standins(unmade, say)
+    # names of one image (rust:1, docker.io/rust:1) share a stand-in
+    standins = {standin_name(ref): ref for ref in reversed(missing)}
+    if unmade := [ref for name, ref in standins.items() if engine.image(name) is None]:
+        make_standins(unmade[::-1], say)
     if engine.facts.ours:
         for ref in missing:
             engine.tag(standin_name(ref), ref)
@@ -128,7 +134,7 @@ def _local(ref: str, engine: Engine) -> Base | None:
     image = engine.image(ref)
     if image is None:
         return None
-    if image.labels.get(LABEL):
+    if stands_in(image.labels, ref):
         return Base(ref, BaseStatus.STANDIN, ref, image.labels.get(LABEL_HOLDS, ""))
     return Base(ref, BaseStatus.PRESENT, ref)
 
@@ -147,7 +153,7 @@ def _pull(ref: str, engine: Engine, silence: Silence, ask_again: bool, say: Say)
     try:
         engine.probe(ref, PROBE_SECONDS)
         local = engine.image(ref)
-        if local is not None and local.labels.get(LABEL):
+        if local is not None and stands_in(local.labels, ref):
             say(
                 f"{ref}: the registry answers again; the stand-in is replaced, which rebuilds what stands on it"
             )

@@ -42,11 +42,18 @@ def start(daemon: Daemon, *, answers: Callable[[], bool], systemd: bool, run: Ru
             raise EngineError(
                 f"systemctl start docker: {done.stderr.strip()}", fix="see `journalctl -u docker`"
             )
-        _wait_until(answers, READY_SECONDS)
+        if not _wait_until(answers, READY_SECONDS):
+            raise EngineError("the engine started, but does not answer", fix="see `journalctl -u docker`")
         return
-    clear_stale(daemon)
+    clear_stale(daemon, run=run, sudo=sudo)
     log = daemon.log if not sudo else Path(f"/tmp/{daemon.log.name}.{os.getuid()}")
-    pid = spawn_detached([*prefix, *daemon.argv], log)
+    try:
+        pid = spawn_detached([*prefix, *daemon.argv], log)
+    except OSError as error:
+        raise EngineError(
+            f"cannot start {error.filename or daemon.program}: {error.strerror}",
+            fix="see whether it is on PATH (dockerd lies in /usr/sbin), and whether you may",
+        ) from None
     if _wait_until(answers, READY_SECONDS, alive=lambda: _alive(pid)):
         return
     raise EngineError(f"the engine did not start: {_last_line(log)}", file=str(log), fix="read that log")
@@ -57,32 +64,46 @@ def stop(daemon: Daemon, *, run: Run, sudo: bool) -> bool:
     pid = _pid_in(daemon.pid_file)
     if pid is None or not _is(pid, "dockerd"):
         return False
-    if sudo:
-        run(["sudo", "-n", "kill", str(pid)])
-    else:
-        os.kill(pid, signal.SIGTERM)
+    _terminate(pid, run=run, sudo=sudo)
     if not _wait_until(lambda: not _alive(pid), STOP_SECONDS):
         raise EngineError(f"the engine (process {pid}) does not stop", fix=f"look at it: ps -fp {pid}")
     return True
 
 
-def clear_stale(daemon: Daemon) -> None:
+def clear_stale(daemon: Daemon, *, run: Run, sudo: bool) -> None:
     """Remove what a killed engine left: pid files of dead or other processes, an orphaned containerd."""
     if (pid := _pid_in(daemon.pid_file)) is not None and not _is(pid, "dockerd"):
-        with suppress(FileNotFoundError, PermissionError):
-            daemon.pid_file.unlink()
+        _remove(daemon.pid_file, run=run, sudo=sudo)
     inner = daemon.exec_root / "containerd" / "containerd.pid"
     pid = _pid_in(inner)
     if pid is None:
         return
-    if _is(pid, "containerd") and _orphaned(pid):
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGTERM)
+    if _serves(pid, inner.parent) and _orphaned(pid):
+        _terminate(pid, run=run, sudo=sudo)
         _wait_until(lambda: not _alive(pid), 10.0)
-    if not _is(pid, "containerd"):
+    if not _serves(pid, inner.parent):
         for left in (inner, inner.with_name("containerd.sock"), inner.with_name("containerd.sock.ttrpc")):
-            with suppress(FileNotFoundError, PermissionError):
-                left.unlink()
+            _remove(left, run=run, sudo=sudo)
+
+
+def _terminate(pid: int, *, run: Run, sudo: bool) -> None:
+    if sudo:
+        run(["sudo", "-n", "kill", str(pid)])
+        return
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except ProcessLookupError:
+        return
+    except PermissionError:
+        raise EngineError(f"process {pid} is not yours to stop", fix="run the command as root") from None
+
+
+def _remove(path: Path, *, run: Run, sudo: bool) -> None:
+    if sudo:
+        run(["sudo", "-n", "rm", "-f", "--", str(path)])
+        return
+    with suppress(FileNotFoundError, PermissionError):
+        path.unlink()
 
 
 def _wait_until(
@@ -123,6 +144,15 @@ def _is(pid: int, program: str) -> bool:
         return _alive(pid) and Path(f"/proc/{pid}/comm").read_text().strip() == program
     except OSError:
         return False
+
+
+def _serves(pid: int, folder: Path) -> bool:
+    """Whether the process is the containerd whose settings lie in `folder`, and no other containerd."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return _is(pid, "containerd") and any(os.fsencode(folder) in word for word in words)
 
 
 def _orphaned(pid: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,12 +15,18 @@ from kiro_invoke.engine.setup import STATE_FILE, HostFacts, NewFile, SetupPlan
 from kiro_invoke.model.errors import EngineError
 
 APT_ENV = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+_SETTINGS = tuple(f"{key}={value}" for key, value in APT_ENV.items())
 _APT = ("apt-get", "-q", "-o", "DPkg::Lock::Timeout=120")
+_NUKE = "/var/lib/docker/nuke-graph-directory.sh"
+_DRAFT = ".kiro-new"
 
 
 @dataclass(frozen=True)
 class Installed:
-    """What a setup added: packages that were absent before, files, and groups."""
+    """What a setup added: packages that were absent before, files, and groups.
+
+    While it is not complete, `before` and `groups_before` tell what was there when it began.
+    """
 
     packages: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
@@ -27,12 +34,13 @@ class Installed:
     sudo: bool = False
     complete: bool = False
     before: tuple[str, ...] = field(default=(), repr=False)
+    groups_before: tuple[str, ...] = field(default=(), repr=False)
 
 
 def host_facts(run: Run) -> HostFacts:
     """Read what `plan_setup` decides by."""
     release = _os_release(Path("/etc/os-release"))
-    mirror, keyring = _debian_mirror(run)
+    mirror, keyring = _debian_mirror(run, release)
     return HostFacts(
         os_id=release.get("ID", ""),
         os_like=tuple(release.get("ID_LIKE", "").split()),
@@ -48,10 +56,20 @@ def host_facts(run: Run) -> HostFacts:
 
 
 def installed_packages(run: Run) -> frozenset[str]:
-    """Names of the installed packages; empty where there is no dpkg."""
+    """Names of the packages that are installed and work; empty where there is no dpkg."""
+    return _packages(run, "iWt")
+
+
+def _unpacked_packages(run: Run) -> frozenset[str]:
+    """Names of the packages that have files here, those of an interrupted installation too."""
+    return _packages(run, "iWtHUF")
+
+
+def _packages(run: Run, states: str) -> frozenset[str]:
     listed = run(["dpkg-query", "-W", "-f", "${binary:Package} ${db:Status-Abbrev}\n"])
     rows = (line.split() for line in listed.stdout.splitlines())
-    return frozenset(row[0].partition(":")[0] for row in rows if len(row) > 1 and row[1].startswith("ii"))
+    # two letters, what is wanted and what is: `ii`, `hi` (held), `rc` (removed), `iU` (interrupted)
+    return frozenset(row[0].partition(":")[0] for row in rows if len(row) > 1 and row[1][1:2] in [*states])
 
 
 def read_state(path: Path = Path(STATE_FILE)) -> Installed | None:
@@ -60,6 +78,8 @@ def read_state(path: Path = Path(STATE_FILE)) -> Installed | None:
         raw = json.loads(path.read_text())
     except (OSError, ValueError):
         return None
+    if not isinstance(raw, dict):
+        return None
     return Installed(
         packages=tuple(raw.get("packages", ())),
         files=tuple(raw.get("files", ())),
@@ -67,6 +87,7 @@ def read_state(path: Path = Path(STATE_FILE)) -> Installed | None:
         sudo=bool(raw.get("sudo")),
         complete=bool(raw.get("complete")),
         before=tuple(raw.get("before", ())),
+        groups_before=tuple(raw.get("groups_before", ())),
     )
 
 
@@ -74,24 +95,35 @@ def install(plan: SetupPlan, run: Run, *, state: Path = Path(STATE_FILE)) -> Ins
     """Add the plan's files and packages. An interrupted run can be repeated, and undone."""
     shell = _Privileged(run, sudo=plan.needs_sudo)
     earlier = read_state(state)
-    before = earlier.before if earlier and not earlier.complete else tuple(sorted(installed_packages(run)))
     known = earlier or Installed()
+    before, groups_before = known.before, known.groups_before
+    if earlier is None or earlier.complete:
+        before, groups_before = tuple(sorted(_unpacked_packages(run))), tuple(sorted(_groups(run)))
+    else:
+        shell.mend()
     files = tuple(dict.fromkeys((*known.files, *(file.path for file in plan.files))))
-    groups_before = _groups()
-    begun = Installed(packages=known.packages, files=files, sudo=plan.needs_sudo, before=before)
+    begun = Installed(
+        packages=known.packages,
+        files=files,
+        groups=known.groups,
+        sudo=plan.needs_sudo,
+        before=before,
+        groups_before=groups_before,
+    )
     shell.write(NewFile(str(state), json.dumps(asdict(begun))))
     for file in plan.files:
         shell.write(file)
     shell.apt("update")
     done = shell.apt("install", "-y", "--no-install-recommends", *plan.packages)
-    added = tuple(sorted({*known.packages, *(installed_packages(run) - frozenset(before))}))
+    packages, groups = _added(begun, run)
     result = Installed(
-        packages=added,
+        packages=packages,
         files=files,
-        groups=tuple(dict.fromkeys((*known.groups, *sorted(_groups() - groups_before)))),
+        groups=groups,
         sudo=plan.needs_sudo,
         complete=done.ok,
         before=() if done.ok else before,
+        groups_before=() if done.ok else groups_before,
     )
     shell.write(NewFile(str(state), json.dumps(asdict(result))))
     if not done.ok:
@@ -105,23 +137,52 @@ def install(plan: SetupPlan, run: Run, *, state: Path = Path(STATE_FILE)) -> Ins
 def undo(added: Installed, run: Run, *, state: Path = Path(STATE_FILE)) -> tuple[str, ...]:
     """Remove what `added` names and nothing else. Returns what was removed, a line each."""
     shell = _Privileged(run, sudo=added.sudo and os.geteuid() != 0)
-    before = frozenset(added.before)
-    packages = added.packages or tuple(sorted(installed_packages(run) - before if before else ()))
-    present = tuple(name for name in packages if name in installed_packages(run))
+    if not added.complete:
+        shell.mend()
+    packages, groups = _added(added, run)
+    here = _packages(run, "iWtHUFc")  # those of which only configuration is left too
+    present = tuple(name for name in packages if name in here)
     if present:
-        done = shell.apt("purge", "-y", *present)
-        if not done.ok:
-            raise EngineError(
-                f"apt-get could not remove the packages: {_last(done)}", fix="mend apt, then repeat"
-            )
-    for group in added.groups:
+        _remove(present, shell)
+    for group in groups:
         shell(["groupdel", group])
     for path in (*added.files, str(state)):
-        shell(["rm", "-f", "--", path])
+        shell(["rm", "-f", "--", path, f"{path}{_DRAFT}"])
     shell(["rmdir", "--ignore-fail-on-non-empty", "--", str(state.parent)])
     if added.files:
         shell.apt("update")
     return (*(f"package {name}" for name in present), *(f"file {path}" for path in added.files))
+
+
+def _added(begun: Installed, run: Run) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Packages and groups that are ours: those noted, and what came since an unfinished setup began."""
+    packages, groups = {*begun.packages}, {*begun.groups}
+    if begun.before:
+        packages |= _unpacked_packages(run) - {*begun.before}
+    if begun.groups_before:
+        groups |= _groups(run) - {*begun.groups_before}
+    return tuple(sorted(packages)), tuple(sorted(groups))
+
+
+def _remove(packages: tuple[str, ...], shell: _Privileged) -> None:
+    """Remove and purge; EngineError if that fails or if apt would take packages that are not ours."""
+    tried = shell.apt("--simulate", "purge", "-y", *packages)
+    words = (line.split() for line in tried.stdout.splitlines())
+    gone = {row[1].partition(":")[0] for row in words if len(row) > 1 and row[0] in {"Purg", "Remv"}}
+    if foreign := sorted(gone - {*packages}):
+        raise EngineError(
+            f"nothing was removed: {', '.join(foreign)} came later and would have to go too",
+            fix="remove that first, or keep the engine",
+        )
+    done = shell.apt("remove", "-y", *packages)
+    if done.ok:
+        # docker.io leaves it behind to delete every image and volume when it is purged; those are not ours
+        shell(["rm", "-f", "--", _NUKE])
+        done = shell.apt("purge", "-y", *packages)
+    if not done.ok:
+        raise EngineError(
+            f"apt-get could not remove the packages: {_last(done)}", fix="mend apt, then repeat"
+        )
 
 
 class _Privileged:
@@ -135,18 +196,21 @@ class _Privileged:
         return self._run([*self._prefix, *argv])
 
     def apt(self, *arguments: str) -> Completed:
-        settings = [f"{key}={value}" for key, value in APT_ENV.items()]
-        return self._run([*self._prefix, "env", *settings, *_APT, *arguments])
+        return self._run([*self._prefix, "env", *_SETTINGS, *_APT, *arguments])
+
+    def mend(self) -> None:
+        """Let dpkg finish what an interrupted setup began; apt refuses to do anything before."""
+        self._run([*self._prefix, "env", *_SETTINGS, "dpkg", "--configure", "-a"])
 
     def write(self, file: NewFile) -> None:
         """Put the file in place whole: written and synced beside itself in a private folder, then moved."""
         with tempfile.TemporaryDirectory() as folder:
             draft = Path(folder) / "file"
             draft.write_text(file.text)
-            made = self(["install", "-D", "-m", "0644", "--", str(draft), f"{file.path}.kiro-new"])
+            made = self(["install", "-D", "-m", "0644", "--", str(draft), f"{file.path}{_DRAFT}"])
             if made.ok:
-                self(["sync", "--", f"{file.path}.kiro-new"])
-                made = self(["mv", "-f", "--", f"{file.path}.kiro-new", file.path])
+                self(["sync", "--", f"{file.path}{_DRAFT}"])
+                made = self(["mv", "-f", "--", f"{file.path}{_DRAFT}", file.path])
         if not made.ok:
             raise EngineError(f"cannot write it: {made.stderr.strip()}", file=file.path)
 
@@ -154,25 +218,28 @@ class _Privileged:
 def _os_release(path: Path) -> dict[str, str]:
     with suppress(OSError):
         rows = (line.partition("=") for line in path.read_text().splitlines() if "=" in line)
-        return {key: value.strip().strip('"') for key, _, value in rows}
+        return {key: value.strip().strip("\"'") for key, _, value in rows}
     return {}
 
 
-def _debian_mirror(run: Run) -> tuple[str | None, str | None]:
-    """The mirror that serves this release's `main`, and the keyring to check it with."""
-    line = "$(CODENAME)|$(COMPONENT)|$(REPO_URI)|$(ORIGIN)"
-    listed = run(["apt-get", "indextargets", "--format", line, "Created-By: Packages"]).stdout
+def _debian_mirror(run: Run, release: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """The mirror that serves this Debian's `main`, and the keyring to check it with."""
+    if release.get("ID") != "debian":
+        return None, None
+    here = [release.get("VERSION_CODENAME", ""), "main"]
+    asked = ["apt-get", "indextargets", "--format", "$(CODENAME)|$(COMPONENT)|$(REPO_URI)|$(RELEASE)"]
+    # apt knows code names from its lists only; before the first `update` there is what the sources say
+    listed = run([*asked, "Created-By: Packages"]).stdout
+    listed += run([*asked, "--no-release-info", "Created-By: Packages"]).stdout
     rows = [row.split("|") for row in listed.splitlines()]
-    codename = _os_release(Path("/etc/os-release")).get("VERSION_CODENAME", "")
-    found = next((row[2] for row in rows if len(row) == 4 and row[:2] == [codename, "main"]), None)
+    found = next((row[2] for row in rows if len(row) == 4 and here in (row[:2], [row[3], row[1]])), None)
     keyring = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
     return found, str(keyring) if keyring.exists() else None
 
 
-def _groups() -> frozenset[str]:
-    with suppress(OSError):
-        return frozenset(line.partition(":")[0] for line in Path("/etc/group").read_text().splitlines())
-    return frozenset()
+def _groups(run: Run) -> frozenset[str]:
+    listed = run(["getent", "-s", "files", "group"])
+    return frozenset(line.partition(":")[0] for line in listed.stdout.splitlines())
 
 
 def _last(done: Completed) -> str:

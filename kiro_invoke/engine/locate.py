@@ -32,10 +32,17 @@ def locate(environ: Mapping[str, str], run: Run) -> Address:
     if host := environ.get("DOCKER_HOST"):
         return Address(host, "DOCKER_HOST")
     shown = run(["docker", "context", "inspect", "--format", "{{json .}}"], timeout=20)
-    if not shown.ok:
+    if shown.returncode == 127:
         return Address(DEFAULT_ADDRESS, "default")
-    context = json.loads(shown.stdout)
-    url = context.get("Endpoints", {}).get("docker", {}).get("Host") or DEFAULT_ADDRESS
+    try:
+        context = json.loads(shown.stdout if shown.ok else "")
+        url = context["Endpoints"]["docker"].get("Host") or DEFAULT_ADDRESS
+    except (ValueError, KeyError, TypeError, AttributeError):
+        why = (shown.stderr.strip() or "it names no engine").splitlines()[-1]
+        raise EngineError(
+            f"docker's current context cannot be used: {why}",
+            fix="choose another: unset DOCKER_CONTEXT, or run `docker context use default`",
+        ) from None
     return Address(url, f"context {context.get('Name', 'default')}")
 
 

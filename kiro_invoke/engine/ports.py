@@ -17,6 +17,8 @@ def is_free(host: str, port: int) -> bool:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
+        except PermissionError:
+            return not any(_listening(port, Path("/proc")))  # a low port: the engine may, we may not
         except OSError:
             return False
     return True
@@ -25,7 +27,7 @@ def is_free(host: str, port: int) -> bool:
 def holder(port: int, proc: Path = Path("/proc")) -> str | None:
     """The process that listens on `port`, as `process 123 (name)`; None where /proc does not tell."""
     inodes = set(_listening(port, proc))
-    for folder in proc.glob("[0-9]*"):
+    for folder in proc.glob("[0-9]*") if inodes else ():
         with suppress(OSError):
             for link in (folder / "fd").iterdir():
                 with suppress(OSError):

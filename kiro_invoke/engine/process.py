@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -24,23 +26,21 @@ def run(
     env: Mapping[str, str] | None = None,
     timeout: float | None = None,
 ) -> Completed:
-    """Run `argv` and capture its output; a missing program is exit status 127, a timeout 124.
+    """Run `argv` and capture its output; a missing program is exit status 127, one that
+    cannot be started 126, a timeout 124.
 
     `env` is added to the caller's environment. `timeout` is in seconds.
     """
-    try:
-        with _start(argv, stdin=stdin is not None, env=env) as child:
-            try:
-                out, err = child.communicate(stdin, timeout=timeout)
-            except subprocess.TimeoutExpired:
-                _end_group(child)
-                out, err = child.communicate()
-                return Completed(tuple(argv), 124, out, f"{err}no answer within {timeout:g} s\n")
-            except BaseException:
-                _end_group(child)
-                raise
-    except FileNotFoundError as error:
-        return Completed(tuple(argv), 127, "", f"{argv[0]}: {error.strerror}\n")
+    child = _start(argv, stdin=stdin is not None, env=env)
+    if isinstance(child, Completed):
+        return child
+    with child, _not_outliving(child):
+        try:
+            out, err = child.communicate(stdin, timeout=timeout)
+        except subprocess.TimeoutExpired:
+            _end_group(child)
+            out, err = child.communicate()
+            return Completed(tuple(argv), 124, out, f"{err}no answer within {timeout:g} s\n")
     return Completed(tuple(argv), child.returncode, out, err)
 
 
@@ -56,20 +56,22 @@ def stream(
     The child leads a process group of its own: whatever ends this call early (Ctrl-C, an error in
     `on_stderr`) interrupts the group, waits GRACE_SECONDS and then kills it.
     """
-    with _start(argv, stdin=stdin is not None, env=env) as child:
+    child = _start(argv, stdin=stdin is not None, env=env)
+    if isinstance(child, Completed):
+        on_stderr(child.stderr.rstrip("\n"))
+        return child
+    with child:
         out: list[str] = []
         feeder = threading.Thread(target=_feed, args=(child.stdin, stdin), daemon=True)
         reader = threading.Thread(target=_drain, args=(child.stdout, out), daemon=True)
         feeder.start()
         reader.start()
         try:
-            assert child.stderr is not None
-            for line in child.stderr:
-                on_stderr(line.rstrip("\n"))
-            child.wait()
-        except BaseException:
-            _end_group(child)
-            raise
+            with _not_outliving(child):
+                assert child.stderr is not None
+                for line in child.stderr:
+                    on_stderr(line.rstrip("\n"))
+                child.wait()
         finally:
             feeder.join(GRACE_SECONDS)
             reader.join(GRACE_SECONDS)
@@ -79,16 +81,18 @@ def stream(
 def interactive(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> int:
     """Run `argv` on this terminal (Compose's own output); it gets Ctrl-C itself. Returns its status."""
     with subprocess.Popen(list(argv), env=_environment(env)) as child:
-        while True:
-            try:
-                return child.wait()
-            except KeyboardInterrupt:
-                with suppress(subprocess.TimeoutExpired):
-                    child.wait(GRACE_SECONDS)
-                if child.poll() is None:
-                    child.terminate()
-                    child.wait()
-                raise
+        try:
+            return child.wait()
+        except BaseException:
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(GRACE_SECONDS)
+            child.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(GRACE_SECONDS)
+            raise
+        finally:
+            child.kill()
+            child.wait()
 
 
 def spawn_detached(argv: Sequence[str], log: Path) -> int:
@@ -111,18 +115,49 @@ def spawn_detached(argv: Sequence[str], log: Path) -> int:
 _reaped_elsewhere: list[subprocess.Popen[bytes]] = []
 
 
-def _start(argv: Sequence[str], *, stdin: bool, env: Mapping[str, str] | None) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        list(argv),
-        stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=_environment(env),
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        start_new_session=True,
-    )
+#: Children that run now. What is left at the interpreter's exit (their threads were not waited for,
+#: see side_by_side) is ended then.
+_running: set[subprocess.Popen[str]] = set()
+
+
+@contextmanager
+def _not_outliving(child: subprocess.Popen[str]) -> Iterator[None]:
+    """Whatever leaves the block early ends the child and its process group."""
+    _running.add(child)
+    try:
+        yield
+    except BaseException:
+        _end_group(child)
+        raise
+    finally:
+        _running.discard(child)
+
+
+@atexit.register
+def _end_running() -> None:
+    for child in tuple(_running):
+        _end_group(child)
+
+
+def _start(
+    argv: Sequence[str], *, stdin: bool, env: Mapping[str, str] | None
+) -> subprocess.Popen[str] | Completed:
+    """The child, or how it ended if it could not be started."""
+    try:
+        return subprocess.Popen(
+            list(argv),
+            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=_environment(env),
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,
+        )
+    except OSError as error:
+        status = 127 if isinstance(error, FileNotFoundError) else 126
+        return Completed(tuple(argv), status, "", f"{argv[0]}: {error.strerror}\n")
 
 
 def _environment(added: Mapping[str, str] | None) -> dict[str, str]:
@@ -141,11 +176,29 @@ def _drain(pipe: IO[str] | None, into: list[str]) -> None:
 
 
 def _end_group(child: subprocess.Popen[str]) -> None:
-    """Interrupt the child's process group, then kill whatever is left of it."""
-    for sign, wait in ((signal.SIGINT, GRACE_SECONDS), (signal.SIGKILL, None)):
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, sign)
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(wait)
-            if sign is signal.SIGKILL:
-                return
+    """Interrupt the child's process group; kill what is left after the grace, or at a second Ctrl-C."""
+    try:
+        _signal_group(child, signal.SIGINT)
+        end = time.monotonic() + GRACE_SECONDS
+        while _group_lives(child) and time.monotonic() < end:
+            time.sleep(0.02)
+    finally:
+        _signal_group(child, signal.SIGKILL)
+        child.wait()
+
+
+def _group_lives(child: subprocess.Popen[str]) -> bool:
+    child.poll()  # takes note of its end, or it would count as a member of the group
+    try:
+        os.killpg(child.pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return child.poll() is None
+    return True
+
+
+def _signal_group(child: subprocess.Popen[str], sign: signal.Signals) -> None:
+    # what runs through sudo is root's: it cannot be signalled, only waited for
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, sign)

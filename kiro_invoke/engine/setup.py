@@ -119,9 +119,11 @@ def _packages_and_files(host: HostFacts, family: str) -> tuple[tuple[str, ...] |
     lender = _LENDER.get(host.codename)
     if lender is None:
         return _missing((*_OWN[family], *_HELPERS), host), ()
+    lent = tuple(f"{name}/{lender}" for name in _missing(_LENT, host))
+    if not lent:
+        return _missing(_HELPERS, host), ()
     if host.mirror is None:
         return None, ()
-    lent = tuple(f"{name}/{lender}" for name in _missing(_LENT, host))
     files = (
         NewFile(SOURCE_FILE, _source_text(host, lender)),
         NewFile(PIN_FILE, f"Package: *\nPin: release n={lender}\nPin-Priority: 50\n"),

@@ -6,7 +6,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from filelock import FileLock
 from kiro_invoke.engine.bases import Say
 from kiro_invoke.engine.certificates import extra_certificates, pem, shipped_texts
 from kiro_invoke.engine.protocol import Completed, Engine, Run
+from kiro_invoke.engine.side_by_side import side_by_side
 from kiro_invoke.engine.standins import (
     CA_BUNDLE,
     LOCAL_CERTIFICATES,
@@ -43,9 +43,8 @@ class StandinMaker:
             if self.engine.image(ROOT_IMAGE) is None:
                 say(f"stand-ins: making a Debian {RELEASE} root from packages")
                 self._make_root()
-            with ThreadPoolExecutor(max_workers=4) as pool:
-                for ref, holds in zip(refs, pool.map(self._make_one, refs), strict=True):
-                    say(f"{ref}: stand-in made, holds {holds}")
+            for ref, holds in zip(refs, side_by_side(self._make_one, refs, most=4), strict=True):
+                say(f"{ref}: stand-in made, holds {holds}")
 
     def _make_root(self) -> None:
         if self.mirror is None or shutil.which("debootstrap", path=f"{os.defpath}:/usr/sbin:/sbin") is None:
@@ -54,7 +53,8 @@ class StandinMaker:
                 fix="install debootstrap, or connect to an image registry",
             )
         sudo = () if os.geteuid() == 0 else ("sudo", "-n")
-        with tempfile.TemporaryDirectory(prefix="kiro-root-") as folder:
+        # what a failed debootstrap leaves is root's, and may have /proc mounted: removed by a step below
+        with tempfile.TemporaryDirectory(prefix="kiro-root-", ignore_cleanup_errors=True) as folder:
             root, tar = Path(folder) / "root", Path(folder) / "root.tar"
             steps = (
                 # bookworm's debootstrap has no script of that name; sid's serves every later release
@@ -71,10 +71,12 @@ class StandinMaker:
                     "--exclude=./proc/*",
                     ".",
                 ),
-                (*sudo, "rm", "-rf", "--", str(root)),
             )
-            for step in steps:
-                _must(self.run(step, env={"DEBIAN_FRONTEND": "noninteractive"}), "the root file system")
+            try:
+                for step in steps:
+                    _must(self.run(step, env={"DEBIAN_FRONTEND": "noninteractive"}), "the root file system")
+            finally:
+                self.run((*sudo, "rm", "-rf", "--one-file-system", "--", str(root)))
             self.engine.import_root(tar, ROOT_IMAGE)
 
     def _trust(self, root: Path, folder: Path) -> list[tuple[str, ...]]:

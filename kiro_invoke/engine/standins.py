@@ -9,6 +9,7 @@ Pure: names in, Dockerfile texts out. `bases` does the rest.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 LABEL = "dev.kiro.standin"
@@ -94,6 +95,15 @@ def standin_name(ref: str) -> str:
     match = _OFFICIAL.match(ref)
     assert match is not None, ref
     return f"kiro-standin/{match['name']}:{match['tag'] or 'latest'}"
+
+
+def stands_in(labels: Mapping[str, str], ref: str) -> bool:
+    """Whether an image with these labels, found under the name `ref`, is the stand-in for it.
+
+    Whatever is built on a stand-in inherits its label: the label must name this very image.
+    """
+    named = labels.get(LABEL, "")
+    return recipe_for(named) is not None and recipe_for(ref) is not None and standin_name(named) == standin_name(ref)
 
 
 def dockerfile(recipe: Recipe, ref: str) -> str:

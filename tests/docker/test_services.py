@@ -171,7 +171,9 @@ def test_an_edit_with_an_old_date_is_never_missed(warmed: Ran, tmp_path: Path) -
     copy_backend(tmp_path)
     assert kiro("build", cwd=tmp_path).code == 0
     source = next(
-        path for path in (tmp_path / "backend/crates").rglob("*.rs") if GREETING["message"] in path.read_text()
+        path
+        for path in (tmp_path / "backend/crates").rglob("*.rs")
+        if GREETING["message"] in path.read_text()
     )
     source.write_text(source.read_text().replace(GREETING["message"], "Hello from the past"))
     os.utime(source, (0, 946684800))
@@ -179,9 +181,13 @@ def test_an_edit_with_an_old_date_is_never_missed(warmed: Ran, tmp_path: Path) -
         ran = kiro("build", cwd=tmp_path)
         assert ran.code == 0, ran.err[-3000:]
         port = free_port()
-        name = docker("run", "--rm", "--detach", "--publish", f"127.0.0.1:{port}:8080", "kiro-copy/backend:dev").strip()
+        name = docker(
+            "run", "--rm", "--detach", "--publish", f"127.0.0.1:{port}:8080", "kiro-copy/backend:dev"
+        ).strip()
         try:
-            assert json.loads(wait_for(f"http://127.0.0.1:{port}/api/greeting")) == {"message": "Hello from the past"}
+            assert json.loads(wait_for(f"http://127.0.0.1:{port}/api/greeting")) == {
+                "message": "Hello from the past"
+            }
         finally:
             docker("rm", "--force", "--volumes", name)
     finally:

@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,9 @@ class Ran:
         return value
 
 
-def kiro(*arguments: str, cwd: Path = ROOT, env: Mapping[str, str] | None = None, timeout: float = 1500) -> Ran:
+def kiro(
+    *arguments: str, cwd: Path = ROOT, env: Mapping[str, str] | None = None, timeout: float = 1500
+) -> Ran:
     """Run the `kiro` program in a folder."""
     return command(sys.executable, "-m", "kiro_invoke.cli", *arguments, cwd=cwd, env=env, timeout=timeout)
 
@@ -85,7 +88,7 @@ def build_steps(*arguments: str, cwd: Path = ROOT) -> list[dict[str, Any]]:
 
 def http(
     url: str, *, method: str = "GET", body: object | None = None, headers: Mapping[str, str] | None = None
-) -> tuple[int, str, Mapping[str, str]]:
+) -> tuple[int, str, Message]:
     """Status, text and headers of an answer; an error status is an answer too."""
     data = None if body is None else body.encode() if isinstance(body, str) else json.dumps(body).encode()
     request = urllib.request.Request(url, data=data, method=method, headers=dict(headers or {}))

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from kiro_invoke.config import find_root, load
-from kiro_invoke.config_names import shown, slug
+from kiro_invoke.config.names import shown, slug
 from kiro_invoke.model.errors import ConfigError, ExitCode, KiroError, UsageError
 from kiro_invoke.model.service import Origin, Project, Secret, Service
 
@@ -78,6 +78,11 @@ def test_root_is_the_nearest_kiro_yaml_of_several(repo: Path) -> None:
     write(repo, "version: 1")
     write(repo / "backend", "version: 1")
     assert find_root(repo / "backend") == repo / "backend"
+
+
+def test_a_kiro_yaml_above_the_repository_is_somebody_elses(repo: Path) -> None:
+    write(repo.parent, "version: 1")
+    assert find_root(repo / "backend") == repo
 
 
 def test_root_is_else_the_nearest_git(repo: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from kiro_invoke.config_names import nearest, shown
+from kiro_invoke.config.names import nearest, shown
 from kiro_invoke.model.errors import ConfigError
 from kiro_invoke.model.service import Origin, Setting
 

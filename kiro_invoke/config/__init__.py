@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from kiro_invoke import config_inputs as inputs
-from kiro_invoke.config_names import shown, slug, slug_complaint
-from kiro_invoke.config_nodes import FILE, Given, Value, read
-from kiro_invoke.config_services import Found, Repository, configured, detected, selected
+from kiro_invoke.config import inputs
+from kiro_invoke.config.names import shown, slug, slug_complaint
+from kiro_invoke.config.nodes import FILE, Given, Value, read
+from kiro_invoke.config.services import Found, Repository, configured, detected, selected
 from kiro_invoke.model.service import Origin, Project, Secret, Setting
 
 #: The versions of kiro.yaml that this release understands.
@@ -19,13 +19,14 @@ _KEYS = ("version", "project", "services", "ca_bundle", "base_images", "secrets"
 
 
 def find_root(start: Path) -> Path:
-    """The repository that `start` lies in: the nearest folder upward with kiro.yaml, else with .git."""
+    """The repository that `start` lies in: the nearest folder upward with kiro.yaml or .git, else `start`.
+
+    A kiro.yaml above the repository's own .git is somebody else's (a stray one in a home folder, say).
+    """
     start = start.resolve()
-    for mark in (FILE, ".git"):
-        for folder in (start, *start.parents):
-            if os.path.lexists(folder / mark):
-                return folder
-    return start
+    folders = (start, *start.parents)
+    marked = (folder for folder in folders if any(os.path.lexists(folder / mark) for mark in (FILE, ".git")))
+    return next(marked, start)
 
 
 def load(start: Path, environ: Mapping[str, str], *, services: Sequence[str] = ()) -> Project:

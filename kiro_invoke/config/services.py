@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kiro_invoke.config_names import Complaint, image_complaint, nearest, shown, slug, slug_complaint
-from kiro_invoke.config_nodes import Given, Value
-from kiro_invoke.config_paths import file_names, inside, is_file, is_folder, leads_outside, relative
+from kiro_invoke.config.names import Complaint, image_complaint, nearest, shown, slug, slug_complaint
+from kiro_invoke.config.nodes import Given, Value
+from kiro_invoke.config.paths import file_names, inside, is_file, is_folder, leads_outside, relative
 from kiro_invoke.ecosystems.registry import ECOSYSTEMS, OTHER, detect
 from kiro_invoke.model.errors import ConfigError, UsageError
 from kiro_invoke.model.service import Origin, Service, Setting

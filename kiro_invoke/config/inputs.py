@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kiro_invoke.config_names import reference_complaint, shown
-from kiro_invoke.config_nodes import Given, Value
-from kiro_invoke.config_paths import anywhere, is_file
+from kiro_invoke.config.names import reference_complaint, shown
+from kiro_invoke.config.nodes import Given, Value
+from kiro_invoke.config.paths import anywhere, is_file
 from kiro_invoke.engine.certificates import certificates
 from kiro_invoke.model.errors import ConfigError
 

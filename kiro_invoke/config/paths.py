@@ -7,8 +7,8 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from kiro_invoke.config_names import shown
-from kiro_invoke.config_nodes import Given
+from kiro_invoke.config.names import shown
+from kiro_invoke.config.nodes import Given
 
 
 def is_file(path: Path) -> bool:

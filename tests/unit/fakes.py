@@ -1,0 +1,202 @@
+"""Stand-ins for the outside world: a Run that is scripted, and an Engine that lives in memory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from kiro_invoke.engine.protocol import (
+    Completed,
+    EngineFacts,
+    ImageFacts,
+    RegistryRefused,
+    RegistrySilent,
+)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One command that a FakeRun was asked to run."""
+
+    argv: tuple[str, ...]
+    stdin: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    timeout: float | None = None
+
+
+@dataclass(frozen=True)
+class Script:
+    """How a command ends, and what happens when it runs."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+    do: Callable[[tuple[str, ...]], None] | None
+
+
+class FakeRun:
+    """A Run that answers by the longest argv prefix it was told, and records every call.
+
+    A command that nobody told it about ends with `otherwise` (0 unless told).
+    """
+
+    def __init__(self, *, otherwise: int = 0) -> None:
+        self.calls: list[Call] = []
+        self._otherwise = otherwise
+        self._scripts: dict[tuple[str, ...], Script] = {}
+
+    def on(
+        self,
+        *prefix: str,
+        out: str = "",
+        err: str = "",
+        code: int = 0,
+        do: Callable[[tuple[str, ...]], None] | None = None,
+    ) -> FakeRun:
+        """From now on, a command that begins with `prefix` does and ends like this."""
+        self._scripts[prefix] = Script(code, out, err, do)
+        return self
+
+    def __call__(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: str | None = None,
+        env: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> Completed:
+        words = tuple(argv)
+        self.calls.append(Call(words, stdin, dict(env or {}), timeout))
+        for length in range(len(words), -1, -1):
+            if script := self._scripts.get(words[:length]):
+                if script.do:
+                    script.do(words)
+                return Completed(words, script.returncode, script.stdout, script.stderr)
+        return Completed(words, self._otherwise, "", "")
+
+    @property
+    def argvs(self) -> list[tuple[str, ...]]:
+        return [call.argv for call in self.calls]
+
+
+FACTS = EngineFacts(
+    address="unix:///var/run/docker.sock",
+    version="26.1.5",
+    buildx="0.13.1",
+    compose="2.26.1",
+    architecture="amd64",
+    ours=True,
+)
+SILENT = RegistrySilent("no route to host")
+REFUSED = RegistryRefused("manifest unknown")
+
+
+class FakeEngine:
+    """An Engine in memory.
+
+    `images` are those that are here. `registry` tells what asking for a ref brings: an image, or the
+    trouble that is raised; refs that it does not name meet `otherwise`.
+    """
+
+    def __init__(
+        self,
+        images: Mapping[str, ImageFacts] | None = None,
+        registry: Mapping[str, ImageFacts | Exception] | None = None,
+        *,
+        otherwise: Exception = SILENT,
+        ours: bool = True,
+    ) -> None:
+        self.images = dict(images or {})
+        self.registry = dict(registry or {})
+        self.otherwise = otherwise
+        self.probed: list[str] = []
+        self.pulled: list[str] = []
+        self.built: list[tuple[str, str]] = []
+        self.untagged: list[str] = []
+        self.imported: list[str] = []
+        self.baked: list[str] = []
+        self.bake_env: list[Mapping[str, str]] = []
+        self.bake_lines: Sequence[str] = ()
+        self.bake_status = 0
+        self.build_status = 0
+        self.build_output = ""
+        self.printed = "Rust 1.85.0"
+        self.composed: list[tuple[str, ...]] = []
+        self.compose_answers: dict[str, Completed] = {}
+        self.compose_status = 0
+        self.ports: dict[int, str] = {}
+        self.cache_bytes = 0
+        self._facts = replace(FACTS, ours=ours)
+        self._lock = threading.Lock()
+        #: Called within every pull, for tests that want to see several at once.
+        self.while_pulling: Callable[[str], None] = lambda _ref: None
+
+    @property
+    def facts(self) -> EngineFacts:
+        return self._facts
+
+    def image(self, ref: str) -> ImageFacts | None:
+        return self.images.get(ref)
+
+    def probe(self, ref: str, seconds: float) -> None:
+        with self._lock:
+            self.probed.append(ref)
+        self._ask(ref)
+
+    def pull(self, ref: str, on_progress: Callable[[str], None]) -> None:
+        with self._lock:
+            self.pulled.append(ref)
+        found = self._ask(ref)
+        self.while_pulling(ref)
+        on_progress("1 of 1 layers")
+        self.images[ref] = found
+
+    def _ask(self, ref: str) -> ImageFacts:
+        found = self.registry.get(ref, self.otherwise)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def tag(self, ref: str, alias: str) -> None:
+        self.images[alias] = self.images[ref]
+
+    def untag(self, name: str) -> None:
+        del self.images[name]
+        self.untagged.append(name)
+
+    def import_root(self, tar: Path, ref: str) -> None:
+        self.imported.append(ref)
+        self.images[ref] = ImageFacts("sha256:root", {}, 1)
+
+    def build_text(self, dockerfile: str, tag: str) -> Completed:
+        with self._lock:
+            self.built.append((tag, dockerfile))
+        if self.build_status == 0:
+            self.images[tag] = ImageFacts(f"sha256:{tag}", {}, 1)
+        return Completed(("docker", "buildx", "build"), self.build_status, "", self.build_output)
+
+    def run_once(self, ref: str, shell: str) -> str:
+        return self.printed
+
+    def bake(self, definition: str, *, env: Mapping[str, str], on_line: Callable[[str], None]) -> Completed:
+        self.baked.append(definition)
+        self.bake_env.append(dict(env))
+        for line in self.bake_lines:
+            on_line(line)
+        return Completed(("docker", "buildx", "bake"), self.bake_status, "", "")
+
+    def build_cache_bytes(self) -> int:
+        return self.cache_bytes
+
+    def compose(self, files: Sequence[Path], *arguments: str, env: Mapping[str, str]) -> int:
+        self.composed.append(arguments)
+        return self.compose_status
+
+    def compose_output(self, files: Sequence[Path], *arguments: str, env: Mapping[str, str]) -> Completed:
+        self.composed.append(arguments)
+        return self.compose_answers.get(arguments[0], Completed(arguments, self.compose_status, "", ""))
+
+    def port_holder(self, port: int) -> str | None:
+        return self.ports.get(port)
