@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -124,6 +125,8 @@ class DockerEngine:
 
 def connect(address: Address, run: Run, *, ours: bool) -> DockerEngine:
     """The engine at `address`; EngineError when none answers or it is too old."""
+    if refusal := _refusal(address):
+        raise _no_answer(address, refusal)
     try:
         client = docker.DockerClient(
             base_url=address.url,
@@ -133,12 +136,7 @@ def connect(address: Address, run: Run, *, ours: bool) -> DockerEngine:
         )
         server = client.version()
     except (DockerException, requests.exceptions.RequestException) as error:
-        raise EngineError(
-            f"no Docker engine answers at {address.url} ({address.origin}): {_short(error)}",
-            fix="start it, or run `kiro setup` to install one"
-            if address.is_default
-            else f"start it, or mend {address.origin}",
-        ) from None
+        raise _no_answer(address, _short(error)) from None
     buildx = run(["docker", "buildx", "version"], timeout=ANSWER_SECONDS)
     compose = run(["docker", "compose", "version", "--short"], timeout=ANSWER_SECONDS)
     facts = EngineFacts(
@@ -155,6 +153,8 @@ def connect(address: Address, run: Run, *, ours: bool) -> DockerEngine:
 
 def answers(address: Address) -> bool:
     """Whether an engine answers at `address` within a few seconds."""
+    if _refusal(address):
+        return False
     try:
         client = docker.DockerClient(
             base_url=address.url, timeout=5, use_ssh_client=address.url.startswith("ssh://")
@@ -165,6 +165,27 @@ def answers(address: Address) -> bool:
             client.close()
     except (DockerException, requests.exceptions.RequestException):
         return False
+
+
+def _refusal(address: Address) -> str:
+    """Why nothing can listen at a unix address, or "". Asked first: the SDK leaks a socket that is refused."""
+    path = address.url.removeprefix("unix://")
+    if path == address.url:
+        return ""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(ANSWER_SECONDS)
+        try:
+            probe.connect(path)
+        except OSError as error:
+            return error.strerror or str(error)
+    return ""
+
+
+def _no_answer(address: Address, why: str) -> EngineError:
+    remedy = "run `kiro setup` to install one" if address.is_default else f"mend {address.origin}"
+    return EngineError(
+        f"no Docker engine answers at {address.url} ({address.origin}): {why}", fix=f"start it, or {remedy}"
+    )
 
 
 def split_tag(ref: str) -> tuple[str, str]:

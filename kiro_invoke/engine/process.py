@@ -107,12 +107,8 @@ def spawn_detached(argv: Sequence[str], log: Path) -> int:
             close_fds=True,
             cwd="/",
         )
-    _reaped_elsewhere.append(child)
+    child.returncode = 0  # it is never waited for: without a status, letting go of it would be a warning
     return child.pid
-
-
-#: Daemons are never waited for; keeping the handle avoids a ResourceWarning for a child still running.
-_reaped_elsewhere: list[subprocess.Popen[bytes]] = []
 
 
 #: Children that run now. What is left at the interpreter's exit (their threads were not waited for,
@@ -188,14 +184,14 @@ def _end_group(child: subprocess.Popen[str]) -> None:
 
 
 def _group_lives(child: subprocess.Popen[str]) -> bool:
-    child.poll()  # takes note of its end, or it would count as a member of the group
-    try:
-        os.killpg(child.pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return child.poll() is None
-    return True
+    """Whether a process of the child's group runs; one that only waits to be collected does not."""
+    child.poll()
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _parent, group = file.read_text(errors="replace").rpartition(")")[2].split()[:3]
+            if int(group) == child.pid and state not in {"Z", "X"}:
+                return True
+    return False
 
 
 def _signal_group(child: subprocess.Popen[str], sign: signal.Signals) -> None:

@@ -103,7 +103,11 @@ def stands_in(labels: Mapping[str, str], ref: str) -> bool:
     Whatever is built on a stand-in inherits its label: the label must name this very image.
     """
     named = labels.get(LABEL, "")
-    return recipe_for(named) is not None and recipe_for(ref) is not None and standin_name(named) == standin_name(ref)
+    return (
+        recipe_for(named) is not None
+        and recipe_for(ref) is not None
+        and standin_name(named) == standin_name(ref)
+    )
 
 
 def dockerfile(recipe: Recipe, ref: str) -> str:

@@ -23,7 +23,7 @@ FOREVER = "sleep 300"
 
 @pytest.fixture(autouse=True)
 def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "GRACE_SECONDS", 0.3)
+    monkeypatch.setattr(process, "GRACE_SECONDS", 0.1)
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_run_ends_after_its_timeout_with_what_came_before(pids: Path) -> None:
 
 @pytest.mark.parametrize("trap", ["trap '' INT;", "trap '' INT TERM;"])
 def test_run_ends_children_that_ignore_signals(pids: Path, trap: str) -> None:
-    done = run(family(pids, trap=trap), timeout=0.2)
+    done = run(family(pids, trap=trap), timeout=0.1)
     assert done.returncode == 124
     assert end_within(noted(pids))
 
@@ -150,9 +150,12 @@ time.sleep(300)
 """
 
 
-def test_what_an_interrupted_child_started_may_clean_up_too(tmp_path: Path) -> None:
+def test_what_an_interrupted_child_started_may_clean_up_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The leader ends at once; its own child takes its time, within the grace."""
-    run([sys.executable, "-S", "-c", LEADER, str(tmp_path / "tidied")], timeout=0.4)
+    monkeypatch.setattr(process, "GRACE_SECONDS", 5.0)
+    run([sys.executable, "-S", "-c", LEADER, str(tmp_path / "tidied")], timeout=0.3)
     assert (tmp_path / "tidied").exists()
 
 
@@ -235,9 +238,9 @@ def interrupt_when_noted(pids: Path, count: int, *, times: int = 1) -> threading
         end = time.monotonic() + 5
         while time.monotonic() < end and (not pids.exists() or len(noted(pids)) < count):
             time.sleep(0.01)
-        for _ in range(times):
+        for number in range(times):
+            time.sleep(0.3 if number else 0)  # communicate() itself swallows a second one within 0.25 s
             os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.35 if times > 1 else 0)  # communicate() itself swallows a second one within 0.25 s
 
     thread = threading.Thread(target=press)
     thread.start()
@@ -275,7 +278,7 @@ def test_a_second_ctrl_c_ends_the_grace_and_leaves_no_process(
 def test_children_of_threads_that_nobody_waited_for_end_with_the_interpreter(pids: Path) -> None:
     """As at Ctrl-C while images are made side by side: the main thread leaves, the daemon threads stay."""
     script = (
-        "import sys, threading, time\nfrom kiro_invoke.engine import process\nprocess.GRACE_SECONDS = 0.2\n"
+        "import sys, threading, time\nfrom kiro_invoke.engine import process\nprocess.GRACE_SECONDS = 0.1\n"
         "threading.Thread(target=process.run, args=(sys.argv[2:],), daemon=True).start()\n"
         "end = time.monotonic() + 5\n"
         "while time.monotonic() < end and open(sys.argv[1], 'a+').tell() < 4: time.sleep(0.01)\n"
@@ -288,7 +291,9 @@ def test_children_of_threads_that_nobody_waited_for_end_with_the_interpreter(pid
 # -- interactive --------------------------------------------------------------------------------------
 
 
-def test_interactive_returns_the_status_and_writes_to_our_own_streams(capfd: pytest.CaptureFixture[str]) -> None:
+def test_interactive_returns_the_status_and_writes_to_our_own_streams(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     assert interactive(["sh", "-c", "echo $WORD; exit 7"], env={"WORD": "seen"}) == 7
     assert capfd.readouterr().out == "seen\n"
 
@@ -298,7 +303,7 @@ def test_interactive_lets_the_child_end_by_itself_at_ctrl_c(pids: Path, tmp_path
     note = tmp_path / "tidied"
     presser = interrupt_when_noted(pids, 1)
     with pytest.raises(KeyboardInterrupt):
-        interactive(["sh", "-c", f"echo $$ >{pids}; sleep 0.25; echo yes >{note}"])
+        interactive(["sh", "-c", f"echo $$ >{pids}; sleep 0.07; echo yes >{note}"])
     presser.join()
     assert note.exists()
 

@@ -1,0 +1,49 @@
+"""No telemetry: the only destinations are the engine, and what the builds themselves name."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.engine import Ran, command
+
+pytestmark = pytest.mark.docker
+
+RECORDER = """
+import json, sys
+seen = {"connect": [], "resolve": [], "start": []}
+
+def hook(event, arguments):
+    if event == "socket.connect":
+        seen["connect"].append(str(arguments[1]))
+    elif event == "socket.getaddrinfo":
+        seen["resolve"].append(str(arguments[0]))
+    elif event == "subprocess.Popen":
+        seen["start"].append([str(word) for word in arguments[1]])
+
+sys.addaudithook(hook)
+from kiro_invoke.cli import program
+try:
+    program.run(["kiro", *sys.argv[2:]])
+finally:
+    open(sys.argv[1], "w").write(json.dumps(seen))
+"""
+
+
+@pytest.mark.parametrize("task", [("warm-cache",), ("build", "--prod"), ("config",)])
+def test_the_tool_talks_to_the_engine_and_to_nobody_else(
+    warmed: Ran, tmp_path: Path, task: tuple[str, ...]
+) -> None:
+    record = tmp_path / "seen.json"
+    ran = command(sys.executable, "-c", RECORDER, str(record), *task)
+    assert ran.code == 0, ran.err
+    seen = json.loads(record.read_text())
+    assert [address for address in seen["connect"] if not address.endswith("docker.sock")] == []
+    assert seen["resolve"] == []
+    assert {argv[0] for argv in seen["start"]} <= {"docker"}
+    if task != ("config",):
+        assert seen["connect"]
+        assert seen["start"]
