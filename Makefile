@@ -47,11 +47,13 @@ test-unit: $(VENV)/.installed ## The quick tests: no engine, under 20 s
 	@$(PY) -m pytest tests/unit $(ARGS)
 
 test-docker: $(VENV)/.installed ## The tests on a real engine and in a real browser
+	@[ "$$KIRO_TEST_DOCKER" = 0 ] || $(KIRO) setup
 	@$(PY) -m pytest tests/docker tests/browser $(ARGS)
 
 test: lint test-unit test-docker ## Everything but the long suites
 
 test-long: $(VENV)/.installed ## Fault, random-sequence and truth suites
+	@[ "$$KIRO_TEST_DOCKER" = 0 ] || $(KIRO) setup
 	@$(PY) -m pytest tests/long $(ARGS)
 
 clean: ## Remove the virtual environment and tool caches (not the Docker caches)

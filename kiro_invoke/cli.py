@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 from invoke.exceptions import ParseError
@@ -11,6 +12,8 @@ from kiro_invoke.collection import ns
 from kiro_invoke.model.errors import ExitCode
 from kiro_invoke.version import __version__
 
+_NO_VALUE = re.compile(r"Flag <Argument: ([\w-]+).*> needed value and was not given one!")
+
 
 class Kiro(Program):
     """Invoke's program with our exit code for wrong use (Invoke's own is 1)."""
@@ -19,7 +22,8 @@ class Kiro(Program):
         try:
             super().parse_tasks()
         except ParseError as error:
-            sys.stderr.write(f"kiro: {error} Fix: see `kiro --list`, or `kiro --help TASK`.\n")
+            words = _NO_VALUE.sub(r"--\1 needs a value.", str(error))
+            sys.stderr.write(f"kiro: {words} Fix: see `kiro --list`, or `kiro --help TASK`.\n")
             raise SystemExit(int(ExitCode.USAGE)) from None
 
 

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from invoke.collection import Collection
 from invoke.context import Context
-from invoke.tasks import task
+from invoke.parser.argument import Argument
+from invoke.tasks import Task
+from invoke.tasks import task as invoke_task
 
 from kiro_invoke.commands import building, managing, running
 from kiro_invoke.commands.surface import perform
+
+
+class _Task(Task):  # type: ignore[type-arg]
+    """A task whose repeatable options need a value: Invoke takes `--service` without one for nothing."""
+
+    def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
+        arguments = super().get_arguments(ignore_unknown_help)
+        for argument in arguments:
+            if argument.kind is list:
+                argument.raw_value = None
+        return arguments
+
+
+task = partial(invoke_task, klass=_Task)
 
 _SERVICE = "Only this service; may be given several times."
 _FORMAT = "text, or json: one object on standard output."

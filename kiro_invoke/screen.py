@@ -122,9 +122,9 @@ def show_record(out: Console, record: BuildRecord, total: float) -> None:
     """The report after a build: base images, then each image with its stages, then the sums."""
     for base in record.base_images:
         holds = f", really {base.holds}" if base.holds else ""
-        out.print(Text(f"base   {base.ref}: {base.status}{holds}"))
+        out.print(Text(clean(f"base   {base.ref}: {base.status}{holds}")))
     for image in record.images:
-        out.print(Text.assemble(("image  ", ""), (image.image, "bold"), f"  ({image.dockerfile})"))
+        out.print(Text.assemble(("image  ", ""), (image.image, "bold"), clean(f"  ({image.dockerfile})")))
         for stage in image.stages:
             verdict = "cached" if stage.cached else f"{stage.seconds:.1f} s"
             out.print(

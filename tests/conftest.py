@@ -17,7 +17,7 @@ def engine() -> None:
     """A reachable engine, brought by the project's own setup where there is none."""
     if os.environ.get("KIRO_TEST_DOCKER") == "0":
         pytest.skip("KIRO_TEST_DOCKER=0")
-    ran = kiro("setup", "--yes")
+    ran = kiro("setup")
     assert ran.code == 0, ran.err
 
 

@@ -14,7 +14,7 @@ from kiro_invoke.builds.log import BuildLog
 from kiro_invoke.builds.planner import Recipe
 from kiro_invoke.builds.progress import Observer, Progress
 from kiro_invoke.engine.protocol import Engine
-from kiro_invoke.model.errors import BuildFailed
+from kiro_invoke.model.errors import BuildFailed, EngineError
 from kiro_invoke.model.plan import BuildPlan, Target
 from kiro_invoke.model.record import ImageRecord, StageRecord, Step
 
@@ -25,6 +25,12 @@ _ENV = {
     "BUILDKIT_PROGRESS": "rawjson",
 }
 _VARIABLE = re.compile(r"\$(?:\{[^}]*\}|\w+)")
+
+#: What the client says when the engine is gone; a step that failed says other things.
+_LOST = re.compile(
+    r"^ERROR: .*(cannot connect to the docker daemon|code = Unavailable|error reading from server)",
+    re.I | re.M,
+)
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,10 @@ def execute(
         done = engine.bake(definition(plan, around), env=_ENV, on_line=progress.feed)
         if not done.ok:
             log.write("\n".join(progress.plain))
+            if _LOST.search("\n".join(progress.plain)):
+                raise EngineError(
+                    f"the engine went away: {_reason(progress.plain)}", fix="start it and build again"
+                )
             raise failure(progress, plan, root, log.path)
     return Executed(progress.steps, round(clock() - begun, 3))
 

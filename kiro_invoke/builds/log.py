@@ -29,7 +29,7 @@ class BuildLog:
         for old in sorted(folder.glob("build-*.log"))[: -(KEEP - 1)]:
             with suppress(FileNotFoundError):
                 old.unlink()
-        return cls(path, path.open("w", encoding="utf-8"))
+        return cls(path, path.open("w", encoding="utf-8", errors="backslashreplace"))
 
     def write(self, text: str) -> None:
         self._file.write(f"{text}\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -73,7 +73,8 @@ class _Vertex:
     error: str = ""
     told_start: bool = False
     told_end: bool = False
-    rest: str = ""
+    #: of each stream, the line that has no end yet
+    rest: dict[int, bytes] = field(default_factory=dict)
     #: start -> end of each time it ran; a step may be taken up more than once
     runs: dict[float, float] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
@@ -102,6 +103,8 @@ class Progress:
             if line == "}":
                 text, self._object = "\n".join(self._object), []
                 self._event(json.loads(text))
+        elif line.startswith('{"') and line.endswith("}"):
+            self._event(json.loads(line))
         elif line.strip():
             self._plain.append(line)
 
@@ -132,8 +135,8 @@ class Progress:
         """The first step that failed, and its last 20 lines."""
         for vertex in self._vertexes.values():
             if vertex.error and "context canceled" not in vertex.error:
-                lines = [*vertex.lines, *([vertex.rest] if vertex.rest else [])]
-                return vertex.name, tuple(lines[-20:])
+                unended = [_shown(rest) for rest in vertex.rest.values() if rest]
+                return vertex.name, tuple([*vertex.lines, *unended][-20:])
         return None
 
     def failed_place(self) -> tuple[str, int] | None:
@@ -155,7 +158,7 @@ class Progress:
             self._vertex(raw)
         for raw in event.get("logs") or ():
             if (vertex := self._vertexes.get(raw["vertex"])) is not None:
-                self._log(vertex, base64.b64decode(raw.get("data") or "").decode(errors="replace"))
+                self._log(vertex, raw.get("stream", 1), base64.b64decode(raw.get("data") or ""))
 
     def _vertex(self, raw: Mapping[str, Any]) -> None:
         label = " ".join(str(raw.get("name", "")).split())
@@ -171,6 +174,8 @@ class Progress:
             vertex.runs[_epoch(raw["started"])] = _epoch(raw["completed"])
             if not vertex.told_end:
                 vertex.told_end = True
+                for stream in [stream for stream, rest in vertex.rest.items() if rest]:
+                    self._log(vertex, stream, b"\n")
                 self._observer(Ended(vertex.name, vertex.cached, vertex.seconds, vertex.error))
 
     def _named(self, label: str) -> StepName:
@@ -181,18 +186,17 @@ class Progress:
         target = words.pop(0) if words and words[0] in self._targets else self._only
         return StepName(target, words[-1].lower() if words else _ONLY_STAGE, match["text"])
 
-    def _log(self, vertex: _Vertex, data: str) -> None:
-        for line in _lines(vertex, data):
+    def _log(self, vertex: _Vertex, stream: int, data: bytes) -> None:
+        *whole, vertex.rest[stream] = (vertex.rest.get(stream, b"") + data).split(b"\n")
+        for line in map(_shown, whole):
             vertex.lines.append(line)
             del vertex.lines[:-200]
             self._observer(Printed(vertex.name, line))
 
 
-def _lines(vertex: _Vertex, data: str) -> Iterator[str]:
-    """Whole lines of a step's output; an unfinished one is kept for the next piece."""
-    *whole, vertex.rest = (vertex.rest + data).split("\n")
-    for line in whole:
-        yield line.rstrip("\r").rpartition("\r")[2]
+def _shown(line: bytes) -> str:
+    """What a terminal would show of a line: progress bars write over themselves."""
+    return line.decode(errors="replace").rstrip("\r").rpartition("\r")[2]
 
 
 def _epoch(text: str) -> float:

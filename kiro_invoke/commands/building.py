@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from rich.text import Text
@@ -14,12 +14,13 @@ from kiro_invoke.builds.planner import Profile, Recipe, plan_everything, plan_im
 from kiro_invoke.cache import warm
 from kiro_invoke.commands import opening
 from kiro_invoke.commands.surface import Answer, Surface
+from kiro_invoke.engine.files import make_state_folder
 from kiro_invoke.engine.protocol import Engine
 from kiro_invoke.model.errors import EngineError
 from kiro_invoke.model.plan import BuildPlan
 from kiro_invoke.model.record import BuildRecord, StageRecord
 from kiro_invoke.model.service import Project
-from kiro_invoke.screen import observer_for, show_record
+from kiro_invoke.screen import clean, observer_for, show_record
 
 Planning = Callable[[tuple[Recipe, ...]], BuildPlan]
 
@@ -76,6 +77,7 @@ def perform_build(surface: Surface, request: Request) -> Answer:
         return _dry(project, recipes, request)
     if request.show_definition:
         return _definition(surface, project, recipes, request)
+    make_state_folder(project.state)
     engine = opening.open_engine(surface, setup=request.setup)
     record = build_now(surface, project, engine, recipes, request)
     total = round(time.monotonic() - begun, 3)
@@ -122,7 +124,8 @@ def _prepared(
         surface.say(
             f"no registry answers for {', '.join(sorted(syntax))}: built with the engine's own frontend"
         )
-    return warm.prepare(project, recipes, request.planning, bases, offline_syntax=syntax)
+    trusting = replace(project, ca_bundle=opening.ca_bundle(project, surface))
+    return warm.prepare(trusting, recipes, request.planning, bases, offline_syntax=syntax)
 
 
 def _dry(project: Project, recipes: tuple[Recipe, ...], request: Request) -> Answer:
@@ -139,8 +142,8 @@ def _dry(project: Project, recipes: tuple[Recipe, ...], request: Request) -> Ans
 
     def show(surface: Surface) -> None:
         for ref in bases:
-            surface.out.print(Text(f"base   {ref}"))
-        surface.out.print(Text(str(plan)))
+            surface.out.print(Text(clean(f"base   {ref}")))
+        surface.out.print(Text(clean(str(plan))))
 
     return Answer(fields, show)
 
@@ -153,6 +156,7 @@ def _definition(surface: Surface, project: Project, recipes: tuple[Recipe, ...],
         surface.say(f"without an engine, stand-ins are not looked for ({trouble.message})")
         prepared = warm.prepare(project, recipes, request.planning, ())
     else:
+        make_state_folder(project.state)
         prepared = _prepared(surface, project, engine, recipes, request)
     text = prepared.definition
     return Answer({"definition": text}, lambda s: s.out.print(Text(text), soft_wrap=True))

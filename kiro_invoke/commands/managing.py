@@ -13,6 +13,7 @@ from kiro_invoke.commands.surface import Answer, Surface
 from kiro_invoke.engine import daemon, docker, installer, process
 from kiro_invoke.engine.locate import locate
 from kiro_invoke.model.errors import EngineError, UsageError
+from kiro_invoke.screen import clean
 
 
 def setup(*, undo: bool, dry_run: bool, yes: bool) -> Callable[[Surface], Answer]:
@@ -32,7 +33,8 @@ def show_config(services: Sequence[str]) -> Callable[[Surface], Answer]:
             widest = max((len(setting.key) for setting in project.settings), default=0)
             for setting in project.settings:
                 where = f" ({setting.where})" if setting.where and setting.where != setting.origin else ""
-                s.out.print(Text(f"{setting.key:<{widest}}  {setting.value}  [{setting.origin}{where}]"))
+                line = f"{setting.key:<{widest}}  {setting.value}  [{setting.origin}{where}]"
+                s.out.print(Text(clean(line)))
 
         rows = [asdict(setting) for setting in project.settings]
         return Answer({"root": str(project.root), "settings": rows}, show)
@@ -43,8 +45,8 @@ def show_config(services: Sequence[str]) -> Callable[[Surface], Answer]:
 def _setup(surface: Surface, *, dry_run: bool, yes: bool) -> Answer:
     address = locate(surface.environ, process.run)
     if dry_run and not docker.answers(address):
-        plan = opening.setup_plan(surface)
-        return Answer({"plan": list(plan.lines())}, lambda s: s.out.print(Text("\n".join(plan.lines()))))
+        lines = opening.setup_lines(surface, address)
+        return Answer({"plan": list(lines)}, lambda s: s.out.print(Text("\n".join(lines))))
     if yes:
         surface = Surface(
             surface.out, surface.err, {**surface.environ, "KIRO_SETUP": "1"}, surface.folder, surface.ask

@@ -29,7 +29,7 @@ def open_engine(surface: Surface, *, setup: bool) -> docker.DockerEngine:
     added = installer.read_state()
     if setup and not docker.answers(address) and address.is_default:
         if added is not None and added.complete:
-            surface.say(f"starting the engine that kiro installed (log: {DAEMON_LOG})")
+            surface.say(_starting())
             _start(address, added.sudo)
         else:
             _install(surface, address)
@@ -46,13 +46,31 @@ def setup_plan(surface: Surface) -> SetupPlan:
     return plan
 
 
-def _install(surface: Surface, address: Address) -> None:
+def setup_lines(surface: Surface, address: Address) -> tuple[str, ...]:
+    """What `setup` would do where no engine answers; EngineError where it would refuse."""
+    if not address.is_default:
+        docker.connect(address, process.run, ours=False)
+    added = installer.read_state()
+    if added is not None and added.complete:
+        return (_starting(),)
+    return _own_to_install(surface, address).lines()
+
+
+def _starting() -> str:
+    return f"starting the engine that kiro installed (log: {DAEMON_LOG})"
+
+
+def _own_to_install(surface: Surface, address: Address) -> SetupPlan:
     if _foreign_engine():
         raise EngineError(
             f"no Docker engine answers at {address.url}, but one is installed that kiro did not install",
             fix="start it (`systemctl start docker`, or `dockerd`); kiro leaves it alone",
         )
-    plan = setup_plan(surface)
+    return setup_plan(surface)
+
+
+def _install(surface: Surface, address: Address) -> None:
+    plan = _own_to_install(surface, address)
     for line in plan.lines():
         surface.say(line)
     _consent(surface, plan)
@@ -104,12 +122,16 @@ def base_resolver(project: Project, engine: Engine, surface: Surface, *, pull: b
 
     def make(refs: Sequence[str], say: Say) -> None:
         facts = installer.host_facts(process.run)
-        bundle = project.ca_bundle or host_bundle(surface.environ)
-        StandinMaker(engine, process.run, facts.mirror, bundle).make(refs, say)
+        StandinMaker(engine, process.run, facts.mirror, ca_bundle(project, surface)).make(refs, say)
 
     return lambda refs, say: resolve(
         refs, engine, silence=silence(project), make_standins=make, pull=pull, say=say
     )
+
+
+def ca_bundle(project: Project, surface: Surface) -> Path | None:
+    """The certificates that builds need besides the distribution's: as configured, else the host's own."""
+    return project.ca_bundle or host_bundle(surface.environ)
 
 
 def unreachable_syntax(project: Project, engine: Engine, recipes: Sequence[Recipe]) -> frozenset[str]:

@@ -13,9 +13,10 @@ from kiro_invoke.commands import opening
 from kiro_invoke.commands.building import Request, build_now
 from kiro_invoke.commands.surface import Answer, Surface
 from kiro_invoke.engine import ports
+from kiro_invoke.engine.files import make_state_folder
 from kiro_invoke.engine.protocol import Engine
 from kiro_invoke.loop.compose import Compose, Running, check_ports
-from kiro_invoke.model.errors import ExitCode
+from kiro_invoke.model.errors import KiroError
 from kiro_invoke.model.service import Project
 
 
@@ -24,6 +25,7 @@ def up(services: Sequence[str]) -> Callable[[Surface], Answer]:
 
     def body(surface: Surface) -> Answer:
         project = config.load(surface.folder, surface.environ, services=services)
+        make_state_folder(project.state)
         engine = opening.open_engine(surface, setup=False)
         compose = _compose(project, engine)
         # asked before the build, so that a taken port is not found out minutes later
@@ -51,7 +53,7 @@ def down(*, volumes: bool) -> Callable[[Surface], Answer]:
     def body(surface: Surface) -> Answer:
         project = config.load(surface.folder, surface.environ)
         compose = _compose(project, opening.open_engine(surface, setup=False))
-        return _status(compose.down(volumes=volumes))
+        return _done("down", compose.down(volumes=volumes))
 
     return body
 
@@ -62,7 +64,7 @@ def logs(services: Sequence[str], *, follow: bool, tail: str) -> Callable[[Surfa
     def body(surface: Surface) -> Answer:
         project = config.load(surface.folder, surface.environ, services=services)
         compose = _compose(project, opening.open_engine(surface, setup=False))
-        return _status(compose.logs(services, follow=follow, tail=tail))
+        return _done("logs", compose.logs(services, follow=follow, tail=tail))
 
     return body
 
@@ -78,9 +80,11 @@ def _holder(engine: Engine, port: int) -> str | None:
     return f"container {container}" if container else ports.holder(port)
 
 
-def _status(code: int) -> Answer:
-    ok = code == 0
-    return Answer({}, lambda _: None, ok=ok, exit_code=ExitCode.DONE if ok else ExitCode.MISSED)
+def _done(what: str, code: int) -> Answer:
+    """Nothing more to say than Compose did, which wrote to the terminal itself."""
+    if code:
+        raise KiroError(f"docker compose {what} ended with status {code}", fix="see what it said above")
+    return Answer({}, lambda _: None)
 
 
 def _row(one: Running) -> dict[str, object]:
@@ -94,8 +98,14 @@ def _row(one: Running) -> dict[str, object]:
 
 
 def _urls(one: Running) -> list[str]:
-    hosts = ((port.host, port.port) for port in one.ports)
-    return [f"http://{'127.0.0.1' if host in {'0.0.0.0', '::'} else host}:{port}" for host, port in hosts]
+    return list(dict.fromkeys(f"http://{_reachable(port.host)}:{port.port}" for port in one.ports))
+
+
+def _reachable(host: str) -> str:
+    """The address that a person here types for what is published on `host`."""
+    if host in {"0.0.0.0", "::"}:
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
 
 
 def _show(surface: Surface, running: Sequence[Running]) -> None:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -51,6 +52,9 @@ class Answer:
 def real_surface() -> Surface:
     """The surface of this process. There is a person to ask when standard input and error are a terminal."""
     environ = dict(os.environ)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # no character can end a command
     asks = sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty() and not environ.get("CI")
     return Surface(
         out=console(stderr=False, environ=environ),
@@ -80,12 +84,29 @@ def perform(
         interrupted.code = ExitCode.INTERRUPTED
         _fail(name, interrupted, surface, as_json=as_json)
         raise Exit(code=int(ExitCode.INTERRUPTED)) from None
-    if as_json:
-        _print_json({"schema": SCHEMA, "command": name, "ok": answer.ok, **answer.fields})
-    else:
-        answer.show(surface)
+    except OSError as error:
+        _fail(name, KiroError(" ".join(str(error).split())), surface, as_json=as_json)
+        raise Exit(code=int(ExitCode.MISSED)) from None
+    try:
+        if as_json:
+            _print_json({"schema": SCHEMA, "command": name, "ok": answer.ok, **answer.fields})
+        else:
+            answer.show(surface)
+        sys.stdout.flush()
+    except OSError as error:
+        _give_up_output(name, error, surface)
+        raise Exit(code=int(ExitCode.MISSED)) from None
     if answer.exit_code:
         raise Exit(code=int(answer.exit_code))
+
+
+def _give_up_output(name: str, error: OSError, surface: Surface) -> None:
+    """Nobody takes the rest of the output: silence for a closed pipe (`kiro config | head`), else the reason."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())  # else Python complains when it flushes at its end
+    os.close(nowhere)
+    if not isinstance(error, BrokenPipeError):
+        surface.say(f"kiro {name}: standard output: {error.strerror}")
 
 
 def _fail(name: str, error: KiroError, surface: Surface, *, as_json: bool) -> None:
@@ -103,7 +124,7 @@ def _fail(name: str, error: KiroError, surface: Surface, *, as_json: bool) -> No
 
 
 def _print_json(value: Mapping[str, Any]) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(value) + "\n")
     sys.stdout.flush()
 
 

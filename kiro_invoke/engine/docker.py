@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import docker
 import requests.exceptions
@@ -24,12 +26,30 @@ from kiro_invoke.engine.protocol import (
 )
 from kiro_invoke.model.errors import EngineError
 
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
 ANSWER_SECONDS = 20
 #: What registries and the engine say when a registry did answer, with a "no".
 _ANSWERED = re.compile(
     r"not found|manifest unknown|no such manifest|denied|unauthorized|authentication required|toomanyrequests",
     re.IGNORECASE,
 )
+
+
+def _translated(method: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Make EngineError of whatever the SDK raises because the engine is gone or refuses."""
+
+    @functools.wraps(method)
+    def translated(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            return method(*args, **kwargs)
+        except (DockerException, requests.exceptions.RequestException) as error:
+            raise EngineError(
+                f"the engine refused: {_short(error)}", fix="see whether it still runs"
+            ) from None
+
+    return translated
 
 
 class DockerEngine:
@@ -44,6 +64,7 @@ class DockerEngine:
     def facts(self) -> EngineFacts:
         return self._facts
 
+    @_translated
     def image(self, ref: str) -> ImageFacts | None:
         try:
             image = self._client.images.get(ref)
@@ -77,13 +98,16 @@ class DockerEngine:
         except (APIError, requests.exceptions.RequestException) as error:
             raise _registry_trouble(error) from None
 
+    @_translated
     def tag(self, ref: str, alias: str) -> None:
         repository, tag = split_tag(alias)
         self._client.images.get(ref).tag(repository, tag=tag)
 
+    @_translated
     def untag(self, name: str) -> None:
         self._client.images.remove(name, noprune=True)
 
+    @_translated
     def import_root(self, tar: Path, ref: str) -> None:
         repository, tag = split_tag(ref)
         answer = self._client.api.import_image_from_file(str(tar), repository=repository, tag=tag)
@@ -94,6 +118,7 @@ class DockerEngine:
         argv = ["docker", "buildx", "build", "--builder", "default", "--progress=plain", "--provenance=false"]
         return self._run([*argv, "--tag", tag, "-"], stdin=dockerfile)
 
+    @_translated
     def run_once(self, ref: str, shell: str) -> str:
         output = self._client.containers.run(
             ref, ["sh", "-c", shell], entrypoint="", network_mode="none", remove=True, stderr=True
@@ -104,6 +129,7 @@ class DockerEngine:
         argv = ["docker", "buildx", "bake", "--progress=rawjson", "-f", "-"]
         return process.stream(argv, stdin=definition, env=env, on_stderr=on_line)
 
+    @_translated
     def build_cache_bytes(self) -> int:
         records = self._client.df().get("BuildCache") or ()
         return sum(int(record["Size"]) for record in records if not record.get("Shared"))
@@ -114,6 +140,7 @@ class DockerEngine:
     def compose_output(self, files: Sequence[Path], *arguments: str, env: Mapping[str, str]) -> Completed:
         return self._run([*_compose_argv(files), *arguments], env=env)
 
+    @_translated
     def port_holder(self, port: int) -> str | None:
         for container in self._client.containers.list():
             bindings = container.attrs["NetworkSettings"]["Ports"] or {}

@@ -7,6 +7,20 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from kiro_invoke.model.errors import ConfigError
+
+
+def make_state_folder(folder: Path) -> None:
+    """Make the state folder, which ignores itself in git; ConfigError where it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / ".gitignore").exists():
+            write_whole(folder / ".gitignore", "*\n")
+    except OSError as error:
+        raise ConfigError(
+            f"the state folder cannot be written: {error.strerror}", file=str(folder), fix="make it writable"
+        ) from None
+
 
 def write_whole(path: Path, text: str) -> None:
     """Replace `path` by `text` in one step: written beside it, synced, renamed over it."""

@@ -87,7 +87,9 @@ class Compose:
     def running(self) -> tuple[Running, ...]:
         """The project's containers that exist now."""
         text = self._output("ps", "--all", "--format", "json").strip()
-        rows = json.loads(text) if text.startswith("[") else [json.loads(row) for row in text.splitlines()]
+        rows = (
+            json.loads(text) if text.startswith("[") else [json.loads(row) for row in text.split("\n") if row]
+        )
         return tuple(_running(row) for row in rows)
 
     def _output(self, *arguments: str) -> str:

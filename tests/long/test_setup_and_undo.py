@@ -43,7 +43,7 @@ def bookworm(engine: None) -> str:
         script = f"""
             set -eu
             folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT
-            debootstrap --variant=minbase --include=python3,ca-certificates bookworm "$folder/root" {mirror} >&2
+            debootstrap --variant=minbase --include=python3,ca-certificates bookworm "$folder/root" {mirror} >/dev/null
             tar -C "$folder/root" -c . | docker import - {IMAGE} >&2
         """
         subprocess.run(["sh", "-c", script], check=True, stdin=subprocess.DEVNULL, timeout=600)
@@ -93,10 +93,8 @@ def test_setup_brings_an_engine_and_undo_takes_exactly_that_back(machine: str) -
     assert facts["ours"] is True
     assert int(facts["version"].split(".")[0]) >= 26
     assert "install docker.io/trixie" in ran.stderr  # the plan was shown first
-    assert (
-        docker("exec", NAME, "docker", "version", "--format", "{{.Server.Version}}").strip()
-        == facts["version"]
-    )
+    server = docker("exec", NAME, "docker", "version", "--format", "{{.Server.Version}}")
+    assert server.startswith(facts["version"])
     assert docker("exec", NAME, "docker", "compose", "version")
 
     docker("exec", NAME, "sh", "-c", "kill -9 $(cat /var/run/docker.pid)")

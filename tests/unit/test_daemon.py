@@ -115,7 +115,7 @@ def test_stop_leaves_a_recycled_pid_alone(zoo: Zoo, ours: Daemon, name: str) -> 
     pid = zoo.process(name)
     note(ours, pid)
     assert not stop(ours, run=FakeRun(), sudo=False)
-    os.kill(pid, 0)
+    assert room._alive(pid)
 
 
 @pytest.mark.parametrize("text", ["", "abc", "-1", "0", str(NOBODY), "1 2", "9" * 40])
@@ -159,7 +159,7 @@ def test_a_running_engine_is_not_touched(zoo: Zoo, ours: Daemon) -> None:
     note(ours, pid, NOBODY)
     clear_stale(ours, run=FakeRun(), sudo=False)
     assert ours.pid_file.exists()
-    os.kill(pid, 0)
+    assert room._alive(pid)
 
 
 def test_pid_files_of_the_dead_are_removed(ours: Daemon) -> None:
@@ -175,7 +175,7 @@ def test_pid_files_of_a_recycled_pid_are_removed_and_the_process_lives(zoo: Zoo,
     clear_stale(ours, run=FakeRun(), sudo=False)
     assert not ours.pid_file.exists()
     assert left(ours) == set()
-    os.kill(pid, 0)
+    assert room._alive(pid)
 
 
 def test_a_zombie_is_dead(zoo: Zoo, ours: Daemon) -> None:
@@ -200,7 +200,7 @@ def test_another_containerd_with_a_recycled_pid_lives(zoo: Zoo, ours: Daemon) ->
     pid = zoo.process("containerd", "--config", "/etc/containerd/config.toml")
     note(ours, NOBODY, pid)
     clear_stale(ours, run=FakeRun(), sudo=False)
-    os.kill(pid, 0)
+    assert room._alive(pid)
     assert left(ours) == set()
 
 
@@ -216,7 +216,7 @@ def test_a_containerd_that_its_engine_still_holds_is_left_alone(zoo: Zoo, ours: 
         note(ours, parent.pid, pid)
         clear_stale(ours, run=FakeRun(), sudo=False)
         assert left(ours) == ALL_LEFT
-        os.kill(pid, 0)
+        assert room._alive(pid)
     finally:
         os.killpg(parent.pid, signal.SIGKILL)
 

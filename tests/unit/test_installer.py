@@ -371,6 +371,16 @@ def test_a_second_setup_that_is_interrupted_keeps_what_the_first_added(
     assert not files(tmp_path)
 
 
+def test_a_group_of_the_first_setup_is_not_forgotten_by_an_interrupted_second(
+    machine: Machine, plan: SetupPlan, state: Path
+) -> None:
+    install(plan, machine, state=state)
+    interrupted(machine, replace(plan, packages=()), state, -1)
+    begun = read_state(state)
+    assert begun is not None
+    assert begun.groups == ("docker",)
+
+
 def _still_missing(plan: SetupPlan, machine: Machine) -> tuple[str, ...]:
     here = installed_packages(machine)
     return tuple(name for name in plan.packages if name.partition("/")[0] not in here)

@@ -298,12 +298,15 @@ def test_interactive_returns_the_status_and_writes_to_our_own_streams(
     assert capfd.readouterr().out == "seen\n"
 
 
-def test_interactive_lets_the_child_end_by_itself_at_ctrl_c(pids: Path, tmp_path: Path) -> None:
+def test_interactive_lets_the_child_end_by_itself_at_ctrl_c(
+    pids: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """On a terminal it got Ctrl-C too, and what it does about it is its own business."""
+    monkeypatch.setattr(process, "GRACE_SECONDS", 5.0)
     note = tmp_path / "tidied"
     presser = interrupt_when_noted(pids, 1)
     with pytest.raises(KeyboardInterrupt):
-        interactive(["sh", "-c", f"echo $$ >{pids}; sleep 0.07; echo yes >{note}"])
+        interactive(["sh", "-c", f"echo $$ >{pids}; sleep 0.4; echo yes >{note}"])
     presser.join()
     assert note.exists()
 
