@@ -16,7 +16,7 @@ _DIRECTIVE = re.compile(r"^#\s*(\w+)\s*=\s*(.*?)\s*$")
 _WORD = re.compile(r"(?:\"(?:\\.|[^\"\\])*\"|'[^']*'|\\.|[^\s\"'\\]|[\"'\\])+")
 _HEREDOC = re.compile(r"\d*<<(-?)([^<]+)")
 _HAS_HEREDOC = frozenset({"RUN", "COPY", "ADD"})
-_VARIABLE = re.compile(r"\$(?:\{(\w+)(?:(:?[-+])((?:\$\{[^}]*\}|[^}])*))?\}|(\w+))")
+_VARIABLE = re.compile(r"\$(?:\{(\w+)(?:(:?[-+])((?:\$\{[^{}]*\}|[^{}])*+))?\}|(\w+))")
 _FROM = re.compile(r"^(?:--\S+\s+)*(?P<base>\S+)(?:\s+AS\s+(?P<name>\S+))?\s*$", re.IGNORECASE)
 _OPTION = re.compile(r"--([\w-]+)=(.+)", re.DOTALL)
 

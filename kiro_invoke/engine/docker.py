@@ -26,6 +26,9 @@ from kiro_invoke.engine.protocol import (
 )
 from kiro_invoke.model.errors import EngineError
 
+#: What the system said, within the layers that HTTP clients wrap around it.
+_SYSTEM_REASON = re.compile(r"\[Errno -?\d+\] ([^'\")]+)")
+
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
@@ -240,4 +243,6 @@ def _registry_trouble(error: Exception | str) -> RegistryRefused | RegistrySilen
 def _short(error: Exception | str) -> str:
     """An error's own words, on one line."""
     text = str(getattr(error, "explanation", None) or error)
+    if reason := _SYSTEM_REASON.search(text):
+        return reason[1]
     return " ".join(text.split())[:300]

@@ -42,8 +42,10 @@ class KiroError(Exception):
 
     def __str__(self) -> str:
         where = f"{self.place}: " if self.place else ""
-        todo = f" Fix: {self.fix}" if self.fix else ""
-        return f"{where}{self.message}{todo}"
+        if not self.fix:
+            return f"{where}{self.message}"
+        stop = "" if self.message.endswith((".", "?", "!")) else "."
+        return f"{where}{self.message}{stop} Fix: {self.fix}"
 
 
 class UsageError(KiroError):

@@ -6,7 +6,6 @@ import base64
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from kiro_invoke.builds.dockerfile import parse
 from kiro_invoke.builds.planner import Profile, Recipe
@@ -45,12 +44,12 @@ def fed(lines: Iterable[str], targets: Mapping[str, str]) -> tuple[Progress, See
     return progress, seen
 
 
-def event(**fields: Any) -> list[str]:
+def event(**fields: object) -> list[str]:
     """An event as the engine writes it."""
     return json.dumps(fields, indent=2).splitlines()
 
 
-def vertex(name: str, digest: str = "sha256:1", **fields: Any) -> list[str]:
+def vertex(name: str, digest: str = "sha256:1", **fields: object) -> list[str]:
     """An event that tells of one step."""
     return event(vertexes=[{"digest": digest, "name": name, **fields}])
 
@@ -60,7 +59,7 @@ def log(data: bytes, digest: str = "sha256:1", stream: int = 1) -> list[str]:
     return event(logs=[{"vertex": digest, "stream": stream, "data": base64.b64encode(data).decode()}])
 
 
-def ran(name: str, digest: str = "sha256:1", *, seconds: int = 1, **fields: Any) -> list[str]:
+def ran(name: str, digest: str = "sha256:1", *, seconds: int = 1, **fields: object) -> list[str]:
     """An event that tells of a step's end."""
     times = {"started": "2026-01-02T03:04:05Z", "completed": f"2026-01-02T03:04:{5 + seconds:02}.5Z"}
     return vertex(name, digest, **times, **fields)

@@ -24,7 +24,7 @@ NOBODY = 2**22 + 1
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "READY_SECONDS", 1.0)
-    monkeypatch.setattr(room, "STOP_SECONDS", 0.15)
+    monkeypatch.setattr(room, "STOP_SECONDS", 0.05)
 
 
 class Zoo:

@@ -60,9 +60,9 @@ def test_the_content_is_on_disk_before_the_name(tmp_path: Path, monkeypatch: pyt
     ("error", "text", "code"),
     [
         (KiroError("odd"), "odd", ExitCode.MISSED),
-        (UsageError("odd", fix="do it."), "odd Fix: do it.", ExitCode.USAGE),
+        (UsageError("odd", fix="do it."), "odd. Fix: do it.", ExitCode.USAGE),
         (ConfigError("odd", file="kiro.yaml", line=3), "kiro.yaml:3: odd", ExitCode.USAGE),
-        (EngineError("odd", file="log", fix="read."), "log: odd Fix: read.", ExitCode.NO_ENGINE),
+        (EngineError("odd", file="log", fix="read."), "log: odd. Fix: read.", ExitCode.NO_ENGINE),
         (EngineError("odd", line=3), "odd", ExitCode.NO_ENGINE),
         (BuildFailed("odd", log="l", tail=("a",)), "odd", ExitCode.BUILD_FAILED),
     ],

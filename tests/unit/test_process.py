@@ -23,7 +23,7 @@ FOREVER = "sleep 300"
 
 @pytest.fixture(autouse=True)
 def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(process, "GRACE_SECONDS", 0.04)
 
 
 @pytest.fixture
@@ -278,7 +278,7 @@ def test_a_second_ctrl_c_ends_the_grace_and_leaves_no_process(
 def test_children_of_threads_that_nobody_waited_for_end_with_the_interpreter(pids: Path) -> None:
     """As at Ctrl-C while images are made side by side: the main thread leaves, the daemon threads stay."""
     script = (
-        "import sys, threading, time\nfrom kiro_invoke.engine import process\nprocess.GRACE_SECONDS = 0.1\n"
+        "import sys, threading, time\nfrom kiro_invoke.engine import process\nprocess.GRACE_SECONDS = 0.04\n"
         "threading.Thread(target=process.run, args=(sys.argv[2:],), daemon=True).start()\n"
         "end = time.monotonic() + 5\n"
         "while time.monotonic() < end and open(sys.argv[1], 'a+').tell() < 4: time.sleep(0.01)\n"
@@ -306,7 +306,7 @@ def test_interactive_lets_the_child_end_by_itself_at_ctrl_c(
     note = tmp_path / "tidied"
     presser = interrupt_when_noted(pids, 1)
     with pytest.raises(KeyboardInterrupt):
-        interactive(["sh", "-c", f"echo $$ >{pids}; sleep 0.4; echo yes >{note}"])
+        interactive(["sh", "-c", f"echo $$ >{pids}; sleep 0.32; echo yes >{note}"])
     presser.join()
     assert note.exists()
 
