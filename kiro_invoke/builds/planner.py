@@ -56,7 +56,7 @@ def plan_everything(recipes: Iterable[Recipe], cause: str) -> BuildPlan:
 
 def without_syntax_line(text: str) -> str:
     """A Dockerfile's text for the engine's own frontend: its `# syntax=` line emptied, line numbers kept."""
-    return re.sub(r"(?im)\A((?:#[^\n]*\n)*?)#[ \t]*syntax[ \t]*=[^\n]*", r"\1#", text, count=1)
+    return re.sub(r"(?im)\A(\ufeff?(?:#[^\n]*\n)*?)#[ \t]*syntax[ \t]*=[^\r\n]*", r"\1#", text, count=1)
 
 
 def _plan(wanted: Iterable[tuple[Recipe, str, str]]) -> BuildPlan:

@@ -1,0 +1,206 @@
+"""Putting a build together: recipes from a repository, what surrounds them, what is recorded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kiro_invoke.builds.planner import Profile, plan_everything, plan_images
+from kiro_invoke.cache import warm
+from kiro_invoke.engine.bases import Base, BaseStatus
+from kiro_invoke.model.errors import BuildFailed, ConfigError
+from kiro_invoke.model.record import BaseRecord
+from kiro_invoke.model.service import Project, Secret, Service
+from tests.unit.build_fakes import Seen, recorded
+from tests.unit.fakes import FakeEngine
+
+BOTH = (Profile.PROD, Profile.DEV)
+RUST, DEBIAN = "rust:1.95", "debian:13-slim"
+
+
+def project(root: Path, *services: Service, **fields: Any) -> Project:
+    return Project(root, "shop", services, **fields)
+
+
+def service(root: Path, name: str = "web", *, prod: str | None = None, dev: str | None = None) -> Service:
+    """A service with these Dockerfiles on disk."""
+    folder = root / name
+    folder.mkdir(parents=True, exist_ok=True)
+    paths: dict[str, Path | None] = {"Dockerfile": None, "Dockerfile.fast": None}
+    for file, text in (("Dockerfile", prod), ("Dockerfile.fast", dev)):
+        if text is not None:
+            (folder / file).write_text(text)
+            paths[file] = folder / file
+    return Service(name, folder, f"shop/{name}", "other", paths["Dockerfile"], paths["Dockerfile.fast"])
+
+
+# --- recipes
+
+
+def test_each_profile_is_read_from_its_file(tmp_path: Path) -> None:
+    web = service(tmp_path, prod="FROM a AS p\n", dev="FROM a AS d\n")
+    found = warm.read_recipes(project(tmp_path, web), BOTH)
+    assert [(r.tag, r.final) for r in found] == [("shop/web:prod", "p"), ("shop/web:dev", "d")]
+
+
+def test_a_service_with_one_of_the_two_has_that_one(tmp_path: Path) -> None:
+    shop = project(tmp_path, service(tmp_path, prod="FROM a\n"))
+    assert [r.profile for r in warm.read_recipes(shop, BOTH)] == [Profile.PROD]
+
+
+def test_a_service_without_the_wanted_one_is_named_with_its_folder(tmp_path: Path) -> None:
+    shop = project(tmp_path, service(tmp_path, prod="FROM a\n"))
+    with pytest.raises(ConfigError, match=r"^web: service web has no Dockerfile.fast Fix: add one"):
+        warm.read_recipes(shop, (Profile.DEV,))
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "ARG A=1\n"])
+def test_a_dockerfile_without_from_is_named(tmp_path: Path, text: str) -> None:
+    shop = project(tmp_path, service(tmp_path, dev=text))
+    with pytest.raises(ConfigError, match=r"^web/Dockerfile.fast: has no FROM instruction Fix: "):
+        warm.read_recipes(shop, BOTH)
+
+
+@pytest.mark.parametrize("data", [b"FROM a\n\xff\xfe", b"\xff\xfeF\x00"])
+def test_a_dockerfile_that_is_no_text_is_named(tmp_path: Path, data: bytes) -> None:
+    web = service(tmp_path, dev="")
+    (tmp_path / "web/Dockerfile.fast").write_bytes(data)
+    with pytest.raises(ConfigError, match=r"^web/Dockerfile.fast: cannot be read: .* Fix: "):
+        warm.read_recipes(project(tmp_path, web), BOTH)
+
+
+def test_a_dockerfile_that_vanished_is_named(tmp_path: Path) -> None:
+    web = service(tmp_path, dev="FROM a")
+    (tmp_path / "web/Dockerfile.fast").unlink()
+    with pytest.raises(ConfigError, match=r"^web/Dockerfile.fast: cannot be read: "):
+        warm.read_recipes(project(tmp_path, web), BOTH)
+
+
+# --- bases and what surrounds
+
+
+def test_the_wanted_bases_are_what_the_files_stand_on(tmp_path: Path) -> None:
+    web = service(tmp_path, prod=f"FROM {RUST}\nFROM {DEBIAN}\n", dev=f"ARG V=1.95\nFROM rust:$V\n")
+    shop = project(tmp_path, web)
+    assert warm.wanted_bases(shop, warm.read_recipes(shop, BOTH)) == (RUST, DEBIAN)
+
+
+def test_build_arguments_decide_about_bases(tmp_path: Path) -> None:
+    shop = project(tmp_path, service(tmp_path, dev="ARG V=1\nFROM rust:$V\n"), build_args=(("V", "2"),))
+    assert warm.wanted_bases(shop, warm.read_recipes(shop, BOTH)) == ("rust:2",)
+
+
+def test_a_replaced_base_is_wanted_in_place_of_the_official_one(tmp_path: Path) -> None:
+    web = service(tmp_path, dev=f"FROM {RUST}\nFROM {DEBIAN}\n")
+    shop = project(tmp_path, web, base_images=((RUST, "mirror/rust:1"), ("unused", "x")))
+    recipes = warm.read_recipes(shop, BOTH)
+    assert warm.wanted_bases(shop, recipes) == ("mirror/rust:1", DEBIAN)
+
+
+@pytest.mark.parametrize(
+    ("replaced", "bases", "contexts"),
+    [
+        ((), [Base(RUST, BaseStatus.PRESENT, RUST)], {}),
+        ((), [], {}),
+        (
+            (),
+            [Base(RUST, BaseStatus.STANDIN, "kiro-standin/rust:1.95")],
+            {RUST: "docker-image://kiro-standin/rust:1.95"},
+        ),
+        (
+            ((RUST, "mirror/rust:1"),),
+            [Base("mirror/rust:1", BaseStatus.PULLED, "mirror/rust:1")],
+            {RUST: "docker-image://mirror/rust:1"},
+        ),
+        (
+            ((RUST, "node:24"),),
+            [Base("node:24", BaseStatus.STANDIN, "kiro-standin/node:24")],
+            {RUST: "docker-image://kiro-standin/node:24"},
+        ),
+        (((RUST, "mirror/rust:1"),), [], {RUST: "docker-image://mirror/rust:1"}),
+    ],
+)
+def test_named_contexts_lead_to_the_images_that_are_here(
+    tmp_path: Path, replaced: tuple[tuple[str, str], ...], bases: list[Base], contexts: dict[str, str]
+) -> None:
+    shop = project(tmp_path, service(tmp_path, dev=f"FROM {RUST}\n"), base_images=replaced)
+    assert warm.surroundings(shop, warm.read_recipes(shop, BOTH), bases).contexts == contexts
+
+
+def test_secrets_agents_and_arguments_go_along(tmp_path: Path) -> None:
+    shop = project(
+        tmp_path,
+        service(tmp_path, dev="FROM a\n"),
+        ca_bundle=Path("/etc/ca.pem"),
+        secrets=(Secret("key", "env:KEY"),),
+        ssh=("default",),
+        build_args=(("A", "1"),),
+    )
+    around = warm.surroundings(shop, warm.read_recipes(shop, BOTH), ())
+    assert around.secrets == (Secret("ca_bundle", "file:/etc/ca.pem"), Secret("key", "env:KEY"))
+    assert (around.project, around.ssh, around.build_args) == ("shop", ("default",), {"A": "1"})
+
+
+def test_without_certificates_there_is_no_secret_for_them(tmp_path: Path) -> None:
+    shop = project(tmp_path, service(tmp_path, dev="FROM a\n"))
+    assert warm.surroundings(shop, warm.read_recipes(shop, BOTH), ()).secrets == ()
+
+
+# --- the syntax line
+
+
+def test_syntax_images_are_found_once_each(tmp_path: Path) -> None:
+    text = "# syntax=docker/dockerfile:1\nFROM a\n"
+    shop = project(tmp_path, service(tmp_path, prod=text, dev=text), service(tmp_path, "api", dev="FROM a"))
+    assert warm.syntax_images(warm.read_recipes(shop, BOTH)) == ("docker/dockerfile:1",)
+
+
+@pytest.mark.parametrize(
+    ("offline", "gone"), [(frozenset({"docker/dockerfile:1"}), True), (frozenset(), False)]
+)
+def test_a_syntax_image_that_cannot_be_had_is_done_without(
+    tmp_path: Path, offline: frozenset[str], gone: bool
+) -> None:
+    web = service(tmp_path, prod="FROM b\n", dev="# syntax=docker/dockerfile:1\nFROM a\nRUN x\n")
+    shop = project(tmp_path, web)
+    recipes = warm.read_recipes(shop, BOTH)
+    prepared = warm.prepare(shop, recipes, lambda r: plan_images(r, "x"), (), offline_syntax=offline)
+    targets = json.loads(prepared.definition)["target"]
+    assert targets["web-prod-0"]["dockerfile"] == str(tmp_path / "web/Dockerfile")
+    dev = targets["web-dev-0"]
+    assert dev.get("dockerfile-inline") == ("#\nFROM a\nRUN x\n" if gone else None)
+    assert ("dockerfile" in dev) is not gone
+
+
+# --- the whole build
+
+
+def test_a_build_records_what_the_engine_did(tmp_path: Path) -> None:
+    text = 'FROM debian:13-slim AS base\nRUN printf "one\\ntwo\\r\\nhalf" && sleep 0.3\nFROM base AS final\nCOPY . /src\n'
+    shop = project(tmp_path, service(tmp_path, dev=text))
+    engine, seen = FakeEngine(), Seen()
+    engine.bake_lines, engine.cache_bytes = recorded("success"), 1234
+    bases = (Base(DEBIAN, BaseStatus.STANDIN, "kiro-standin/debian:13-slim", "Debian 13"),)
+    recipes = warm.read_recipes(shop, BOTH)
+    prepared = warm.prepare(shop, recipes, lambda r: plan_everything(r, "warm"), bases)
+    record = warm.run(prepared, shop, engine, seen, clock=iter((1.0, 3.5)).__next__)
+    assert record.seconds == 2.5
+    assert record.base_images == (BaseRecord(DEBIAN, "stand-in", "Debian 13"),)
+    assert record.cache_bytes == 1234
+    (image,) = record.images
+    assert [(stage.name, stage.cached) for stage in image.stages] == [("base", False), ("final", False)]
+    assert record.began == min(step.started for step in record.steps if not step.cached)
+    assert list((tmp_path / ".kiro/logs").iterdir())
+    assert seen.printed == ["one", "two", "half", "done"]
+
+
+def test_a_failed_build_records_nothing(tmp_path: Path) -> None:
+    shop = project(tmp_path, service(tmp_path, dev="FROM a AS build\n"))
+    engine = FakeEngine()
+    engine.bake_lines, engine.bake_status = recorded("failing_step"), 1
+    prepared = warm.prepare(shop, warm.read_recipes(shop, BOTH), lambda r: plan_images(r, "x"), ())
+    with pytest.raises(BuildFailed, match=r"^web/Dockerfile.fast:5: web: build RUN"):
+        warm.run(prepared, shop, engine, Seen())
