@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -70,7 +69,7 @@ def test_the_files_are_those_that_compose_would_take(
 
 def test_no_file_is_said_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "compose.yaml").mkdir()
-    with pytest.raises(ConfigError, match=r"^compose.yaml: no compose file Fix: add a compose.yaml"):
+    with pytest.raises(ConfigError, match=r"^compose.yaml: no compose file. Fix: add a compose.yaml"):
         _ = Compose(FakeEngine(), tmp_path, {}).files
 
 
@@ -81,7 +80,7 @@ class WithoutCompose(FakeEngine):
 
 
 def test_a_missing_plugin_is_said(tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match=r"docker compose is missing Fix: install"):
+    with pytest.raises(EngineError, match=r"docker compose is missing. Fix: install"):
         Compose(WithoutCompose(), tmp_path, {}).check()
     Compose(FakeEngine(), tmp_path, {}).check()
 
@@ -89,7 +88,7 @@ def test_a_missing_plugin_is_said(tmp_path: Path) -> None:
 # --- ports
 
 
-def config(**services: Any) -> Completed:
+def config(**services: object) -> Completed:
     return said(json.dumps({"services": services}))
 
 
@@ -126,11 +125,11 @@ def test_a_file_that_compose_refuses_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         found.ports(())
     assert (
-        str(caught.value) == "compose.yaml: docker compose: yaml: line 3: did not find Fix: correct the file"
+        str(caught.value) == "compose.yaml: docker compose: yaml: line 3: did not find. Fix: correct the file"
     )
 
 
-def busy(*taken: int) -> Any:
+def busy(*taken: int) -> Callable[[str, int], bool]:
     return lambda _host, port: port not in taken
 
 
@@ -217,7 +216,7 @@ def test_up_that_fails_says_composes_last_word(tmp_path: Path, err: str, message
     found, _ = compose(tmp_path, up=said(err=err, code=1))
     with pytest.raises(KiroError) as caught:
         found.up(())
-    assert str(caught.value) == f"compose.yaml: compose up: {message} Fix: see `kiro logs`"
+    assert str(caught.value) == f"compose.yaml: compose up: {message}. Fix: see `kiro logs`"
     assert caught.value.code == ExitCode.MISSED
 
 

@@ -194,7 +194,7 @@ def test_the_board_shows_what_runs_with_its_last_line() -> None:
     assert drawn(one) == ["    2.5 s web build RUN make", "    2.5 s  0 steps run, 0 cached"]
     one(Printed(RUN, f"{EVIL}compiling"))
     one(Printed(RUN, "   "))
-    assert drawn(one)[0] == "    2.5 s web build red31mcompiling"
+    assert drawn(one)[0] == "    2.5 s web build qred31mcompiling"
 
 
 def test_the_board_counts_and_tells_of_slow_steps_only() -> None:

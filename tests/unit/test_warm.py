@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,8 +21,8 @@ BOTH = (Profile.PROD, Profile.DEV)
 RUST, DEBIAN = "rust:1.95", "debian:13-slim"
 
 
-def project(root: Path, *services: Service, **fields: Any) -> Project:
-    return Project(root, "shop", services, **fields)
+def project(root: Path, *services: Service) -> Project:
+    return Project(root, "shop", services)
 
 
 def service(root: Path, name: str = "web", *, prod: str | None = None, dev: str | None = None) -> Service:
@@ -53,14 +53,14 @@ def test_a_service_with_one_of_the_two_has_that_one(tmp_path: Path) -> None:
 
 def test_a_service_without_the_wanted_one_is_named_with_its_folder(tmp_path: Path) -> None:
     shop = project(tmp_path, service(tmp_path, prod="FROM a\n"))
-    with pytest.raises(ConfigError, match=r"^web: service web has no Dockerfile.fast Fix: add one"):
+    with pytest.raises(ConfigError, match=r"^web: service web has no Dockerfile.fast\. Fix: add one"):
         warm.read_recipes(shop, (Profile.DEV,))
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "ARG A=1\n"])
 def test_a_dockerfile_without_from_is_named(tmp_path: Path, text: str) -> None:
     shop = project(tmp_path, service(tmp_path, dev=text))
-    with pytest.raises(ConfigError, match=r"^web/Dockerfile.fast: has no FROM instruction Fix: "):
+    with pytest.raises(ConfigError, match=r"^web/Dockerfile.fast: has no FROM instruction\. Fix: "):
         warm.read_recipes(shop, BOTH)
 
 
@@ -83,19 +83,20 @@ def test_a_dockerfile_that_vanished_is_named(tmp_path: Path) -> None:
 
 
 def test_the_wanted_bases_are_what_the_files_stand_on(tmp_path: Path) -> None:
-    web = service(tmp_path, prod=f"FROM {RUST}\nFROM {DEBIAN}\n", dev=f"ARG V=1.95\nFROM rust:$V\n")
+    web = service(tmp_path, prod=f"FROM {RUST}\nFROM {DEBIAN}\n", dev="ARG V=1.95\nFROM rust:$V\n")
     shop = project(tmp_path, web)
     assert warm.wanted_bases(shop, warm.read_recipes(shop, BOTH)) == (RUST, DEBIAN)
 
 
 def test_build_arguments_decide_about_bases(tmp_path: Path) -> None:
-    shop = project(tmp_path, service(tmp_path, dev="ARG V=1\nFROM rust:$V\n"), build_args=(("V", "2"),))
+    shop = project(tmp_path, service(tmp_path, dev="ARG V=1\nFROM rust:$V\n"))
+    shop = replace(shop, build_args=(("V", "2"),))
     assert warm.wanted_bases(shop, warm.read_recipes(shop, BOTH)) == ("rust:2",)
 
 
 def test_a_replaced_base_is_wanted_in_place_of_the_official_one(tmp_path: Path) -> None:
     web = service(tmp_path, dev=f"FROM {RUST}\nFROM {DEBIAN}\n")
-    shop = project(tmp_path, web, base_images=((RUST, "mirror/rust:1"), ("unused", "x")))
+    shop = replace(project(tmp_path, web), base_images=((RUST, "mirror/rust:1"), ("unused", "x")))
     recipes = warm.read_recipes(shop, BOTH)
     assert warm.wanted_bases(shop, recipes) == ("mirror/rust:1", DEBIAN)
 
@@ -126,14 +127,13 @@ def test_a_replaced_base_is_wanted_in_place_of_the_official_one(tmp_path: Path) 
 def test_named_contexts_lead_to_the_images_that_are_here(
     tmp_path: Path, replaced: tuple[tuple[str, str], ...], bases: list[Base], contexts: dict[str, str]
 ) -> None:
-    shop = project(tmp_path, service(tmp_path, dev=f"FROM {RUST}\n"), base_images=replaced)
+    shop = replace(project(tmp_path, service(tmp_path, dev=f"FROM {RUST}\n")), base_images=replaced)
     assert warm.surroundings(shop, warm.read_recipes(shop, BOTH), bases).contexts == contexts
 
 
 def test_secrets_agents_and_arguments_go_along(tmp_path: Path) -> None:
-    shop = project(
-        tmp_path,
-        service(tmp_path, dev="FROM a\n"),
+    shop = replace(
+        project(tmp_path, service(tmp_path, dev="FROM a\n")),
         ca_bundle=Path("/etc/ca.pem"),
         secrets=(Secret("key", "env:KEY"),),
         ssh=("default",),
@@ -179,7 +179,8 @@ def test_a_syntax_image_that_cannot_be_had_is_done_without(
 
 
 def test_a_build_records_what_the_engine_did(tmp_path: Path) -> None:
-    text = 'FROM debian:13-slim AS base\nRUN printf "one\\ntwo\\r\\nhalf" && sleep 0.3\nFROM base AS final\nCOPY . /src\n'
+    printf = 'RUN printf "one\\ntwo\\r\\nhalf" && sleep 0.3'
+    text = f"FROM debian:13-slim AS base\n{printf}\nFROM base AS final\nCOPY . /src\n"
     shop = project(tmp_path, service(tmp_path, dev=text))
     engine, seen = FakeEngine(), Seen()
     engine.bake_lines, engine.cache_bytes = recorded("success"), 1234
