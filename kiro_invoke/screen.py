@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kiro_invoke.builds.progress import Ended, Event, Observer, Printed, Started, StepName
+from kiro_invoke.model.errors import UsageError
 from kiro_invoke.model.record import BuildRecord
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
@@ -105,9 +106,18 @@ class Board:
         yield Text(f"{elapsed}  {self._ran} steps run, {self._cached} cached", "cyan")
 
 
+#: What BUILDKIT_PROGRESS may say; rawjson is what we read ourselves, and is shown as plain.
+_PROGRESS = ("auto", "tty", "plain", "quiet", "rawjson")
+
+
 def observer_for(out: Console, environ: Mapping[str, str]) -> tuple[Observer, AbstractContextManager[object]]:
     """How a build is shown: as BUILDKIT_PROGRESS says, else a board on a terminal and lines elsewhere."""
     wish = environ.get("BUILDKIT_PROGRESS") or "auto"
+    if wish not in _PROGRESS:
+        known = ", ".join(_PROGRESS)
+        raise UsageError(
+            f"BUILDKIT_PROGRESS={clean(wish)}: not a kind of progress", fix=f"use one of {known}"
+        )
     if wish == "quiet":
         return quiet, nullcontext()
     if wish in {"plain", "rawjson"}:

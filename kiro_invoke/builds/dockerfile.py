@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 
-_DIRECTIVE = re.compile(r"^#\s*(\w+)\s*=\s*(.*?)\s*$")
+DIRECTIVE = re.compile(r"^#\s*(\w+)\s*=\s*(.*?)\s*$")
 #: A word as the shell would see it, its quotes kept.
 _WORD = re.compile(r"(?:\"(?:\\.|[^\"\\])*\"|'[^']*'|\\.|[^\s\"'\\]|[\"'\\])+")
 _HEREDOC = re.compile(r"\d*<<(-?)([^<]+)")
@@ -80,6 +80,12 @@ class Dockerfile:
     stages: tuple[Stage, ...]
     arguments: Mapping[str, str | None]
     directives: Mapping[str, str]
+
+    def given(self, build_args: Mapping[str, str]) -> Dockerfile:
+        """The same with these values for its global arguments."""
+        return replace(
+            self, arguments={n: build_args.get(n, default) for n, default in self.arguments.items()}
+        )
 
     def stage(self, name: str) -> Stage | None:
         """The stage a reference means: its name, or its index."""
@@ -201,7 +207,7 @@ def _unquoted(word: str) -> str:
 def _directives(text: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for line in _lines(text):
-        match = _DIRECTIVE.match(line)
+        match = DIRECTIVE.match(line)
         if match is None:
             break
         found[match[1].lower()] = match[2]

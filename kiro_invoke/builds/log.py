@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,14 +23,20 @@ class BuildLog:
 
     @classmethod
     def begin(cls, folder: Path) -> BuildLog:
-        """Open a new log in `folder` and drop the oldest beyond KEEP."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Open a new log in `folder` and drop the oldest beyond KEEP.
+
+        What steps print may be secret: the folder and the log are for their owner alone.
+        """
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(PermissionError):  # it is another user's, who lets us write there
+            folder.chmod(0o700)
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
         path = folder / f"build-{stamp}.log"
         for old in sorted(folder.glob("build-*.log"))[: -(KEEP - 1)]:
             with suppress(FileNotFoundError):
                 old.unlink()
-        return cls(path, path.open("w", encoding="utf-8", errors="backslashreplace"))
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        return cls(path, os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace"))
 
     def write(self, text: str) -> None:
         self._file.write(f"{text}\n")

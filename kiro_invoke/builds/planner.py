@@ -6,11 +6,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import takewhile
 from pathlib import Path
 
-from kiro_invoke.builds.dockerfile import Dockerfile
+from kiro_invoke.builds.dockerfile import DIRECTIVE, Dockerfile
 from kiro_invoke.model.plan import BuildPlan, Target
 from kiro_invoke.model.service import Service
+
+_SYNTAX = re.compile(r"#\s*syntax\s*=", re.IGNORECASE)
 
 
 class Profile(StrEnum):
@@ -55,8 +58,16 @@ def plan_everything(recipes: Iterable[Recipe], cause: str) -> BuildPlan:
 
 
 def without_syntax_line(text: str) -> str:
-    """A Dockerfile's text for the engine's own frontend: its `# syntax=` line emptied, line numbers kept."""
-    return re.sub(r"(?im)\A(\ufeff?(?:#[^\n]*\n)*?)#[ \t]*syntax[ \t]*=[^\r\n]*", r"\1#", text, count=1)
+    """A Dockerfile's text for the engine's own frontend: without its `# syntax=` line, line numbers kept.
+
+    An empty comment takes its place behind the other directives: none is read after a comment.
+    """
+    mark = "\ufeff" if text.startswith("\ufeff") else ""
+    lines = text.removeprefix(mark).splitlines(keepends=True)
+    directives = len(list(takewhile(DIRECTIVE.match, lines)))
+    kept = [line for line in lines[:directives] if not _SYNTAX.match(line)]
+    blank = "#\r\n" if text.endswith("\r\n") else "#\n"
+    return mark + "".join((*kept, *[blank] * (directives - len(kept)), *lines[directives:]))
 
 
 def _plan(wanted: Iterable[tuple[Recipe, str, str]]) -> BuildPlan:

@@ -81,7 +81,12 @@ class _Vertex:
 
     @property
     def seconds(self) -> float:
-        return sum(end - start for start, end in self.runs.items())
+        """How long it ran: targets that share a step each report it, so the spans may overlap."""
+        total, reached = 0.0, 0.0
+        for start, end in sorted(self.runs.items()):
+            total += max(0.0, end - max(start, reached))
+            reached = max(reached, end)
+        return total
 
 
 class Progress:

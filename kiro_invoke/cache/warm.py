@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from kiro_invoke.builds.bake import Surroundings, definition
 from kiro_invoke.builds.dockerfile import parse
@@ -135,14 +136,35 @@ def _recipe(service: Service, profile: Profile, project: Project) -> Recipe | No
         return None
     shown = str(path.relative_to(project.root)) if path.is_relative_to(project.root) else str(path)
     try:
-        parsed = parse(path.read_text(encoding="utf-8"))
+        parsed = parse(path.read_text(encoding="utf-8")).given(dict(project.build_args))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"cannot be read: {error}", file=shown, fix="make it a readable text file"
         ) from None
+    _check_state_is_ignored(service, path, project)
     if not parsed.stages:
         raise ConfigError("has no FROM instruction", file=shown, fix="begin a stage with FROM")
     return Recipe(service, profile, path, parsed)
+
+
+def _check_state_is_ignored(service: Service, dockerfile: Path, project: Project) -> None:
+    """ConfigError where a build's own log would be part of its context: no build would ever be cached."""
+    if not project.state.is_relative_to(service.context):
+        return
+    own = dockerfile.with_name(f"{dockerfile.name}.dockerignore")
+    file = own if own.is_file() else service.context / ".dockerignore"
+    rows = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else []
+    state = project.state.relative_to(service.context).as_posix()
+    if not _IGNORING.intersection(row.strip().removeprefix("/").removesuffix("/") for row in rows):
+        raise ConfigError(
+            f"the build context of {service.name} holds {state}, where builds write their logs",
+            file=file.relative_to(project.root).as_posix(),
+            fix=f"add a line `{state}`",
+        )
+
+
+#: Rows of a .dockerignore that leave the state folder out.
+_IGNORING = frozenset({".kiro", "**/.kiro", ".kiro/**", ".*", "**/.*", "*", "**"})
 
 
 def _usable(recipe: Recipe, offline_syntax: frozenset[str]) -> Recipe:

@@ -158,6 +158,8 @@ def _definition(surface: Surface, project: Project, recipes: tuple[Recipe, ...],
     else:
         make_state_folder(project.state)
         prepared = _prepared(surface, project, engine, recipes, request)
+        for line in opening.standin_lines(prepared.bases):
+            surface.say(line)
     text = prepared.definition
     return Answer({"definition": text}, lambda s: s.out.print(Text(text), soft_wrap=True))
 

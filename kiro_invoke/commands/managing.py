@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
@@ -10,9 +11,10 @@ from rich.text import Text
 from kiro_invoke import config
 from kiro_invoke.commands import opening
 from kiro_invoke.commands.surface import Answer, Surface
-from kiro_invoke.engine import daemon, docker, installer, process
+from kiro_invoke.engine import daemon, docker, installer, ownership, process
 from kiro_invoke.engine.locate import locate
-from kiro_invoke.model.errors import EngineError, UsageError
+from kiro_invoke.engine.removal import check, remove, to_remove
+from kiro_invoke.model.errors import KiroError, UsageError
 from kiro_invoke.screen import clean
 
 
@@ -63,21 +65,24 @@ def _undo(surface: Surface, *, dry_run: bool, yes: bool) -> Answer:
     added = installer.read_state()
     if added is None:
         raise UsageError("nothing to undo: kiro installed no engine on this machine")
-    wanted = [*(f"package {name}" for name in added.packages), *(f"file {path}" for path in added.files)]
+    removal = to_remove(added, process.run)
+    wanted = list(removal.lines())
     if dry_run:
         return Answer({"would_remove": wanted}, lambda s: s.out.print(Text("\n".join(wanted))))
     if not yes and surface.environ.get("KIRO_SETUP") != "1":
         for line in wanted:
             surface.say(f"remove {line}")
         if surface.ask is None or not surface.ask("Remove these?"):
-            raise EngineError("nothing was removed", fix="run it with --yes to agree beforehand")
-    daemon.stop(opening.OUR_DAEMON, run=process.run, sudo=added.sudo)
-    removed = installer.undo(added, process.run)
+            raise KiroError("nothing was removed", fix="run it with --yes to agree beforehand")
+    check(added, removal, process.run)
+    if ownership.is_ours(added):
+        daemon.stop(opening.OUR_DAEMON, run=process.run, sudo=added.sudo and os.geteuid() != 0)
+    remove(added, removal, process.run)
     kept = "images, volumes and caches stay in /var/lib/docker: remove that folder to be rid of them"
 
     def show(s: Surface) -> None:
-        for line in removed:
+        for line in wanted:
             s.out.print(Text(f"removed {line}"))
         s.say(kept)
 
-    return Answer({"removed": list(removed), "kept": kept}, show)
+    return Answer({"removed": wanted, "kept": kept}, show)

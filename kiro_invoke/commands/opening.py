@@ -9,13 +9,24 @@ from pathlib import Path
 from kiro_invoke.builds.planner import Recipe
 from kiro_invoke.cache.warm import ResolveBases, syntax_images
 from kiro_invoke.commands.surface import Surface
-from kiro_invoke.engine import daemon, docker, installer, process
+from kiro_invoke.engine import daemon, docker, installer, ownership, process
 from kiro_invoke.engine.bases import PROBE_SECONDS, Base, Say, Silence, resolve
 from kiro_invoke.engine.certificates import host_bundle
 from kiro_invoke.engine.daemon import Daemon
+from kiro_invoke.engine.installer import Installed
 from kiro_invoke.engine.locate import Address, locate
 from kiro_invoke.engine.protocol import Engine, RegistryRefused, RegistrySilent
-from kiro_invoke.engine.setup import DAEMON_LOG, NoPlan, SetupPlan, plan_setup
+from kiro_invoke.engine.setup import (
+    DAEMON_LOG,
+    GROUP,
+    USER_LOG,
+    NoPlan,
+    Person,
+    SetupPlan,
+    log_path,
+    plan_setup,
+    socket_group,
+)
 from kiro_invoke.engine.standin_maker import StandinMaker
 from kiro_invoke.model.errors import EngineError
 from kiro_invoke.model.service import Project
@@ -26,15 +37,17 @@ OUR_DAEMON = Daemon(Path(DAEMON_LOG))
 def open_engine(surface: Surface, *, setup: bool) -> docker.DockerEngine:
     """The reachable engine; with `setup`, one is started or installed where there is none."""
     address = locate(surface.environ, process.run)
+    _check_permitted(address)
     added = installer.read_state()
-    if setup and not docker.answers(address) and address.is_default:
-        if added is not None and added.complete:
-            surface.say(_starting())
+    if setup and address.is_default and not docker.answers(address):
+        if added is not None and ownership.is_ours(added):
+            surface.say(_starting(added))
             _start(address, added.sudo)
         else:
             _install(surface, address)
         added = installer.read_state()
-    return docker.connect(address, process.run, ours=added is not None and address.is_default)
+    ours = address.is_default and ownership.is_ours(added)
+    return docker.connect(address, process.run, ours=ours)
 
 
 def setup_plan(surface: Surface) -> SetupPlan:
@@ -48,20 +61,37 @@ def setup_plan(surface: Surface) -> SetupPlan:
 
 def setup_lines(surface: Surface, address: Address) -> tuple[str, ...]:
     """What `setup` would do where no engine answers; EngineError where it would refuse."""
+    _check_permitted(address)
     if not address.is_default:
         docker.connect(address, process.run, ours=False)
     added = installer.read_state()
-    if added is not None and added.complete:
-        return (_starting(),)
+    if added is not None and ownership.is_ours(added):
+        return (_starting(added),)
     return _own_to_install(surface, address).lines()
 
 
-def _starting() -> str:
-    return f"starting the engine that kiro installed (log: {DAEMON_LOG})"
+def _check_permitted(address: Address) -> None:
+    """EngineError if an engine's socket is there that this user may not open."""
+    path = Path(address.url.removeprefix("unix://"))
+    try:
+        permitted = not address.url.startswith("unix://") or not path.exists() or os.access(path, os.W_OK)
+    except PermissionError:
+        permitted = False
+    if not permitted:
+        raise EngineError(
+            f"you may not use the engine at {address.url} ({address.origin}): permission denied",
+            fix=f"join its group: `sudo usermod -aG {GROUP} $USER`, then log in again",
+        )
+
+
+def _starting(added: Installed) -> str:
+    systemd = _has_systemd()
+    log = "see `journalctl -u docker`" if systemd else f"log: {log_path(sudo=_uses_sudo(added.sudo))}"
+    return f"starting the engine that kiro installed ({log})"
 
 
 def _own_to_install(surface: Surface, address: Address) -> SetupPlan:
-    if _foreign_engine():
+    if ownership.is_foreign(installer.read_state()):
         raise EngineError(
             f"no Docker engine answers at {address.url}, but one is installed that kiro did not install",
             fix="start it (`systemctl start docker`, or `dockerd`); kiro leaves it alone",
@@ -93,23 +123,41 @@ def _consent(surface: Surface, plan: SetupPlan) -> None:
         )
 
 
-def _foreign_engine() -> bool:
-    """Whether an engine is installed that no setup of ours put here."""
-    begun = installer.read_state()
-    present = any(
-        (Path(folder) / "dockerd").exists() for folder in ("/usr/bin", "/usr/sbin", "/usr/local/bin")
-    )
-    return present and begun is None
+def _has_systemd() -> bool:
+    return Path("/run/systemd/system").is_dir()
+
+
+def _uses_sudo(sudo: bool) -> bool:
+    return sudo and os.geteuid() != 0
 
 
 def _start(address: Address, sudo: bool) -> None:
+    """Start our engine, so that whoever runs this may use it."""
+    through_sudo, systemd, person = _uses_sudo(sudo), _has_systemd(), installer.person()
+    unusable = through_sudo and systemd and not person.docker_now
     daemon.start(
-        OUR_DAEMON,
-        answers=lambda: docker.answers(address),
-        systemd=Path("/run/systemd/system").is_dir(),
+        _detached(person, sudo=through_sudo and not systemd),
+        answers=lambda: unusable or docker.answers(address),
+        systemd=systemd,
         run=process.run,
-        sudo=sudo and os.geteuid() != 0,
+        sudo=through_sudo,
     )
+    if unusable:
+        raise EngineError(
+            f"the engine is installed and started, but this login does not know the group {GROUP} yet",
+            fix=f"log in again to use it (or run `newgrp {GROUP}`)",
+        )
+
+
+def _detached(person: Person, *, sudo: bool) -> Daemon:
+    """Our engine as it is started without systemd: through sudo, its socket is given to the user's group."""
+    if not sudo:
+        return OUR_DAEMON
+    group = socket_group(person)
+    if isinstance(group, NoPlan):
+        raise EngineError(group.why, fix=group.fix)
+    arguments = () if group is None else ("--group", str(group))
+    return Daemon(Path(USER_LOG).expanduser(), arguments=arguments)
 
 
 def silence(project: Project) -> Silence:

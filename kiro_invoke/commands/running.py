@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from rich.text import Text
 
 from kiro_invoke import config
-from kiro_invoke.builds.planner import Profile, plan_images
+from kiro_invoke.builds.planner import Profile, Recipe, plan_images
 from kiro_invoke.cache import warm
 from kiro_invoke.commands import opening
 from kiro_invoke.commands.building import Request, build_now
@@ -15,8 +16,16 @@ from kiro_invoke.commands.surface import Answer, Surface
 from kiro_invoke.engine import ports
 from kiro_invoke.engine.files import make_state_folder
 from kiro_invoke.engine.protocol import Engine
-from kiro_invoke.loop.compose import Compose, Running, check_ports
-from kiro_invoke.model.errors import KiroError
+from kiro_invoke.loop.compose import (
+    Compose,
+    Running,
+    check_checkout,
+    check_images,
+    check_ports,
+    check_runs,
+    needed,
+)
+from kiro_invoke.model.errors import KiroError, UsageError
 from kiro_invoke.model.service import Project
 
 
@@ -24,27 +33,51 @@ def up(services: Sequence[str]) -> Callable[[Surface], Answer]:
     """Build the development images (cached where nothing changed), start them, wait until they are healthy."""
 
     def body(surface: Surface) -> Answer:
-        project = config.load(surface.folder, surface.environ, services=services)
+        project = config.load(surface.folder, surface.environ)
         make_state_folder(project.state)
         engine = opening.open_engine(surface, setup=False)
         compose = _compose(project, engine)
+        started, recipes = _to_start(compose, project, services)
         # asked before the build, so that a taken port is not found out minutes later
+        check_checkout(compose.running())
         check_ports(
-            compose.ports(services),
+            compose.ports(started),
             compose.running(),
             is_free=ports.is_free,
             holder=lambda port: _holder(engine, port),
         )
-        recipes = warm.read_recipes(project, (Profile.DEV,))
-        request = Request(
-            tuple(services), (Profile.DEV,), lambda found: plan_images(found, "up runs this image")
-        )
-        build_now(surface, project, engine, recipes, request)
+        request = Request((), (Profile.DEV,), lambda found: plan_images(found, "up runs this image"))
+        if recipes:
+            build_now(surface, project, engine, recipes, request)
+        built = {recipe.service.name: _image_id(engine, recipe.tag) for recipe in recipes}
         compose.up(services)
         running = compose.running()
+        check_runs(running, built)
         return Answer({"services": [_row(one) for one in running]}, lambda s: _show(s, running))
 
     return body
+
+
+def _to_start(
+    compose: Compose, project: Project, services: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[Recipe, ...]]:
+    """The compose services that `up` starts, what the named ones need included, and what is built for them."""
+    composed = compose.services()
+    known = [one.name for one in composed]
+    if unknown := [name for name in services if name not in known]:
+        raise UsageError(
+            f'no service "{unknown[0]}" in {compose.files[0].name}', fix=f"choose from: {', '.join(known)}"
+        )
+    started = needed(composed, services)
+    ours = replace(project, services=tuple(s for s in project.services if s.name in started))
+    recipes = warm.read_recipes(ours, (Profile.DEV,))
+    check_images(composed, {recipe.service.name: recipe.tag for recipe in recipes}, compose.files[0].name)
+    return started, recipes
+
+
+def _image_id(engine: Engine, tag: str) -> str:
+    image = engine.image(tag)
+    return image.id if image else ""
 
 
 def down(*, volumes: bool) -> Callable[[Surface], Answer]:
@@ -53,6 +86,7 @@ def down(*, volumes: bool) -> Callable[[Surface], Answer]:
     def body(surface: Surface) -> Answer:
         project = config.load(surface.folder, surface.environ)
         compose = _compose(project, opening.open_engine(surface, setup=False))
+        check_checkout(compose.running())
         return _done("down", compose.down(volumes=volumes))
 
     return body
@@ -62,7 +96,7 @@ def logs(services: Sequence[str], *, follow: bool, tail: str) -> Callable[[Surfa
     """Show the services' logs as Compose does."""
 
     def body(surface: Surface) -> Answer:
-        project = config.load(surface.folder, surface.environ, services=services)
+        project = config.load(surface.folder, surface.environ)
         compose = _compose(project, opening.open_engine(surface, setup=False))
         return _done("logs", compose.logs(services, follow=follow, tail=tail))
 

@@ -97,11 +97,12 @@ def resolve(
     """Make every image of `refs` available, pulling concurrently; BuildFailed names what cannot be had.
 
     Without `pull` an image that is here is not asked for again. Stand-ins are used where the registry
-    is silent, and replaced (announced through `say`) when `pull` finds that it speaks again.
+    is silent, and replaced (announced through `say`) when `pull` finds that it speaks again. On an engine
+    that is not ours, where they lack the official name, they are found by their own.
     """
     found = {ref: _local(ref, engine) for ref in refs}
     wanted = [ref for ref in found if pull or found[ref] is None]
-    each = side_by_side(lambda ref: _pull(ref, engine, silence, pull, say), wanted, most=_PULLS)
+    each = side_by_side(lambda ref: _pull(ref, found[ref], engine, silence, pull, say), wanted, most=_PULLS)
     pulled = dict(zip(wanted, each, strict=True))
     missing = [ref for ref in wanted if not pulled[ref] and found[ref] is None]
     refused = [ref for ref in missing if recipe_for(ref) is None]
@@ -131,9 +132,11 @@ def registry_of(ref: str) -> str:
 
 
 def _local(ref: str, engine: Engine) -> Base | None:
+    """The base that is here already: the image of that name, or a stand-in that must not carry it."""
     image = engine.image(ref)
     if image is None:
-        return None
+        made = not engine.facts.ours and recipe_for(ref) and engine.image(standin_name(ref))
+        return _standin(ref, engine) if made else None
     if stands_in(image.labels, ref):
         return Base(ref, BaseStatus.STANDIN, ref, image.labels.get(LABEL_HOLDS, ""))
     return Base(ref, BaseStatus.PRESENT, ref)
@@ -146,14 +149,16 @@ def _standin(ref: str, engine: Engine) -> Base:
     return Base(ref, BaseStatus.STANDIN, ref if engine.facts.ours else name, holds)
 
 
-def _pull(ref: str, engine: Engine, silence: Silence, ask_again: bool, say: Say) -> bool:
-    """Whether `ref` was pulled. A silent registry is not asked twice within SILENCE_SECONDS."""
+def _pull(ref: str, here: Base | None, engine: Engine, silence: Silence, ask_again: bool, say: Say) -> bool:
+    """Whether `ref` was pulled; `here` is what serves for it so far.
+
+    A silent registry is not asked twice within SILENCE_SECONDS.
+    """
     if silence.holds_for(ref) and not ask_again:
         return False
     try:
         engine.probe(ref, PROBE_SECONDS)
-        local = engine.image(ref)
-        if local is not None and stands_in(local.labels, ref):
+        if here is not None and here.status is BaseStatus.STANDIN:
             say(
                 f"{ref}: the registry answers again; the stand-in is replaced, which rebuilds what stands on it"
             )
@@ -164,7 +169,7 @@ def _pull(ref: str, engine: Engine, silence: Silence, ask_again: bool, say: Say)
         say(f"{ref}: no registry answers ({trouble})")
         return False
     except RegistryRefused as trouble:
-        if engine.image(ref) is not None:
+        if here is not None:
             say(f"{ref}: kept as it is, the registry refused it ({trouble})")
             return False
         raise BuildFailed(

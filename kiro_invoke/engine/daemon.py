@@ -46,9 +46,10 @@ def start(daemon: Daemon, *, answers: Callable[[], bool], systemd: bool, run: Ru
             raise EngineError("the engine started, but does not answer", fix="see `journalctl -u docker`")
         return
     clear_stale(daemon, run=run, sudo=sudo)
-    log = daemon.log if not sudo else Path(f"/tmp/{daemon.log.name}.{os.getuid()}")
+    if sudo:
+        _make_private(daemon.log.parent)
     try:
-        pid = spawn_detached([*prefix, *daemon.argv], log)
+        pid = spawn_detached([*prefix, *daemon.argv], daemon.log)
     except OSError as error:
         raise EngineError(
             f"cannot start {error.filename or daemon.program}: {error.strerror}",
@@ -56,7 +57,9 @@ def start(daemon: Daemon, *, answers: Callable[[], bool], systemd: bool, run: Ru
         ) from None
     if _wait_until(answers, READY_SECONDS, alive=lambda: _alive(pid)):
         return
-    raise EngineError(f"the engine did not start: {_last_line(log)}", file=str(log), fix="read that log")
+    raise EngineError(
+        f"the engine did not start: {_last_line(daemon.log)}", file=str(daemon.log), fix="read that log"
+    )
 
 
 def stop(daemon: Daemon, *, run: Run, sudo: bool) -> bool:
@@ -84,6 +87,15 @@ def clear_stale(daemon: Daemon, *, run: Run, sudo: bool) -> None:
     if not _serves(pid, inner.parent):
         for left in (inner, inner.with_name("containerd.sock"), inner.with_name("containerd.sock.ttrpc")):
             _remove(left, run=run, sudo=sudo)
+
+
+def _make_private(folder: Path) -> None:
+    """A folder for the user's own log, which nobody else can put a file or a link into."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+    except OSError as error:
+        raise EngineError(f"cannot make a folder for the log: {error.strerror}", file=str(folder)) from None
 
 
 def _terminate(pid: int, *, run: Run, sudo: bool) -> None:

@@ -3,41 +3,23 @@
 from __future__ import annotations
 
 import functools
-import re
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import docker
-import requests.exceptions
-from docker.errors import APIError, DockerException, ImageNotFound
+from docker.errors import ImageNotFound
 from docker.models.images import Image
 
+from kiro_invoke.engine import client as clients
 from kiro_invoke.engine import process
-from kiro_invoke.engine.locate import Address, check_versions, version_text
-from kiro_invoke.engine.protocol import (
-    Completed,
-    EngineFacts,
-    ImageFacts,
-    RegistryRefused,
-    RegistrySilent,
-    Run,
-)
+from kiro_invoke.engine.client import TROUBLE, Unanswered, registry_trouble, short
+from kiro_invoke.engine.locate import Address, check_versions, refuse_podman, version_text
+from kiro_invoke.engine.protocol import Completed, EngineFacts, ImageFacts, Run
 from kiro_invoke.model.errors import EngineError
-
-#: What the system said, within the layers that HTTP clients wrap around it.
-_SYSTEM_REASON = re.compile(r"\[Errno -?\d+\] ([^'\")]+)")
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-
-ANSWER_SECONDS = 20
-#: What registries and the engine say when a registry did answer, with a "no".
-_ANSWERED = re.compile(
-    r"not found|manifest unknown|no such manifest|denied|unauthorized|authentication required|toomanyrequests",
-    re.IGNORECASE,
-)
 
 
 def _translated(method: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -47,9 +29,9 @@ def _translated(method: Callable[_P, _R]) -> Callable[_P, _R]:
     def translated(*args: _P.args, **kwargs: _P.kwargs) -> _R:
         try:
             return method(*args, **kwargs)
-        except (DockerException, requests.exceptions.RequestException) as error:
+        except TROUBLE as error:
             raise EngineError(
-                f"the engine refused: {_short(error)}", fix="see whether it still runs"
+                f"the engine refused: {short(error)}", fix="see whether it still runs"
             ) from None
 
     return translated
@@ -58,8 +40,9 @@ def _translated(method: Callable[_P, _R]) -> Callable[_P, _R]:
 class DockerEngine:
     """An engine that answered when it was asked (see protocol.Engine)."""
 
-    def __init__(self, client: docker.DockerClient, facts: EngineFacts, run: Run) -> None:
+    def __init__(self, client: docker.DockerClient, address: Address, facts: EngineFacts, run: Run) -> None:
         self._client = client
+        self._address = address
         self._facts = facts
         self._run = run
 
@@ -76,11 +59,14 @@ class DockerEngine:
         return _image_facts(image)
 
     def probe(self, ref: str, seconds: float) -> None:
-        quick = docker.APIClient(base_url=self._facts.address, timeout=int(seconds) or 1, version="auto")
+        try:
+            quick = clients.open_api(self._address, int(seconds) or 1, self._client.api.api_version)
+        except Unanswered as silence:
+            raise _no_answer(self._address, str(silence)) from None
         try:
             quick.inspect_distribution(ref)  # type: ignore[no-untyped-call]
-        except (APIError, requests.exceptions.RequestException) as error:
-            raise _registry_trouble(error) from None
+        except TROUBLE as error:
+            raise registry_trouble(error) from None
         finally:
             quick.close()
 
@@ -91,15 +77,15 @@ class DockerEngine:
         try:
             for event in self._client.api.pull(repository, tag=tag, stream=True, decode=True):
                 if "error" in event:
-                    raise _registry_trouble(event["error"])
+                    raise registry_trouble(event["error"])
                 layer, status = str(event.get("id", "")), str(event.get("status", ""))
                 if status == "Pulling fs layer":
                     layers.add(layer)
                 elif status in {"Pull complete", "Already exists"} and layer not in done:
                     done.add(layer)
                     on_progress(f"{len(done)} of {len(layers | done)} layers")
-        except (APIError, requests.exceptions.RequestException) as error:
-            raise _registry_trouble(error) from None
+        except TROUBLE as error:
+            raise registry_trouble(error) from None
 
     @_translated
     def tag(self, ref: str, alias: str) -> None:
@@ -155,20 +141,13 @@ class DockerEngine:
 
 def connect(address: Address, run: Run, *, ours: bool) -> DockerEngine:
     """The engine at `address`; EngineError when none answers or it is too old."""
-    if refusal := _refusal(address):
-        raise _no_answer(address, refusal)
     try:
-        client = docker.DockerClient(
-            base_url=address.url,
-            version="auto",
-            timeout=600,
-            use_ssh_client=address.url.startswith("ssh://"),
-        )
-        server = client.version()
-    except (DockerException, requests.exceptions.RequestException) as error:
-        raise _no_answer(address, _short(error)) from None
-    buildx = run(["docker", "buildx", "version"], timeout=ANSWER_SECONDS)
-    compose = run(["docker", "compose", "version", "--short"], timeout=ANSWER_SECONDS)
+        client, server = clients.first_contact(address)
+    except Unanswered as silence:
+        raise _no_answer(address, str(silence)) from None
+    refuse_podman(server)
+    buildx = run(["docker", "buildx", "version"], timeout=clients.ANSWER_SECONDS)
+    compose = run(["docker", "compose", "version", "--short"], timeout=clients.ANSWER_SECONDS)
     facts = EngineFacts(
         address=address.url,
         version=version_text(str(server["Version"])),
@@ -178,37 +157,21 @@ def connect(address: Address, run: Run, *, ours: bool) -> DockerEngine:
         ours=ours,
     )
     check_versions(facts.version, facts.buildx)
-    return DockerEngine(client, facts, run)
+    return DockerEngine(client, address, facts, run)
 
 
 def answers(address: Address) -> bool:
     """Whether an engine answers at `address` within a few seconds."""
-    if _refusal(address):
+    try:
+        client = clients.open_api(address, 5)
+    except Unanswered:
         return False
     try:
-        client = docker.DockerClient(
-            base_url=address.url, timeout=5, use_ssh_client=address.url.startswith("ssh://")
-        )
-        try:
-            return bool(client.ping())
-        finally:
-            client.close()
-    except (DockerException, requests.exceptions.RequestException):
+        return bool(client.ping())
+    except TROUBLE:
         return False
-
-
-def _refusal(address: Address) -> str:
-    """Why nothing can listen at a unix address, or "". Asked first: the SDK leaks a socket that is refused."""
-    path = address.url.removeprefix("unix://")
-    if path == address.url:
-        return ""
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(ANSWER_SECONDS)
-        try:
-            probe.connect(path)
-        except OSError as error:
-            return error.strerror or str(error)
-    return ""
+    finally:
+        client.close()
 
 
 def _no_answer(address: Address, why: str) -> EngineError:
@@ -233,16 +196,3 @@ def _compose_argv(files: Sequence[Path]) -> list[str]:
 
 def _image_facts(image: Image) -> ImageFacts:
     return ImageFacts(id=str(image.id), labels=dict(image.labels), size=int(image.attrs["Size"]))
-
-
-def _registry_trouble(error: Exception | str) -> RegistryRefused | RegistrySilent:
-    text = _short(error)
-    return RegistryRefused(text) if _ANSWERED.search(text) else RegistrySilent(text)
-
-
-def _short(error: Exception | str) -> str:
-    """An error's own words, on one line."""
-    text = str(getattr(error, "explanation", None) or error)
-    if reason := _SYSTEM_REASON.search(text):
-        return reason[1]
-    return " ".join(text.split())[:300]

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import IO
 
 from kiro_invoke.engine.protocol import Completed
@@ -79,16 +80,21 @@ def stream(
 
 
 def interactive(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> int:
-    """Run `argv` on this terminal (Compose's own output); it gets Ctrl-C itself. Returns its status."""
-    with subprocess.Popen(list(argv), env=_environment(env)) as child:
+    """Run `argv` on this terminal (Compose's own output). Returns its status.
+
+    It gets Ctrl-C from the terminal, as we do, and SIGTERM from us at once. It is then left to end by
+    itself: to Compose, a second signal means that containers are killed.
+    """
+    with subprocess.Popen(list(argv), env=_environment(env)) as child, _handing_on(child) as handed_on:
         try:
             return child.wait()
         except BaseException:
             with suppress(subprocess.TimeoutExpired):
                 child.wait(GRACE_SECONDS)
-            child.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                child.wait(GRACE_SECONDS)
+            if not handed_on:
+                child.terminate()
+                with suppress(subprocess.TimeoutExpired):
+                    child.wait(GRACE_SECONDS)
             raise
         finally:
             child.kill()
@@ -109,6 +115,32 @@ def spawn_detached(argv: Sequence[str], log: Path) -> int:
         )
     child.returncode = 0  # it is never waited for: without a status, letting go of it would be a warning
     return child.pid
+
+
+@contextmanager
+def _handing_on(child: subprocess.Popen[bytes]) -> Iterator[list[int]]:
+    """While inside, SIGTERM reaches the child at once, and then us as before; yields those handed on.
+
+    Only the main thread can do that; elsewhere nothing changes.
+    """
+    handed_on: list[int] = []
+    before = signal.getsignal(signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread() or before is signal.SIG_IGN:
+        yield handed_on
+        return
+
+    def hand_on(number: int, frame: FrameType | None) -> None:
+        child.terminate()
+        handed_on.append(number)
+        if callable(before):
+            before(number, frame)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, hand_on)
+    try:
+        yield handed_on
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 #: Children that run now. What is left at the interpreter's exit (their threads were not waited for,

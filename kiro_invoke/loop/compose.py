@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from kiro_invoke.engine.protocol import Engine
 from kiro_invoke.model.errors import ConfigError, EngineError, KiroError
 
 COMPOSE_FILES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
+_FOLDER_LABEL = "com.docker.compose.project.working_dir"
 MINIMUM_HINT = "install the Docker Compose plugin, 2.20 or newer"
 
 
@@ -33,6 +35,19 @@ class Running:
     state: str
     health: str
     ports: tuple[Port, ...]
+    #: the id of the image that the container was made from
+    image: str = ""
+    #: whether another checkout's Compose made it, under the same project name
+    foreign: bool = False
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A service as the compose file has it: the image it runs, and the services it needs."""
+
+    name: str
+    image: str
+    needs: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -59,10 +74,19 @@ class Compose:
         if not self.engine.facts.compose:
             raise EngineError("docker compose is missing", fix=MINIMUM_HINT)
 
+    def config(self) -> Mapping[str, Any]:
+        """The file as Compose reads it: variables filled in, override merged."""
+        config = json.loads(self._output("config", "--format", "json"))
+        assert isinstance(config, dict)
+        return config
+
     def ports(self, services: Sequence[str]) -> tuple[Port, ...]:
         """The fixed ports that the file publishes for `services` (all where none are named)."""
-        config = json.loads(self._output("config", "--format", "json"))
-        return tuple(_ports(config, services))
+        return tuple(_ports(self.config(), services))
+
+    def services(self) -> tuple[Composed, ...]:
+        """The services of the file, in its order."""
+        return tuple(_composed(name, found) for name, found in (self.config().get("services") or {}).items())
 
     def up(self, services: Sequence[str]) -> None:
         """Start the containers from the images as they are, and wait until they are healthy."""
@@ -90,7 +114,7 @@ class Compose:
         rows = (
             json.loads(text) if text.startswith("[") else [json.loads(row) for row in text.split("\n") if row]
         )
-        return tuple(_running(row) for row in rows)
+        return tuple(_running(row, self.root) for row in rows)
 
     def _output(self, *arguments: str) -> str:
         done = self.engine.compose_output(self.files, *arguments, env=self.env)
@@ -128,13 +152,76 @@ def _ports(config: Mapping[str, Any], services: Sequence[str]) -> Iterator[Port]
                 yield Port(name, port.get("host_ip") or "0.0.0.0", int(published))
 
 
-def _running(row: Mapping[str, Any]) -> Running:
+def needed(services: Sequence[Composed], names: Sequence[str]) -> tuple[str, ...]:
+    """The services that starting `names` (all where none are named) starts: themselves and what they need."""
+    known = {service.name: service for service in services}
+    todo, found = list(names or known), set[str]()
+    while todo:
+        name = todo.pop()
+        if name in known and name not in found:
+            found.add(name)
+            todo += known[name].needs
+    return tuple(name for name in known if name in found)
+
+
+def check_images(services: Sequence[Composed], tags: Mapping[str, str], file: str) -> None:
+    """ConfigError where the file runs another image than the one that is built for a service.
+
+    `tags` maps services to the images that are built for them. Compose would start an older image, or pull a
+    stranger's.
+    """
+    for service in services:
+        tag = tags.get(service.name)
+        if tag is not None and service.image != tag:
+            raise ConfigError(
+                f"service {service.name} runs the image {service.image or 'of its own build:'}, but {tag} is built",
+                file=file,
+                fix=f"write `image: {tag}` there, or the other image's name in kiro.yaml",
+            )
+
+
+def check_checkout(running: Sequence[Running]) -> None:
+    """KiroError where the containers of this project name were made from another folder."""
+    if foreign := [one.container for one in running if one.foreign]:
+        raise KiroError(
+            f"container {foreign[0]} belongs to another checkout whose Compose project has the same name",
+            fix="stop that one first, or set COMPOSE_PROJECT_NAME here",
+        )
+
+
+def check_runs(running: Sequence[Running], built: Mapping[str, str]) -> None:
+    """KiroError where a container does not run the image that was just built for it (service -> image id)."""
+    for one in running:
+        wanted = built.get(one.service)
+        if wanted and one.image and one.image != wanted:
+            raise KiroError(
+                f"{one.service}: container {one.container} does not run the image that was just built;"
+                " another build took its name",
+                fix="run it again, and not beside another checkout of the same project",
+            )
+
+
+def _composed(name: str, service: Mapping[str, Any]) -> Composed:
+    depends = service.get("depends_on") or {}
+    return Composed(name, str(service.get("image") or ""), tuple(depends))
+
+
+def _running(row: Mapping[str, Any], root: Path) -> Running:
     service = str(row.get("Service", ""))
     ports = tuple(
         Port(service, str(found.get("URL") or "0.0.0.0"), int(found["PublishedPort"]))
         for found in row.get("Publishers") or ()
         if found.get("PublishedPort")
     )
+    labels = str(row.get("Labels") or "")
+    image = re.search(r"com\.docker\.compose\.image=(sha256:[0-9a-f]+)", labels)
+    made_here = f"{_FOLDER_LABEL}={root}," in f"{labels},"
     return Running(
-        service, str(row.get("Name", "")), str(row.get("State", "")), str(row.get("Health", "")), ports
+        service,
+        str(row.get("Name", "")),
+        str(row.get("State", "")),
+        str(row.get("Health", "")),
+        ports,
+        image[1] if image else "",
+        foreign=_FOLDER_LABEL in labels and not made_here,
     )

@@ -112,10 +112,12 @@ def test_interrupting_a_build_stops_it_and_leaves_nothing(tiny: Path, sign: sign
     assert child.returncode == 130
     assert "kiro build: interrupted" in err
     assert _eventually_gone(f"sleep {seconds}"), "the step goes on in the engine"
-    assert not _processes("buildx bake --progress=rawjson"), "a builder client was left behind"
+    mine = [Path(f"/proc/{pid}/cwd") for pid, _ in _processes("buildx bake --progress=rawjson")]
+    assert tiny not in [cwd.resolve() for cwd in mine], "a builder client was left behind"
 
 
-def _processes(text: str) -> list[str]:
+def _processes(text: str) -> list[tuple[str, str]]:
+    """Process ids and command lines of what runs on this machine with `text` in its command line."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -123,7 +125,7 @@ def _processes(text: str) -> list[str]:
         except OSError:
             continue
         if text in line and int(folder.name) != os.getpid():
-            found.append(line)
+            found.append((folder.name, line))
     return found
 
 
@@ -143,7 +145,7 @@ def test_a_taken_port_is_named_with_its_holder_before_anything_is_built(tiny: Pa
         port = taken.getsockname()[1]
         (tiny / "app/Dockerfile.fast").write_text(BASE + "RUN exit 1\n")
         (tiny / "compose.yaml").write_text(
-            f"services:\n  app:\n    image: x\n    ports: ['127.0.0.1:{port}:80']\n"
+            f"services:\n  app:\n    image: kiro-test-{os.getpid()}/app:dev\n    ports: ['127.0.0.1:{port}:80']\n"
         )
         ran = kiro("up", cwd=tiny)
     assert ran.code == 1
@@ -154,7 +156,7 @@ def test_a_port_that_a_container_holds_is_named_with_the_container(stack: Stack,
     port = stack.backend.rpartition(":")[2]
     (tiny / "app/Dockerfile.fast").write_text(BASE)
     (tiny / "compose.yaml").write_text(
-        f"services:\n  app:\n    image: x\n    ports: ['127.0.0.1:{port}:80']\n"
+        f"services:\n  app:\n    image: kiro-test-{os.getpid()}/app:dev\n    ports: ['127.0.0.1:{port}:80']\n"
     )
     ran = kiro("up", cwd=tiny)
     assert ran.code == 1

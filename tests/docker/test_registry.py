@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.engine import docker, free_port, http, kiro
+from tests.support.engine import Ran, docker, free_port, http, kiro
 
 pytestmark = pytest.mark.docker
 
@@ -61,13 +61,12 @@ class Registry:
 
 
 @pytest.fixture(scope="module")
-def registry_image(engine: None) -> str:
+def registry_image(warmed: Ran) -> str:
     text = (
         "FROM debian:13-slim\n"
         "RUN apt-get update && apt-get install -y --no-install-recommends docker-registry\n"
         f"COPY <<EOF /config.yml\n{CONFIG}EOF\n"
     )
-    kiro("warm-cache", "--service", "backend", "--dry-run")
     docker("build", "--quiet", "--tag", REGISTRY_IMAGE, "-", stdin=text)
     return REGISTRY_IMAGE
 

@@ -110,20 +110,34 @@ def test_setup_brings_an_engine_and_undo_takes_exactly_that_back(machine: str) -
     assert inside("setup", "--undo").returncode == 2
 
 
-def test_an_interrupted_setup_can_be_repeated_and_undone(machine: str) -> None:
-    before = state()
-    docker(
-        "exec",
-        NAME,
-        "sh",
-        "-c",
-        "echo 'Dpkg::Pre-Install-Pkgs {\"exit 1\";};' >/etc/apt/apt.conf.d/99-broken",
-    )
+def fail_to_set_up() -> None:
+    """A setup that ends in the middle: apt has decided and downloaded, and dpkg is not started."""
+    broken = "/etc/apt/apt.conf.d/99-broken"
+    docker("exec", NAME, "sh", "-c", f"echo 'Dpkg::Pre-Install-Pkgs {{\"exit 1\";}};' >{broken}")
     failed = inside("setup")
     assert failed.returncode == 3
     assert "apt-get could not install the engine" in failed.stderr
-    docker("exec", NAME, "rm", "/etc/apt/apt.conf.d/99-broken")
+    docker("exec", NAME, "rm", broken)
+
+
+def test_an_interrupted_setup_can_be_repeated_and_undone(machine: str) -> None:
+    before = state()
+    fail_to_set_up()
     assert inside("setup").returncode == 0
     undone = inside("setup", "--undo", "--yes")
     assert undone.returncode == 0, undone.stderr
+    assert state() == before
+
+
+def test_a_package_installed_by_hand_after_a_failed_setup_survives_its_undo(machine: str) -> None:
+    docker("exec", NAME, "apt-get", "-qq", "update")
+    before = state()
+    fail_to_set_up()
+    docker("exec", NAME, "apt-get", "-qq", "install", "-y", "--no-install-recommends", "hello")
+    told = json.loads(inside("setup", "--undo", "--dry-run", "--format", "json").stdout)
+    assert "package hello" not in told["would_remove"]
+    undone = inside("setup", "--undo", "--yes")
+    assert undone.returncode == 0, undone.stderr
+    assert docker("exec", NAME, "hello")
+    docker("exec", NAME, "apt-get", "-qq", "purge", "-y", "hello")
     assert state() == before

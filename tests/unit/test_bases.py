@@ -126,6 +126,25 @@ def test_a_standin_that_was_made_before_is_not_made_again(world: World) -> None:
     assert world.made == []
 
 
+def test_a_standin_on_a_foreign_engine_is_kept_when_the_hour_is_over(world: World) -> None:
+    world.engine = foreign(world.engine)
+    first = world.resolve(RUST)
+    world.now += SILENCE_SECONDS + 1
+    world.engine.registry[RUST] = OFFICIAL
+    assert world.resolve(RUST) == first
+    assert world.engine.probed == []
+    assert world.said == []
+
+
+def test_pull_on_a_foreign_engine_announces_that_it_replaces_a_standin(world: World) -> None:
+    world.engine = foreign(world.engine)
+    world.resolve(RUST)
+    world.engine.registry[RUST] = OFFICIAL
+    assert world.resolve(RUST, pull=True) == (Base(RUST, BaseStatus.PULLED, RUST),)
+    assert "the stand-in is replaced" in world.said[0]
+    assert world.resolve(RUST) == (Base(RUST, BaseStatus.PRESENT, RUST),)
+
+
 def test_a_silent_registry_and_no_recipe(world: World) -> None:
     failure = world.failure(RUST, APP)
     assert APP in failure.message

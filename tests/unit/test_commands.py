@@ -19,10 +19,11 @@ from rich.console import Console
 from kiro_invoke import config
 from kiro_invoke.commands import building, managing, opening, running
 from kiro_invoke.commands.surface import Answer, Surface, perform
-from kiro_invoke.engine import daemon, docker, installer
+from kiro_invoke.engine import daemon, docker, installer, ownership
 from kiro_invoke.engine.bases import Base, BaseStatus
 from kiro_invoke.engine.locate import Address
 from kiro_invoke.engine.protocol import Completed, ImageFacts
+from kiro_invoke.engine.removal import Removal
 from kiro_invoke.engine.setup import SetupPlan
 from kiro_invoke.engine.standins import LABEL, LABEL_HOLDS, standin_name
 from kiro_invoke.model.errors import (
@@ -218,7 +219,8 @@ def test_print_shows_what_the_engine_would_get_and_builds_nothing(world: World) 
 
 def test_print_names_stand_ins(world: World) -> None:
     name = standin_name("rust:1")
-    world.engine.images = {name: ImageFacts("sha256:1", {LABEL: "rust:1"}, 1)}
+    # on an engine that others use too, official names are left alone
+    world.engine = FakeEngine({name: ImageFacts("sha256:1", {LABEL: "rust:1"}, 1)}, ours=False)
     world.write("web/Dockerfile.fast", "FROM rust:1 AS final\n")
     definition = json.loads(build(world, show_definition=True).fields["definition"])
     contexts = definition["target"]["web-dev-final"]["contexts"]
@@ -313,7 +315,7 @@ def composed(world: World, port: int = 0) -> None:
     """The repository has a compose file that publishes `port`."""
     world.write("compose.yaml", "services: {}\n")
     ports = [{"host_ip": "127.0.0.1", "published": str(port), "target": 80}] if port else []
-    merged = json.dumps({"services": {"web": {"ports": ports}}})
+    merged = json.dumps({"services": {"web": {"image": "shop/web:dev", "ports": ports}}})
     world.engine.compose_answers = {
         "config": Completed((), 0, merged, ""),
         "ps": Completed((), 0, json.dumps(ROW), ""),
@@ -359,11 +361,36 @@ def test_services_are_asked_for_by_name_to_the_end(world: World) -> None:
     assert world.engine.composed[-2] == ("up", "--detach", "--no-build", "--wait", "web")
 
 
+def test_up_refuses_to_start_another_image_than_it_builds(world: World) -> None:
+    composed(world)
+    merged = {"services": {"web": {"image": "other/web:dev"}}}
+    world.engine.compose_answers["config"] = Completed((), 0, json.dumps(merged), "")
+    with pytest.raises(ConfigError, match="runs the image other/web:dev, but shop/web:dev is built"):
+        running.up(())(world.surface)
+    assert world.engine.baked == []
+
+
+def test_up_says_which_services_there_are(world: World) -> None:
+    composed(world)
+    with pytest.raises(UsageError, match='no service "wep"'):
+        running.up(("wep",))(world.surface)
+
+
+def test_another_checkouts_containers_are_left_alone(world: World) -> None:
+    composed(world)
+    row = {**ROW, "Labels": "com.docker.compose.project.working_dir=/elsewhere"}
+    world.engine.compose_answers["ps"] = Completed((), 0, json.dumps(row), "")
+    for command in (running.up(()), running.down(volumes=True)):
+        with pytest.raises(KiroError, match="shop-web-1 belongs to another checkout"):
+            command(world.surface)
+    assert not [call for call in world.engine.composed if call[0] in {"up", "down"}]
+
+
 @pytest.mark.parametrize("volumes", [True, False])
 def test_down_takes_volumes_only_where_asked(world: World, volumes: bool) -> None:
     composed(world)
     assert whole("down", running.down(volumes=volumes)(world.surface))["ok"] is True
-    assert world.engine.composed == [("down", "--volumes") if volumes else ("down",)]
+    assert world.engine.composed[-1] == (("down", "--volumes") if volumes else ("down",))
 
 
 @pytest.mark.parametrize("command", [running.down(volumes=False), running.logs((), follow=False, tail="all")])
@@ -422,7 +449,9 @@ def test_setup_says_which_engine_answers(world: World, monkeypatch: pytest.Monke
     ]
 
 
-INSTALLED = installer.Installed(("docker.io", "iptables"), ("/etc/x",), sudo=False, complete=True)
+INSTALLED = installer.Installed(("docker.io", "iptables", "gone"), ("/etc/x",), sudo=False, complete=True)
+REMOVAL = Removal(packages=("docker.io", "iptables"), groups=("docker",), files=("/etc/x",))
+WOULD_REMOVE = ["package docker.io", "package iptables", "group docker", "file /etc/x"]
 
 
 @pytest.fixture
@@ -430,19 +459,22 @@ def undone(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What an undo did; nothing is done for real."""
     done: list[str] = []
 
-    def undo(_added: object, _run: object) -> tuple[str, ...]:
-        done.append("undo")
-        return ("package docker.io",)
+    def remove(_added: object, removal: object, _run: object) -> None:
+        assert removal == REMOVAL
+        done.append("remove")
 
     monkeypatch.setattr(installer, "read_state", lambda *_: INSTALLED)
-    monkeypatch.setattr(installer, "undo", undo)
+    monkeypatch.setattr(ownership, "is_ours", lambda _added: True)
+    monkeypatch.setattr(managing, "to_remove", lambda _added, _run: REMOVAL)
+    monkeypatch.setattr(managing, "check", lambda _added, _removal, _run: done.append("check"))
+    monkeypatch.setattr(managing, "remove", remove)
     monkeypatch.setattr(daemon, "stop", lambda *_args, **_options: done.append("stop"))
     return done
 
 
 def test_undo_shows_what_it_would_remove(world: World, undone: list[str]) -> None:
     answer = managing.setup(undo=True, dry_run=True, yes=False)(world.surface)
-    assert whole("setup", answer)["would_remove"] == ["package docker.io", "package iptables", "file /etc/x"]
+    assert whole("setup", answer)["would_remove"] == WOULD_REMOVE
     assert undone == []
 
 
@@ -463,13 +495,34 @@ def test_undo_asks_first(
     world.answer, world.environ = answer, environ
     undo = managing.setup(undo=True, dry_run=False, yes=yes)
     if done:
-        assert whole("setup", undo(world.surface))["removed"] == ["package docker.io"]
-        assert undone == ["stop", "undo"]
+        assert whole("setup", undo(world.surface))["removed"] == WOULD_REMOVE
+        assert undone == ["check", "stop", "remove"]
     else:
-        with pytest.raises(EngineError, match="nothing was removed"):
+        with pytest.raises(KiroError, match="nothing was removed") as caught:
             undo(world.surface)
+        assert caught.value.code == ExitCode.MISSED
         assert undone == []
-        assert "remove package docker.io" in world.said
+        assert world.said.splitlines() == [f"remove {line}" for line in WOULD_REMOVE]
+
+
+def test_an_undo_that_is_refused_stops_nothing(
+    world: World, undone: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise KiroError("nothing was removed: ufw came later")
+
+    monkeypatch.setattr(managing, "check", refuse)
+    with pytest.raises(KiroError, match="ufw"):
+        managing.setup(undo=True, dry_run=False, yes=True)(world.surface)
+    assert undone == []
+
+
+def test_an_undo_leaves_another_engine_running(
+    world: World, undone: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ownership, "is_ours", lambda _added: False)
+    managing.setup(undo=True, dry_run=False, yes=True)(world.surface)
+    assert undone == ["check", "remove"]
 
 
 def test_undo_of_nothing_is_wrong_use(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -497,7 +550,8 @@ def test_an_engine_that_kiro_did_not_install_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: bool
 ) -> None:
     monkeypatch.setattr(docker, "answers", lambda _address: False)
-    monkeypatch.setattr(opening, "_foreign_engine", lambda: here)
+    monkeypatch.setattr(ownership, "is_foreign", lambda _added: here)
+    monkeypatch.setattr(opening, "_check_permitted", lambda _address: None)
     plan = SetupPlan(("docker.io",), (), needs_sudo=False, systemd=False, why="install it")
     monkeypatch.setattr(opening, "setup_plan", lambda _surface: plan)
     monkeypatch.setattr(installer, "read_state", lambda *_: None)

@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 from kiro_invoke.engine.protocol import Completed, EngineFacts
-from kiro_invoke.loop.compose import Compose, Port, Running, check_ports
+from kiro_invoke.loop.compose import (
+    Compose,
+    Composed,
+    Port,
+    Running,
+    check_checkout,
+    check_images,
+    check_ports,
+    check_runs,
+    needed,
+)
 from kiro_invoke.model.errors import ConfigError, EngineError, ExitCode, KiroError
 from tests.unit.fakes import FACTS, FakeEngine
 
@@ -239,3 +249,71 @@ def test_logs(tmp_path: Path, services: Sequence[str], follow: bool, argv: tuple
     found, engine = compose(tmp_path)
     assert found.logs(services, follow=follow, tail="all") == 0
     assert engine.composed == [argv]
+
+
+# -- what runs is what was built
+
+
+SERVICES = (
+    Composed("web", "shop/web:dev", ("api",)),
+    Composed("api", "shop/api:dev", ("db",)),
+    Composed("db", "x", ()),
+)
+
+
+@pytest.mark.parametrize(
+    ("names", "started"),
+    [
+        ((), ("web", "api", "db")),
+        (("web",), ("web", "api", "db")),
+        (("api",), ("api", "db")),
+        (("db",), ("db",)),
+    ],
+)
+def test_what_is_started_includes_what_it_needs(names: tuple[str, ...], started: tuple[str, ...]) -> None:
+    assert needed(SERVICES, names) == started
+
+
+def test_services_that_need_each_other_come_to_an_end() -> None:
+    assert needed((Composed("a", "x", ("b",)), Composed("b", "x", ("a",))), ("a",)) == ("a", "b")
+
+
+def test_another_image_than_the_built_one_is_refused() -> None:
+    check_images(SERVICES, {"web": "shop/web:dev", "worker": "shop/worker:dev"}, "compose.yaml")
+    with pytest.raises(
+        ConfigError, match="service api runs the image shop/api:dev, but clone/api:dev is built"
+    ):
+        check_images(SERVICES, {"api": "clone/api:dev"}, "compose.yaml")
+    with pytest.raises(ConfigError, match="runs the image of its own build:"):
+        check_images((Composed("web", "", ()),), {"web": "shop/web:dev"}, "compose.yaml")
+
+
+def test_a_container_of_another_image_is_not_taken_for_the_new_one() -> None:
+    running = [Running("web", "shop-web-1", "running", "healthy", (), image="sha256:old")]
+    check_runs(running, {"web": "sha256:old"})
+    check_runs(running, {"api": "sha256:new"})
+    with pytest.raises(
+        KiroError, match="web: container shop-web-1 does not run the image that was just built"
+    ):
+        check_runs(running, {"web": "sha256:new"})
+
+
+@pytest.mark.parametrize(
+    ("labels", "foreign"),
+    [
+        ("com.docker.compose.project.working_dir={here},a=b", False),
+        ("a=b,com.docker.compose.project.working_dir={here}", False),
+        ("com.docker.compose.project.working_dir={here}2", True),
+        ("com.docker.compose.project.working_dir=/elsewhere", True),
+        ("", False),
+    ],
+)
+def test_containers_of_another_checkout_are_told_apart(tmp_path: Path, labels: str, foreign: bool) -> None:
+    row = {"Service": "web", "Name": "shop-web-1", "Labels": labels.format(here=tmp_path)}
+    found = compose(tmp_path, ps=said(json.dumps(row)))[0].running()
+    assert [one.foreign for one in found] == [foreign]
+    if foreign:
+        with pytest.raises(KiroError, match="shop-web-1 belongs to another checkout"):
+            check_checkout(found)
+    else:
+        check_checkout(found)

@@ -301,3 +301,27 @@ def test_the_last_line_of_a_log(tmp_path: Path, text: str | None, last: str) -> 
 
 def test_the_command_line() -> None:
     assert Daemon(Path("log"), arguments=("--debug",)).argv == ("dockerd", "--debug")
+
+
+def test_through_sudo_the_log_lies_in_a_folder_of_the_users_own(
+    ours: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sudo = tmp_path / "bin" / "sudo"
+    sudo.parent.mkdir()
+    sudo.write_text('#!/bin/sh\nshift\nexec "$@"\n')
+    sudo.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{sudo.parent}:/usr/bin:/bin")
+    log = tmp_path / "state" / "kiro-invoke" / "dockerd.log"
+    log.parent.mkdir(parents=True, mode=0o777)
+    daemon = Daemon(log, ours.pid_file, ours.exec_root, ("-c", "echo sad >&2; exit 1"), "sh")
+    with pytest.raises(EngineError, match="did not start: sad") as caught:
+        start(daemon, answers=lambda: False, systemd=False, run=FakeRun(), sudo=True)
+    assert caught.value.file == str(log)
+    assert log.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_for_the_log_that_cannot_be_made_is_told(ours: Daemon, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    daemon = Daemon(tmp_path / "file" / "log", ours.pid_file, ours.exec_root)
+    with pytest.raises(EngineError, match="cannot make a folder for the log"):
+        start(daemon, answers=lambda: False, systemd=False, run=FakeRun(), sudo=True)

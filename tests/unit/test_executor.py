@@ -200,6 +200,14 @@ def test_the_last_logs_are_kept_the_new_one_included(tmp_path: Path) -> None:
     assert (tmp_path / "notes.txt").exists()
 
 
+def test_a_log_is_for_its_owner_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir(mode=0o755)
+    with BuildLog.begin(folder) as new:
+        assert new.path.stat().st_mode & 0o777 == 0o600
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
 def test_a_log_takes_any_text(tmp_path: Path) -> None:
     with BuildLog.begin(tmp_path) as new:
         new.write("ü ✓ \ud800")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -10,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from kiro_invoke.engine import installer
-from kiro_invoke.engine.installer import Installed, host_facts, install, installed_packages, read_state, undo
-from kiro_invoke.engine.protocol import Completed
-from kiro_invoke.engine.setup import NewFile, SetupPlan
-from kiro_invoke.model.errors import EngineError, ExitCode
+from kiro_invoke.engine import installer, ownership
+from kiro_invoke.engine.installer import Installed, host_facts, install, installed_packages, read_state
+from kiro_invoke.engine.protocol import Completed, Run
+from kiro_invoke.engine.removal import check, remove, to_remove
+from kiro_invoke.engine.setup import NewFile, Person, SetupPlan
+from kiro_invoke.model.errors import EngineError, ExitCode, KiroError
 from tests.unit.fakes import FakeRun
 
 NUKE = "/var/lib/docker/nuke-graph-directory.sh"
@@ -30,7 +33,9 @@ class Machine:
     def __init__(self) -> None:
         self.packages = {"bash": "ii", "curl": "ii", "vim": "rc"}
         self.needs = {"docker.io": ("containerd", "iptables"), "containerd": ("runc",)}
+        self.conflicts: dict[str, str] = {}
         self.groups = {"root", "users"}
+        self.members: set[str] = set()
         self.images_and_volumes = True
         self.nuke = False
         self.broken = False
@@ -59,7 +64,7 @@ class Machine:
             case "dpkg-query":
                 out = "".join(f"{name}:amd64 {state} \n" for name, state in self.packages.items())
             case "getent":
-                out = "".join(f"{name}:x:1:\n" for name in sorted(self.groups))
+                out = "".join(f"{name}:x:1:{self._members(name)}\n" for name in sorted(self.groups))
             case "install":
                 Path(rest[-1]).parent.mkdir(parents=True, exist_ok=True)
                 Path(rest[-1]).write_bytes(Path(rest[-2]).read_bytes())
@@ -71,6 +76,11 @@ class Machine:
                     Path(path).unlink(missing_ok=True)
             case "rmdir":
                 Path(rest[-1]).rmdir()
+            case "usermod":
+                assert "docker" in self.groups
+                self.members.add(rest[-1])
+            case "gpasswd":
+                self.members.remove(rest[1])
             case "groupdel":
                 self.groups.remove(rest[0])
             case "dpkg":
@@ -91,7 +101,15 @@ class Machine:
         if any(state == "iU" for state in self.packages.values()) and verb != "update":
             return "E: dpkg was interrupted, you must manually run 'dpkg --configure -a'\n", 100
         if verb == "install":
-            for name in [one for wanted in names for one in (wanted, *self.closure(wanted))]:
+            wanted_all = [one for wanted in names for one in (wanted, *self.closure(wanted))]
+            if gone := [self.conflicts[name] for name in wanted_all if name in self.conflicts]:
+                assert "--no-remove" in rest
+                listed = f"The following packages will be REMOVED:\n  {' '.join(gone)}\n0 upgraded\n"
+                return f"{listed}E: Packages need to be removed but remove is disabled.\n", 100
+            if simulated:
+                upgrade = "Inst bash [5.1] (5.2 Debian)\n"
+                return upgrade + "".join(f"Inst {name} (1.0 Debian)\n" for name in wanted_all), 0
+            for name in wanted_all:
                 self.unpack(name)
                 self.packages[name] = "ii"
         elif verb in {"remove", "purge"}:
@@ -102,6 +120,9 @@ class Machine:
         self.packages.setdefault(name, "iU")
         if name == "docker.io":
             self.groups.add("docker")
+
+    def _members(self, group: str) -> str:
+        return ",".join(sorted(self.members)) if group == "docker" else ""
 
     def closure(self, name: str) -> list[str]:
         return [one for need in self.needs.get(name, ()) for one in (need, *self.closure(need))]
@@ -121,8 +142,17 @@ class Machine:
         return "", 0
 
 
+def undo(added: Installed, run: Run, *, state: Path) -> tuple[str, ...]:
+    """All of an undo, as `kiro setup --undo` does it. Returns what was told beforehand."""
+    removal = to_remove(added, run)
+    check(added, removal, run)
+    remove(added, removal, run, state=state)
+    return removal.lines()
+
+
 @pytest.fixture
-def machine() -> Machine:
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    monkeypatch.setattr(ownership, "FOLDERS", ())  # the real machine's engine is none of ours
     return Machine()
 
 
@@ -173,7 +203,8 @@ def test_install_notes_what_it_added(machine: Machine, plan: SetupPlan, state: P
     assert read_state(state) == added
     assert files(tmp_path) == {"var/setup.json", "etc/kiro.sources", "etc/kiro.pin"}
     assert [Path(file.path).read_text() for file in plan.files] == [file.text for file in plan.files]
-    assert apt_calls(machine) == [("update",), ("install", "-y", "--no-install-recommends", *plan.packages)]
+    wanted = ("install", "-y", "--no-install-recommends", "--no-remove", *plan.packages)
+    assert apt_calls(machine) == [("update",), ("--simulate", *wanted), wanted]
 
 
 def test_undo_takes_exactly_that_back(machine: Machine, plan: SetupPlan, state: Path, tmp_path: Path) -> None:
@@ -182,6 +213,7 @@ def test_undo_takes_exactly_that_back(machine: Machine, plan: SetupPlan, state: 
     assert not state.parent.exists()
     assert removed == (
         *(f"package {name}" for name in ADDED),
+        "group docker",
         *(f"file {file.path}" for file in plan.files),
     )
 
@@ -214,8 +246,9 @@ def test_undo_does_not_drag_away_what_came_later(
     machine.packages["ufw"] = "ii"
     machine.needs["ufw"] = ("iptables",)
     before = dict(machine.packages)
-    with pytest.raises(EngineError, match="nothing was removed: ufw"):
+    with pytest.raises(KiroError, match="nothing was removed: ufw") as caught:
         undo(added, machine, state=state)
+    assert caught.value.code == ExitCode.MISSED
     assert machine.packages == before
     assert read_state(state) == added
 
@@ -239,14 +272,14 @@ def test_undo_after_all_were_removed_by_hand(
     added = install(plan, machine, state=state)
     machine.packages = Machine().packages
     undo(added, machine, state=state)
-    assert [call[0] for call in apt_calls(machine)] == ["update", "install", "update"]
+    assert [call[0] for call in apt_calls(machine)] == ["update", "--simulate", "install", "update"]
     assert has_nothing_of_ours(machine, tmp_path)
 
 
 def test_undo_that_apt_refuses_keeps_the_memory(machine: Machine, plan: SetupPlan, state: Path) -> None:
     added = install(plan, machine, state=state)
     machine.trouble = lambda argv: Completed(argv, 100, "", "E: no\n") if "remove" in argv else None
-    with pytest.raises(EngineError, match="could not remove the packages: E: no"):
+    with pytest.raises(KiroError, match="could not remove the packages: E: no"):
         undo(added, machine, state=state)
     assert read_state(state) == added
     machine.trouble = lambda _argv: None
@@ -293,7 +326,7 @@ def stop_at(number: int) -> Callable[[tuple[str, ...]], Completed | None]:
 
 def stop_in_the_middle_of_apt(machine: Machine) -> Callable[[tuple[str, ...]], Completed | None]:
     def trouble(argv: tuple[str, ...]) -> None:
-        if "install" in argv and argv[0] == "apt-get":
+        if argv[0] == "apt-get" and "install" in argv and "--simulate" not in argv:
             machine.unpack("docker.io")
             machine.packages["runc"] = "ii"
             raise Stop
@@ -301,7 +334,7 @@ def stop_in_the_middle_of_apt(machine: Machine) -> Callable[[tuple[str, ...]], C
     return trouble
 
 
-STEPS = 18
+STEPS = 20
 
 
 def test_there_are_no_more_steps_than_are_interrupted_here(
@@ -381,6 +414,107 @@ def test_a_group_of_the_first_setup_is_not_forgotten_by_an_interrupted_second(
     assert begun.groups == ("docker",)
 
 
+def test_what_a_person_adds_after_a_failed_setup_is_theirs(
+    machine: Machine, plan: SetupPlan, state: Path, tmp_path: Path
+) -> None:
+    interrupted(machine, plan, state, -1)
+    machine.packages["hello"] = "ii"
+    machine.groups.add("friends")
+    begun = read_state(state)
+    assert begun is not None
+    assert "package hello" not in undo(begun, machine, state=state)
+    assert machine.packages == {**Machine().packages, "hello": "ii"}
+    assert machine.groups == {"root", "users", "friends"}
+    assert not files(tmp_path)
+
+
+def test_what_a_person_adds_between_two_setups_is_theirs(
+    machine: Machine, plan: SetupPlan, state: Path
+) -> None:
+    interrupted(machine, plan, state, -1)
+    machine.packages |= {"hello": "ii", "debootstrap": "ii"}
+    again = replace(plan, packages=(*_still_missing(plan, machine), "extra"))
+    assert install(again, machine, state=state).packages == (*ADDED[:4], "extra", *ADDED[4:])
+
+
+def test_what_is_to_be_added_is_noted_before_it_is(machine: Machine, plan: SetupPlan, state: Path) -> None:
+    interrupted(machine, plan, state, -1)
+    begun = read_state(state)
+    assert begun is not None
+    assert (begun.packages, begun.groups, begun.complete) == (ADDED, ("docker",), False)
+
+
+def test_packages_that_are_here_are_never_removed(machine: Machine, plan: SetupPlan, state: Path) -> None:
+    machine.packages["podman-docker"] = "ii"
+    machine.conflicts["docker-cli"] = "podman-docker"
+    before = dict(machine.packages)
+    with pytest.raises(EngineError, match="podman-docker would have to go") as caught:
+        install(plan, machine, state=state)
+    assert "--undo" in str(caught.value.fix)
+    assert machine.packages == before
+    begun = read_state(state)
+    assert begun is not None
+    assert to_remove(begun, machine).packages == ()
+
+
+def test_only_the_group_docker_is_ever_removed(machine: Machine) -> None:
+    added = Installed(packages=("docker.io",), groups=("docker", "users"), complete=True)
+    machine.groups.add("docker")
+    assert to_remove(added, machine).groups == ("docker",)
+    assert to_remove(replace(added, packages=()), machine).groups == ()
+
+
+def test_the_group_stays_for_another_engine(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "dockerd").touch()
+    monkeypatch.setattr(ownership, "FOLDERS", (str(tmp_path),))
+    machine.groups.add("docker")
+    added = Installed(packages=("docker.io",), groups=("docker",), complete=True)
+    assert to_remove(added, machine).groups == ()
+
+
+def test_a_check_removes_nothing(machine: Machine, plan: SetupPlan, state: Path) -> None:
+    added = install(plan, machine, state=state)
+    before = dict(machine.packages)
+    check(added, to_remove(added, machine), machine)
+    assert machine.packages == before
+
+
+def test_a_check_that_apt_fails_is_a_refusal(machine: Machine, plan: SetupPlan, state: Path) -> None:
+    added = install(plan, machine, state=state)
+    machine.trouble = lambda argv: Completed(argv, 100, "", "E: held\n") if "purge" in argv else None
+    with pytest.raises(KiroError, match="nothing was removed: E: held"):
+        check(added, to_remove(added, machine), machine)
+
+
+@pytest.mark.parametrize("group_before", [True, False])
+@pytest.mark.parametrize("member_before", [True, False])
+def test_a_user_who_joined_leaves_again(
+    machine: Machine, plan: SetupPlan, state: Path, group_before: bool, member_before: bool
+) -> None:
+    if group_before:
+        machine.groups.add("docker")
+        machine.members = {"other", "ada"} if member_before else {"other"}
+    before = {*machine.members}
+    added = install(replace(plan, joins="ada"), machine, state=state)
+    assert machine.members == {*before, "ada"}
+    assert ("ada" in added.members) is ("ada" not in before)
+    told = undo(added, machine, state=state)
+    assert ("user ada from group docker" in told) is ("ada" not in before)
+    assert machine.members == before
+    assert ("docker" in machine.groups) is group_before
+
+
+def test_a_user_who_cannot_join_is_told(machine: Machine, plan: SetupPlan, state: Path) -> None:
+    machine.trouble = lambda argv: Completed(argv, 6, "", "no such user\n") if argv[0] == "usermod" else None
+    with pytest.raises(EngineError, match="ada could not join group docker: no such user"):
+        install(replace(plan, joins="ada"), machine, state=state)
+    begun = read_state(state)
+    assert begun is not None
+    assert not begun.complete
+
+
 def _still_missing(plan: SetupPlan, machine: Machine) -> tuple[str, ...]:
     here = installed_packages(machine)
     return tuple(name for name in plan.packages if name.partition("/")[0] not in here)
@@ -390,7 +524,7 @@ def test_an_install_that_apt_refuses_says_why_and_can_be_undone(
     machine: Machine, plan: SetupPlan, state: Path, tmp_path: Path
 ) -> None:
     def trouble(argv: tuple[str, ...]) -> Completed | None:
-        if argv[0] == "apt-get" and "install" in argv:
+        if argv[0] == "apt-get" and "install" in argv and "--simulate" not in argv:
             machine.packages["runc"] = "ii"
             return Completed(
                 argv, 100, "Reading lists...\n", "E: Unable to fetch some archives\nlast words\n"
@@ -405,7 +539,8 @@ def test_an_install_that_apt_refuses_says_why_and_can_be_undone(
     machine.trouble = lambda _argv: None
     begun = read_state(state)
     assert begun is not None
-    assert begun.packages == ("runc",)
+    assert begun.packages == ADDED
+    assert to_remove(begun, machine).packages == ("runc",)
     assert not begun.complete
     undo(begun, machine, state=state)
     assert has_nothing_of_ours(machine, tmp_path)
@@ -424,7 +559,7 @@ def test_files_are_moved_in_place_whole(machine: Machine, plan: SetupPlan, state
 
     machine.trouble = watch
     install(plan, machine, state=state)
-    assert seen == ["install", "sync", "mv"] * 4
+    assert seen == ["install", "sync", "mv"] * 5
 
 
 def test_a_file_that_cannot_be_written_is_named(machine: Machine, plan: SetupPlan, state: Path) -> None:
@@ -529,3 +664,52 @@ def test_os_release(tmp_path: Path, text: str | None, values: dict[str, str]) ->
     if text is not None:
         (tmp_path / "os-release").write_text(text)
     assert installer._os_release(tmp_path / "os-release") == values
+
+
+@pytest.mark.parametrize(
+    ("group", "members", "docker", "mine", "found"),
+    [
+        ("ada", [], None, [], Person("ada", 1000, private_group=True)),
+        ("ada", ["ada"], None, [], Person("ada", 1000, private_group=True)),
+        ("ada", ["bob"], None, [], Person("ada", 1000)),
+        ("staff", [], None, [], Person("ada", 1000)),
+        ("staff", [], ["bob"], [4], Person("ada", 1000)),
+        ("staff", [], ["ada"], [4], Person("ada", 1000, docker_member=True)),
+        ("staff", [], ["ada"], [4, 7], Person("ada", 1000, docker_member=True, docker_now=True)),
+        ("staff", [], [], [7], Person("ada", 1000, docker_member=True, docker_now=True)),
+    ],
+)
+def test_a_person_and_their_groups(
+    group: str,
+    members: list[str],
+    docker: list[str] | None,
+    mine: list[int],
+    found: Person,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def by_name(name: str) -> grp.struct_group:
+        if docker is None:
+            raise KeyError(name)
+        return grp.struct_group((name, "x", 7, docker))
+
+    ada = pwd.struct_passwd(("ada", "x", 1000, 1000, "", "/home/ada", "/bin/sh"))
+    monkeypatch.setattr(pwd, "getpwuid", lambda _uid: ada)
+    monkeypatch.setattr(grp, "getgrgid", lambda gid: grp.struct_group((group, "x", gid, members)))
+    monkeypatch.setattr(grp, "getgrnam", by_name)
+    monkeypatch.setattr(os, "getgroups", lambda: mine)
+    monkeypatch.setattr(os, "getegid", lambda: 1000)
+    assert installer.person() == found
+
+
+def test_a_person_whom_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(uid: int) -> pwd.struct_passwd:
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    assert installer.person() == Person()
+
+
+def test_a_derived_release_tells_what_it_is_made_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    release = {"ID": "linuxmint", "VERSION_CODENAME": "uma", "UBUNTU_CODENAME": "focal"}
+    monkeypatch.setattr(installer, "_os_release", lambda _path: release)
+    assert host_facts(FakeRun()).base == "focal"

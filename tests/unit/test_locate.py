@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from kiro_invoke.engine.locate import (
     DEFAULT_ADDRESS,
     Address,
+    TlsFiles,
     check_versions,
     locate,
     version_text,
@@ -48,6 +50,53 @@ def test_else_the_context(run: FakeRun, address: Address, is_default: bool, envi
     found = locate(environ, run)
     assert found == address
     assert found.is_default is is_default
+
+
+def files(folder: str, *, verify: bool = True) -> TlsFiles:
+    ca, cert, key = (Path(folder) / name for name in ("ca.pem", "cert.pem", "key.pem"))
+    return TlsFiles(ca, cert, key, verify)
+
+
+@pytest.mark.parametrize(
+    ("environ", "tls"),
+    [
+        ({}, None),
+        ({"DOCKER_CERT_PATH": "/c"}, None),
+        ({"DOCKER_TLS_VERIFY": ""}, None),
+        ({"DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": "/c"}, files("/c")),
+        ({"DOCKER_TLS_VERIFY": "1", "DOCKER_CONFIG": "/d"}, files("/d")),
+        ({"DOCKER_TLS_VERIFY": "1", "HOME": "/h"}, files("/h/.docker")),
+        ({"DOCKER_TLS": "1", "DOCKER_CERT_PATH": "/c"}, files("/c", verify=False)),
+    ],
+)
+def test_tls_from_the_environment(environ: dict[str, str], tls: TlsFiles | None) -> None:
+    assert locate({"DOCKER_HOST": "tcp://box:2376", **environ}, FakeRun()).tls == tls
+    assert locate({"DOCKER_HOST": "ssh://box", **environ}, FakeRun()).tls is None
+    assert locate({"DOCKER_HOST": DEFAULT_ADDRESS, **environ}, FakeRun()).tls is None
+
+
+@pytest.mark.parametrize(
+    ("names", "storage", "skip", "tls"),
+    [
+        (["ca.pem", "cert.pem", "key.pem"], "/s", False, files("/s/docker")),
+        (["ca.pem"], "/s", False, TlsFiles(Path("/s/docker/ca.pem"), None, None, True)),
+        (["ca.pem", "cert.pem", "key.pem"], "/s", True, files("/s/docker", verify=False)),
+        ([], "/s", True, TlsFiles(None, None, None, False)),
+        ([], "/s", False, None),
+        (["ca.pem", "cert.pem", "key.pem"], "<IN MEMORY>", False, files("/c")),
+    ],
+    ids=["all", "authority only", "unverified", "unverified, no files", "none", "environment's"],
+)
+def test_tls_from_the_context(names: list[str], storage: str, skip: bool, tls: TlsFiles | None) -> None:
+    shown = {
+        "Name": "box",
+        "Endpoints": {"docker": {"Host": "tcp://box:2376", "SkipTLSVerify": skip}},
+        "TLSMaterial": {"docker": names} if names else {},
+        "Storage": {"MetadataPath": "/m", "TLSPath": storage},
+    }
+    run = FakeRun().on("docker", "context", "inspect", out=json.dumps(shown))
+    environ = {"DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": "/c"} if storage.startswith("<") else {}
+    assert locate(environ, run) == Address("tcp://box:2376", "context box", tls)
 
 
 def test_an_address_that_somebody_named_is_not_the_default() -> None:

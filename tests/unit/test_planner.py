@@ -118,7 +118,8 @@ def test_a_service_may_have_any_image_name() -> None:
     [
         ("# syntax=docker/dockerfile:1\nFROM x\n", "#\nFROM x\n"),
         ("#syntax = a\nFROM x\n", "#\nFROM x\n"),
-        ("# Syntax=a", "#"),
+        ("# Syntax=a\n", "#\n"),
+        ("# syntax=a\n# escape=`\nFROM x\n", "# escape=`\n#\nFROM x\n"),
         ("# escape=`\n# syntax=a\nFROM x\n", "# escape=`\n#\nFROM x\n"),
         ("\ufeff# syntax=a\nFROM x\n", "\ufeff#\nFROM x\n"),
         ("# syntax=a\r\nFROM x\r\n", "#\r\nFROM x\r\n"),

@@ -320,6 +320,35 @@ def test_interactive_ends_a_child_that_ignores_everything(pids: Path, times: int
     assert end_within(noted(pids))
 
 
+def test_interactive_hands_sigterm_on_at_once(
+    pids: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unlike Ctrl-C it reaches us alone. Once: a second signal tells Compose to kill containers."""
+    monkeypatch.setattr(process, "GRACE_SECONDS", 5.0)
+    note = tmp_path / "told"
+    ours = signal.default_int_handler  # as commands do it
+    before = signal.signal(signal.SIGTERM, ours)
+
+    def stop() -> None:
+        while not (pids.exists() and pids.read_text().endswith("\n")):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    sender = threading.Thread(target=stop)
+    sender.start()
+    begin = time.monotonic()
+    tidy = f"trap 'echo told >>{note}; sleep 0.2; exit' TERM"
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            interactive(["sh", "-c", f"{tidy}; echo $$ >{pids}; while :; do sleep 0.05; done"])
+        assert signal.getsignal(signal.SIGTERM) is ours
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        sender.join()
+    assert time.monotonic() - begin < 4
+    assert note.read_text() == "told\n"
+
+
 # -- spawn_detached -----------------------------------------------------------------------------------
 
 

@@ -321,3 +321,13 @@ def test_the_place_of_a_failure(plain: list[str], place: tuple[str, int] | None)
 )
 def test_the_target_of_a_failure(targets: dict[str, str], plain: list[str], blamed: str) -> None:
     assert fed(plain, targets)[0].failed_target() == blamed
+
+
+def test_a_step_that_several_targets_report_ran_only_once() -> None:
+    """Each target tells of its own span; together they are no longer than the clock on the wall."""
+    lines = [
+        *vertex("[a x 1/2] RUN y", started="2026-01-02T03:04:00Z", completed="2026-01-02T03:04:10Z"),
+        *vertex("[a x 1/2] RUN y", started="2026-01-02T03:04:04Z", completed="2026-01-02T03:04:10Z"),
+        *vertex("[a x 1/2] RUN y", started="2026-01-02T03:04:20Z", completed="2026-01-02T03:04:21Z"),
+    ]
+    assert [step.seconds for step in fed(lines, TWO)[0].steps] == [11.0]

@@ -11,10 +11,13 @@ from kiro_invoke.engine.setup import (
     PIN_FILE,
     SOURCE_FILE,
     STATE_FILE,
+    USER_LOG,
     HostFacts,
     NoPlan,
+    Person,
     SetupPlan,
     plan_setup,
+    socket_group,
 )
 
 BOOKWORM = HostFacts(
@@ -33,6 +36,8 @@ TRIXIE = replace(BOOKWORM, codename="trixie")
 NOBLE = replace(BOOKWORM, os_id="ubuntu", os_like=("debian",), codename="noble", mirror=None, keyring=None)
 MINT = replace(NOBLE, os_id="linuxmint", os_like=("ubuntu", "debian"), codename="wilma")
 FEDORA = replace(BOOKWORM, os_id="fedora", os_like=(), codename="", mirror=None, keyring=None)
+ADA = Person("ada", 1000, private_group=True)
+STAFF = replace(ADA, private_group=False)
 LENT = (
     "docker.io/trixie",
     "docker-cli/trixie",
@@ -138,7 +143,7 @@ class TestRights:
         assert "sudo" not in found.lines()[0]
 
     def test_sudo_that_does_not_ask_is_used_and_said(self, host: HostFacts) -> None:
-        found = plan(replace(host, is_root=False, passwordless_sudo=True))
+        found = plan(replace(host, is_root=False, passwordless_sudo=True, person=ADA))
         assert found.needs_sudo
         assert found.lines()[0].endswith("(through sudo):")
         assert found.packages == plan(host).packages
@@ -156,3 +161,55 @@ def test_the_plan_tells_every_file_package_and_how_it_starts() -> None:
     assert lines[4] == f"  start dockerd detached, log in {DAEMON_LOG}"
     assert STATE_FILE in lines[5]
     assert plan(replace(BOOKWORM, systemd=True)).lines()[4] == "  start it with systemctl"
+
+
+@pytest.mark.parametrize(
+    ("os_id", "codename", "base"),
+    [
+        ("debian", "bullseye", ""),
+        ("debian", "buster", ""),
+        ("ubuntu", "focal", ""),
+        ("ubuntu", "bionic", ""),
+        ("linuxmint", "uma", "focal"),
+    ],
+)
+def test_releases_whose_engine_is_too_old_are_left_alone(os_id: str, codename: str, base: str) -> None:
+    found = refusal(replace(BOOKWORM, os_id=os_id, os_like=("ubuntu",), codename=codename, base=base))
+    assert f"{os_id} {codename} is too old" in found.why
+    assert "Docker's own packages" in found.fix
+
+
+class TestThroughSudo:
+    HOST = replace(BOOKWORM, is_root=False, passwordless_sudo=True)
+
+    def test_a_private_group_gets_the_socket(self) -> None:
+        found = plan(replace(self.HOST, person=ADA))
+        assert found.joins == ""
+        assert f"  start dockerd detached, log in {USER_LOG}" in found.lines()
+        assert socket_group(ADA) == 1000
+
+    def test_a_shared_group_does_not(self) -> None:
+        found = refusal(replace(self.HOST, person=STAFF))
+        assert "sudo kiro setup" in found.fix
+        assert "usermod -aG docker" in found.fix
+        assert isinstance(socket_group(STAFF), NoPlan)
+
+    @pytest.mark.parametrize("person", [ADA, STAFF])
+    def test_who_is_in_the_group_docker_needs_no_other(self, person: Person) -> None:
+        member = replace(person, docker_member=True, docker_now=True)
+        assert socket_group(member) is None
+        assert plan(replace(self.HOST, person=member)).joins == ""
+
+    @pytest.mark.parametrize("person", [ADA, STAFF])
+    def test_with_systemd_the_user_joins_the_group_and_the_plan_says_so(self, person: Person) -> None:
+        found = plan(replace(self.HOST, person=person, systemd=True))
+        assert found.joins == "ada"
+        assert "  add user ada to group docker" in found.lines()
+
+    def test_a_member_does_not_join_again(self) -> None:
+        member = replace(ADA, docker_member=True)
+        assert plan(replace(self.HOST, person=member, systemd=True)).joins == ""
+
+    @pytest.mark.parametrize("systemd", [True, False])
+    def test_root_joins_nothing(self, systemd: bool) -> None:
+        assert plan(replace(BOOKWORM, person=STAFF, systemd=systemd)).joins == ""

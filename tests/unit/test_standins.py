@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from kiro_invoke.engine import standin_maker
 from kiro_invoke.engine.protocol import ImageFacts
@@ -132,7 +133,9 @@ def private_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The maker's lock and drafts lie in the test's own folder, and debootstrap is there."""
     folder = tmp_path / "tmp"
     folder.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "not-used"))
+    monkeypatch.setattr(standin_maker, "SCRATCH", folder)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setattr(shutil, "which", lambda *_args, **_kw: "/usr/sbin/debootstrap")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     return folder
@@ -213,9 +216,61 @@ def test_a_root_that_fails_leaves_nothing_on_disk(failing: str, private_tmp: Pat
     with pytest.raises(BuildFailed, match="could not make the root file system: E: no such mirror") as caught:
         maker(engine, run, bundle=private_tmp / "none").make(["rust:1"], lambda _: None)
     assert caught.value.tail == ("I: Retrieving", "E: no such mirror")
+    assert str(private_tmp) in str(caught.value.fix)
+    assert ("mirror" in str(caught.value.fix)) == (failing == "debootstrap")
     assert run.argvs[-1][:4] == ("rm", "-rf", "--one-file-system", "--")
     assert not engine.images
     assert [path.name for path in private_tmp.iterdir() if path.is_dir()] == []
+
+
+@pytest.mark.parametrize("scratch", [True, False], ids=["/var/tmp", "no /var/tmp"])
+def test_roots_are_made_where_device_files_may_be(
+    scratch: bool, private_tmp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "default").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "default"))
+    if not scratch:
+        monkeypatch.setattr(standin_maker, "SCRATCH", tmp_path / "none")
+    run = FakeRun()
+    maker(FakeEngine(), run, bundle=private_tmp / "none").make(["rust:1"], lambda _: None)
+    parent = private_tmp if scratch else tmp_path / "default"
+    assert Path(run.argvs[0][3]).parent.parent == parent
+
+
+def lock_folder(tmp_path: Path) -> Path:
+    return tmp_path / "home/.cache/kiro-invoke"
+
+
+def test_the_lock_is_private(tmp_path: Path) -> None:
+    lock_folder(tmp_path).mkdir(parents=True, mode=0o755)
+    maker(FakeEngine({ROOT_IMAGE: ROOT}), FakeRun()).make(["rust:1"], lambda _: None)
+    assert lock_folder(tmp_path).stat().st_mode & 0o777 == 0o700
+    assert FileLock(lock_folder(tmp_path) / "standins.lock").acquire(timeout=0)
+
+
+def test_who_waits_for_another_maker_says_so_and_makes_nothing_twice(tmp_path: Path) -> None:
+    engine, said = FakeEngine(), list[str]()
+    lock_folder(tmp_path).mkdir(parents=True)
+    other = FileLock(lock_folder(tmp_path) / "standins.lock", thread_local=False)
+    other.acquire()
+
+    def meanwhile(line: str) -> None:
+        said.append(line)
+        engine.images["kiro-standin/rust:1"] = ROOT
+        other.release()
+
+    run = FakeRun()
+    maker(engine, run).make(["rust:1"], meanwhile)
+    assert said == ["stand-ins: waiting for another kiro that is making some"]
+    assert engine.built == []
+    assert run.calls == []
+
+
+def test_without_a_home_the_lock_is_told(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("a file")
+    with pytest.raises(BuildFailed, match="cannot take the lock") as caught:
+        maker(FakeEngine({ROOT_IMAGE: ROOT}), FakeRun()).make(["rust:1"], lambda _: None)
+    assert "HOME" in str(caught.value.fix)
 
 
 @pytest.mark.parametrize("lacking", ["mirror", "debootstrap"])

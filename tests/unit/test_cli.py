@@ -1,0 +1,400 @@
+"""The doors: `kiro`, `invoke`, a foreign tasks.py. As processes, for what only a process shows."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from kiro_invoke import __version__, ns
+from kiro_invoke.cli import Kiro, program
+
+ROOT = Path(__file__).parents[2]
+SCHEMAS = ROOT / "kiro_invoke" / "schemas"
+KIRO = ("-m", "kiro_invoke.cli")
+INVOKE = ("-m", "invoke")
+TASKS = ("warm-cache", "build", "up", "down", "logs", "setup", "config")
+#: No command of these tests may find an engine.
+ALONE = {
+    "DOCKER_HOST": "tcp://127.0.0.1:1",
+    "PYTHONPATH": str(ROOT),
+    "PATH": os.environ["PATH"],
+    "HOME": "/nowhere",
+}
+
+
+@dataclass(frozen=True)
+class Ran:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The one object on standard output."""
+        (line,) = self.out.splitlines()
+        value = json.loads(line)
+        assert isinstance(value, dict)
+        return value
+
+
+def run(
+    *arguments: str, folder: Path = ROOT, door: tuple[str, ...] = KIRO, env: Mapping[str, str] | None = None
+) -> Ran:
+    done = subprocess.run(
+        [sys.executable, *door, *arguments],
+        cwd=folder,
+        env={**ALONE, **(env or {})},
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+        check=False,
+    )
+    return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def in_process(capsys: pytest.CaptureFixture[str], *arguments: str) -> Ran:
+    """The same without a process of its own: for what the parser says."""
+    code = 0
+    try:
+        Kiro(name="kiro", binary="kiro", namespace=ns, version=__version__).run(["kiro", *arguments])
+    except SystemExit as end:
+        code = int(end.code or 0)
+    return Ran(code, *capsys.readouterr())
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", ALONE["DOCKER_HOST"])
+    monkeypatch.chdir(ROOT)
+
+
+def fits(value: Mapping[str, Any], name: str) -> None:
+    jsonschema.validate(value, json.loads((SCHEMAS / f"{name}.json").read_text()))
+
+
+def repository(
+    folder: Path, *, text: str = "FROM debian:13-slim AS final\nRUN x\n", config: str = ""
+) -> Path:
+    (folder / "web").mkdir(parents=True)
+    for name in ("Dockerfile", "Dockerfile.fast"):
+        (folder / "web" / name).write_text(text)
+    (folder / "kiro.yaml").write_text(config or "project: shop\nservices:\n  - name: web\n")
+    return folder
+
+
+# --- wrong use
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--nope"], "--nope"),
+        (["nope"], "nope"),
+        (["build", "--nope"], "--nope"),
+        (["build", "extra"], "extra"),
+        (["build", "--service"], "--service needs a value"),
+        (["build", "--service", "--dry-run"], "--service needs a value"),
+        (["build", "--format"], "--format needs a value"),
+        (["build", "--format", "--dry-run"], "--format needs a value"),
+        (["logs", "--tail"], "--tail needs a value"),
+        (["build", "-s", "web"], "-s"),
+        (["warm-cache", "--prod"], "--prod"),
+        (["build", "--dryrun"], "--dryrun"),
+        (["build", "--dry-run=yes"], "yes"),
+    ],
+)
+@pytest.mark.usefixtures("alone")
+def test_wrong_use_is_one_line_and_2(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], named: str
+) -> None:
+    ran = in_process(capsys, *arguments)
+    assert (ran.code, ran.out) == (2, "")
+    (line,) = ran.err.splitlines()
+    assert line.startswith("kiro: ")
+    assert named in line
+    assert "Fix: " in line
+
+
+@pytest.mark.usefixtures("alone")
+def test_an_option_may_be_repeated(capsys: pytest.CaptureFixture[str]) -> None:
+    ran = in_process(capsys, "config", "--service", "frontend", "--service=backend", "--format", "json")
+    assert ran.code == 0
+    rows = {row["key"]: row["value"] for row in ran.json["settings"]}
+    assert set(rows["services"].split(", ")) == {"backend", "frontend"}
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize("task", [task for task in TASKS if task != "logs"])
+def test_an_unknown_format_is_2(capsys: pytest.CaptureFixture[str], task: str) -> None:
+    ran = in_process(capsys, task, "--format", "xml")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == f"kiro {task}: --format xml: not a format. Fix: use one of text, json\n"
+
+
+# --- help
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert in_process(capsys, "--version") == Ran(0, f"kiro {__version__}\n", "")
+    assert program.version == __version__
+
+
+def test_every_task_is_listed_with_a_text(capsys: pytest.CaptureFixture[str]) -> None:
+    listed = in_process(capsys, "--list")
+    found = dict(re.findall(r"^  ([a-z-]+)  +(\S.*)$", listed.out, re.MULTILINE))
+    assert (listed.code, set(found)) == (0, set(TASKS))
+
+
+#: Invoke gives an argument its help text once only: asked in a process of its own.
+HELP = """\
+import json, kiro_invoke
+tasks = {name: kiro_invoke.ns[name].get_arguments() for name in kiro_invoke.ns.task_names}
+print(json.dumps({name: {"/".join(a.names): a.help for a in each} for name, each in tasks.items()}))
+"""
+
+
+def test_every_option_has_a_text_and_a_long_name_only() -> None:
+    tasks = run(HELP, door=("-c",)).json
+    assert set(tasks) == set(TASKS)
+    for name, options in tasks.items():
+        assert options
+        assert all(len(option) > 1 and "/" not in option for option in options), name
+        assert all(options.values()), name
+        assert ("format" in options) is (name != "logs")
+
+
+def test_the_help_of_a_task() -> None:
+    ran = run("--help", "build")
+    assert (ran.code, ran.err) == (0, "")
+    assert "Build the services' images." in ran.out
+    assert re.search(r"--service +Only this service; may be given several times\.", ran.out)
+
+
+# --- as a process
+
+
+@cache
+def printed(*arguments: str, door: tuple[str, ...] = KIRO) -> Ran:
+    return run(*arguments, door=door)
+
+
+def test_print_without_an_engine_is_a_definition() -> None:
+    ran = printed("build", "--print")
+    assert ran.code == 0
+    definition = json.loads(ran.out)
+    assert definition["group"]["default"]["targets"] == ["backend-dev-dev", "frontend-dev-dev"]
+    assert "without an engine, stand-ins are not looked for" in ran.err
+    assert "\x1b" not in ran.out + ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("build",), 3),
+        (("warm-cache", "--setup"), 3),
+        (("up",), 3),
+        (("down",), 3),
+        (("setup",), 3),
+    ],
+)
+@pytest.mark.usefixtures("alone")
+def test_an_engine_that_does_not_answer_is_3(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], code: int
+) -> None:
+    ran = in_process(capsys, *arguments, "--format", "json")
+    value = ran.json
+    fits(value, "error")
+    assert (ran.code, value["command"], value["ok"]) == (code, arguments[0], False)
+    assert "tcp://127.0.0.1:1" in value["error"]["message"]
+    assert value["error"]["fix"]
+    assert value["error"]["message"] in ran.err
+
+
+def test_the_same_as_a_process_and_under_invoke() -> None:
+    for door in (KIRO, INVOKE):
+        ran = printed("build", "--format", "json", door=door)
+        assert (ran.code, ran.json["error"]["code"]) == (3, 3)
+        assert "Traceback" not in ran.err
+        assert len(ran.err.splitlines()) == 1
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize(
+    ("arguments", "schema"),
+    [
+        (("config",), "config"),
+        (("build", "--dry-run"), "build"),
+        (("build", "--prod", "--dry-run"), "build"),
+        (("build", "--print"), "build"),
+        (("warm-cache", "--dry-run"), "warm-cache"),
+    ],
+)
+def test_answers_fit_their_schemas(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], schema: str
+) -> None:
+    ran = in_process(capsys, *arguments, "--format", "json")
+    assert ran.code == 0
+    fits(ran.json, schema)
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_broken_configuration_is_2_and_names_the_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    monkeypatch.chdir(repository(tmp_path / "r", config="project: shop\n\nservics: []\n"))
+    ran = in_process(capsys, "build", "--format", form)
+    assert ran.code == 2
+    assert ran.err.startswith("kiro build: kiro.yaml:3: ")
+    if form == "json":
+        fits(ran.json, "error")
+        assert (ran.json["error"]["file"], ran.json["error"]["line"]) == ("kiro.yaml", 3)
+    else:
+        assert ran.out == ""
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize(
+    "name", ["with space", "quo'te\"s", "ünï-日本", "${dollar} %{x}", "semi;colon&", "comma,eq=", "#-x"]
+)
+def test_a_repository_may_lie_anywhere(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    root = repository(tmp_path / name)
+    monkeypatch.chdir(root)
+    ran = in_process(capsys, "build", "--print", "--format", "json")
+    assert ran.code == 0, ran.err
+    target = json.loads(ran.json["definition"])["target"]["web-dev-final"]
+    assert target["context"].replace("$${", "${").replace("%%{", "%{") == str(root / "web")
+
+
+def test_a_stream_that_cannot_write_a_character_ends_nothing(tmp_path: Path) -> None:
+    root = repository(tmp_path / "ü ✓", config="services:\n  - name: web\n")
+
+    def ask(form: str) -> Ran:
+        return run("config", "--format", form, folder=root, env={"PYTHONIOENCODING": "ascii"})
+
+    with ThreadPoolExecutor() as pool:
+        as_json, as_text = pool.map(ask, ("json", "text"))
+    assert as_json.json["root"] == str(root)
+    assert (as_json.code, as_text.code) == (0, 0)
+    assert "\\xfc \\u2713" in as_text.out
+
+
+@pytest.mark.parametrize(("sink", "said"), [("pipe", ""), ("full", "No space left on device")])
+def test_output_that_nobody_takes_is_no_traceback(sink: str, said: str) -> None:
+    if sink == "full":
+        out = os.open("/dev/full", os.O_WRONLY)
+    else:
+        read, out = os.pipe()
+        os.close(read)
+    try:
+        done = subprocess.run(
+            [sys.executable, *KIRO, "config"],
+            cwd=ROOT,
+            env=ALONE,
+            stdout=out,
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=60,
+        )
+    finally:
+        os.close(out)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr.decode()
+    assert len(done.stderr.splitlines()) == bool(said)
+    assert said in done.stderr.decode()
+
+
+def test_a_foreign_tasks_file_may_take_the_tasks_under_a_name(tmp_path: Path) -> None:
+    root = repository(tmp_path / "r")
+    (root / "tasks.py").write_text(
+        "import kiro_invoke\n"
+        "from invoke import Collection, task\n\n\n"
+        "@task\ndef build(_):\n    print('mine')\n\n\n"
+        "ns = Collection(build)\nns.add_collection(kiro_invoke.ns, name='kiro')\n"
+    )
+
+    def invoke(*arguments: str) -> Ran:
+        return run(*arguments, folder=root, door=INVOKE)
+
+    with ThreadPoolExecutor() as pool:
+        lines = [
+            ("build",),
+            ("kiro.build", "--dry-run", "--format", "json"),
+            ("kiro.build", "--service"),
+            ("--list",),
+        ]
+        mine, ours, wrong, listed = pool.map(lambda line: invoke(*line), lines)
+    assert (mine.code, mine.out) == (0, "mine\n")
+    fits(ours.json, "build")
+    assert wrong.code != 0
+    assert "Traceback" not in wrong.err
+    assert {f"kiro.{task}" for task in TASKS} <= set(listed.out.split())
+
+
+# --- terminals
+
+
+def on_terminal(folder: Path, *arguments: str, env: Mapping[str, str]) -> str:
+    """What a command writes to a terminal."""
+    leader, follower = pty.openpty()
+    child = subprocess.Popen(
+        [sys.executable, *KIRO, *arguments],
+        cwd=folder,
+        env={**ALONE, **env},
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        close_fds=True,
+    )
+    os.close(follower)
+    try:
+        return b"".join(read_all(leader)).decode()
+    finally:
+        child.wait(60)
+        os.close(leader)
+
+
+def read_all(terminal: int) -> Iterator[bytes]:
+    deadline = time.monotonic() + 60
+    with suppress(OSError):  # the last writer is gone
+        while time.monotonic() < deadline and (data := os.read(terminal, 65536)):
+            yield data
+
+
+@pytest.mark.parametrize(
+    ("env", "escapes"),
+    [
+        ({"TERM": "xterm-256color"}, True),
+        ({"TERM": "xterm-256color", "NO_COLOR": "1"}, False),
+    ],
+)
+def test_a_terminal_gets_colour_unless_told_otherwise(
+    tmp_path: Path, env: dict[str, str], escapes: bool
+) -> None:
+    text = on_terminal(repository(tmp_path / "r"), "build", "--service", "wbe", env=env)
+    assert 'kiro build: no service "wbe"' in text.replace("\r\n", " ")
+    assert ("\x1b[" in text) is escapes
+
+
+def test_names_from_a_repository_cannot_control_a_terminal(tmp_path: Path) -> None:
+    root = repository(tmp_path / "r", text="FROM \x1b[2J\x1b]0;x\x07evil\x9b1m AS final\n")
+    text = on_terminal(root, "build", "--dry-run", env={"TERM": "dumb"})
+    assert "evil" in text
+    assert text.replace("\r\n", "").isprintable()
