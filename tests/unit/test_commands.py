@@ -240,7 +240,7 @@ EVIL = "a\x1b[2J\x9b1m\x07"
 
 
 def test_names_from_a_repository_cannot_control_the_terminal(world: World) -> None:
-    world.write("web/Dockerfile.fast", f"FROM {EVIL}x AS final\n")
+    world.write("web/Dockerfile.fast", f"FROM {EVIL}x AS {EVIL}final\n")
     world.engine.images = {f"{EVIL}x": ImageFacts("sha256:1", {LABEL: "x", LABEL_HOLDS: EVIL}, 1)}
     dry = world.shown(build(world, dry_run=True))
     settings = world.shown(managing.show_config(())(world.surface))

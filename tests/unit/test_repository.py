@@ -270,7 +270,7 @@ echo "start $$ $(cat version)" >>log
 while :; do sleep 5; done
 """
 PARENT = """
-sleep 60 & echo "child $!" >>log
+sh -c "trap '' TERM; exec sleep 60" & echo "child $!" >>log
 echo "start $$ $(cat version)" >>log
 wait
 """
