@@ -52,10 +52,10 @@ def lines(out: Console, *, every_line: bool) -> Observer:
 
     def show(event: Event) -> None:
         if isinstance(event, Printed) and every_line:
-            out.print(Text(f"{event.step.place} | {clean(event.line)}"))
+            out.print(Text(clean(f"{event.step.place} | {event.line}")))
         elif isinstance(event, Ended) and event.step.stage and (every_line or _worth_telling(event)):
             verdict = "FAILED" if event.error else "cached" if event.cached else f"{event.seconds:6.1f} s"
-            out.print(Text(f"{verdict:>8}  {event.step.place}  {clean(event.step.text)[:100]}"))
+            out.print(Text(clean(f"{verdict:>8}  {event.step.place}  {event.step.text[:100]}")))
 
     return show
 
@@ -139,7 +139,8 @@ def show_record(out: Console, record: BuildRecord, total: float) -> None:
             verdict = "cached" if stage.cached else f"{stage.seconds:.1f} s"
             out.print(
                 Text.assemble(
-                    f"       {stage.name:<12}", (f"{verdict:>9}", "green" if stage.cached else "yellow")
+                    f"       {clean(stage.name):<12}",
+                    (f"{verdict:>9}", "green" if stage.cached else "yellow"),
                 )
             )
     out.print(Text(f"cache  {size(record.cache_bytes)}"))

@@ -10,10 +10,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -160,16 +159,8 @@ def test_every_task_is_listed_with_a_text(capsys: pytest.CaptureFixture[str]) ->
     assert (listed.code, set(found)) == (0, set(TASKS))
 
 
-#: Invoke gives an argument its help text once only: asked in a process of its own.
-HELP = """\
-import json, kiro_invoke
-tasks = {name: kiro_invoke.ns[name].get_arguments() for name in kiro_invoke.ns.task_names}
-print(json.dumps({name: {"/".join(a.names): a.help for a in each} for name, each in tasks.items()}))
-"""
-
-
-def test_every_option_has_a_text_and_a_long_name_only() -> None:
-    tasks = run(HELP, door=("-c",)).json
+def test_every_option_has_a_text_and_a_long_name_only(doors: Doors) -> None:
+    tasks = doors.options.result().json
     assert set(tasks) == set(TASKS)
     for name, options in tasks.items():
         assert options
@@ -178,8 +169,8 @@ def test_every_option_has_a_text_and_a_long_name_only() -> None:
         assert ("format" in options) is (name != "logs")
 
 
-def test_the_help_of_a_task() -> None:
-    ran = run("--help", "build")
+def test_the_help_of_a_task(doors: Doors) -> None:
+    ran = doors.help.result()
     assert (ran.code, ran.err) == (0, "")
     assert "Build the services' images." in ran.out
     assert re.search(r"--service +Only this service; may be given several times\.", ran.out)
@@ -188,13 +179,86 @@ def test_the_help_of_a_task() -> None:
 # --- as a process
 
 
-@cache
-def printed(*arguments: str, door: tuple[str, ...] = KIRO) -> Ran:
-    return run(*arguments, door=door)
+EVIL = "FROM \x1b[2J\x1b]0;x\x07evil\x9b1m AS final\n"
+#: Invoke gives an argument its help text once only: asked in a process of its own.
+HELP = """\
+import json, kiro_invoke
+tasks = {name: kiro_invoke.ns[name].get_arguments() for name in kiro_invoke.ns.task_names}
+print(json.dumps({name: {"/".join(a.names): a.help for a in each} for name, each in tasks.items()}))
+"""
+FOREIGN = """\
+import kiro_invoke
+from invoke import Collection, task
 
 
-def test_print_without_an_engine_is_a_definition() -> None:
-    ran = printed("build", "--print")
+@task
+def build(_):
+    print("mine")
+
+
+ns = Collection(build)
+ns.add_collection(kiro_invoke.ns, name="kiro")
+"""
+
+
+class Doors:
+    """Every process that these tests look at, begun together: each takes a third of a second to start."""
+
+    def __init__(self, folder: Path, pool: ThreadPoolExecutor) -> None:
+        self.odd = repository(folder / "ü ✓", config="services:\n  - name: web\n")
+        foreign, evil = repository(folder / "foreign"), repository(folder / "evil", text=EVIL)
+        (foreign / "tasks.py").write_text(FOREIGN)
+
+        def begin(*arguments: str, **where: Any) -> Future[Ran]:
+            return pool.submit(run, *arguments, **where)
+
+        self.options = begin(HELP, door=("-c",))
+        self.help = begin("--help", "build")
+        self.definition = begin("build", "--print")
+        self.kiro = begin("build", "--format", "json")
+        self.invoke = begin("build", "--format", "json", door=INVOKE)
+        ascii_only = {"PYTHONIOENCODING": "ascii"}
+        self.ascii = {
+            form: begin("config", "--format", form, folder=self.odd, env=ascii_only)
+            for form in ("json", "text")
+        }
+        self.mine = begin("build", folder=foreign, door=INVOKE)
+        self.ours = begin("kiro.build", "--dry-run", "--format", "json", folder=foreign, door=INVOKE)
+        self.listed = begin("--list", folder=foreign, door=INVOKE)
+        self.untaken = {sink: pool.submit(into, sink) for sink in ("pipe", "full")}
+        wrong = ("build", "--service", "wbe")
+        self.terminal = {
+            env: pool.submit(on_terminal, evil, *wrong, env=dict(env))
+            for env in ((("TERM", "xterm-256color"),), (("TERM", "xterm-256color"), ("NO_COLOR", "1")))
+        }
+        self.evil = pool.submit(on_terminal, evil, "build", "--dry-run", env={"TERM": "dumb"})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield Doors(tmp_path_factory.mktemp("doors"), pool)
+
+
+def into(sink: str) -> Ran:
+    """`kiro config` whose standard output nobody takes."""
+    if sink == "full":
+        out = os.open("/dev/full", os.O_WRONLY)
+    else:
+        read, out = os.pipe()
+        os.close(read)
+    try:
+        argv = [sys.executable, *KIRO, "config"]
+        done = subprocess.run(
+            argv, cwd=ROOT, env=ALONE, stdout=out, stderr=subprocess.PIPE, timeout=60, check=False
+        )
+    finally:
+        os.close(out)
+    return Ran(done.returncode, "", done.stderr.decode())
+
+
+def test_print_without_an_engine_is_a_definition(doors: Doors) -> None:
+    ran = doors.definition.result()
     assert ran.code == 0
     definition = json.loads(ran.out)
     assert definition["group"]["default"]["targets"] == ["backend-dev-dev", "frontend-dev-dev"]
@@ -225,9 +289,9 @@ def test_an_engine_that_does_not_answer_is_3(
     assert value["error"]["message"] in ran.err
 
 
-def test_the_same_as_a_process_and_under_invoke() -> None:
-    for door in (KIRO, INVOKE):
-        ran = printed("build", "--format", "json", door=door)
+def test_the_same_as_a_process_and_under_invoke(doors: Doors) -> None:
+    for door in (doors.kiro, doors.invoke):
+        ran = door.result()
         assert (ran.code, ran.json["error"]["code"]) == (3, 3)
         assert "Traceback" not in ran.err
         assert len(ran.err.splitlines()) == 1
@@ -283,69 +347,26 @@ def test_a_repository_may_lie_anywhere(
     assert target["context"].replace("$${", "${").replace("%%{", "%{") == str(root / "web")
 
 
-def test_a_stream_that_cannot_write_a_character_ends_nothing(tmp_path: Path) -> None:
-    root = repository(tmp_path / "ü ✓", config="services:\n  - name: web\n")
-
-    def ask(form: str) -> Ran:
-        return run("config", "--format", form, folder=root, env={"PYTHONIOENCODING": "ascii"})
-
-    with ThreadPoolExecutor() as pool:
-        as_json, as_text = pool.map(ask, ("json", "text"))
-    assert as_json.json["root"] == str(root)
+def test_a_stream_that_cannot_write_a_character_ends_nothing(doors: Doors) -> None:
+    as_json, as_text = doors.ascii["json"].result(), doors.ascii["text"].result()
     assert (as_json.code, as_text.code) == (0, 0)
+    assert as_json.json["root"] == str(doors.odd)
     assert "\\xfc \\u2713" in as_text.out
 
 
 @pytest.mark.parametrize(("sink", "said"), [("pipe", ""), ("full", "No space left on device")])
-def test_output_that_nobody_takes_is_no_traceback(sink: str, said: str) -> None:
-    if sink == "full":
-        out = os.open("/dev/full", os.O_WRONLY)
-    else:
-        read, out = os.pipe()
-        os.close(read)
-    try:
-        done = subprocess.run(
-            [sys.executable, *KIRO, "config"],
-            cwd=ROOT,
-            env=ALONE,
-            stdout=out,
-            stderr=subprocess.PIPE,
-            check=False,
-            timeout=60,
-        )
-    finally:
-        os.close(out)
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr.decode()
-    assert len(done.stderr.splitlines()) == bool(said)
-    assert said in done.stderr.decode()
+def test_output_that_nobody_takes_is_no_traceback(doors: Doors, sink: str, said: str) -> None:
+    ran = doors.untaken[sink].result()
+    assert ran.code == 1
+    assert len(ran.err.splitlines()) == bool(said)
+    assert said in ran.err
 
 
-def test_a_foreign_tasks_file_may_take_the_tasks_under_a_name(tmp_path: Path) -> None:
-    root = repository(tmp_path / "r")
-    (root / "tasks.py").write_text(
-        "import kiro_invoke\n"
-        "from invoke import Collection, task\n\n\n"
-        "@task\ndef build(_):\n    print('mine')\n\n\n"
-        "ns = Collection(build)\nns.add_collection(kiro_invoke.ns, name='kiro')\n"
-    )
-
-    def invoke(*arguments: str) -> Ran:
-        return run(*arguments, folder=root, door=INVOKE)
-
-    with ThreadPoolExecutor() as pool:
-        lines = [
-            ("build",),
-            ("kiro.build", "--dry-run", "--format", "json"),
-            ("kiro.build", "--service"),
-            ("--list",),
-        ]
-        mine, ours, wrong, listed = pool.map(lambda line: invoke(*line), lines)
+def test_a_foreign_tasks_file_may_take_the_tasks_under_a_name(doors: Doors) -> None:
+    mine = doors.mine.result()
     assert (mine.code, mine.out) == (0, "mine\n")
-    fits(ours.json, "build")
-    assert wrong.code != 0
-    assert "Traceback" not in wrong.err
-    assert {f"kiro.{task}" for task in TASKS} <= set(listed.out.split())
+    fits(doors.ours.result().json, "build")
+    assert {f"kiro.{task}" for task in TASKS} <= set(doors.listed.result().out.split())
 
 
 # --- terminals
@@ -378,23 +399,13 @@ def read_all(terminal: int) -> Iterator[bytes]:
             yield data
 
 
-@pytest.mark.parametrize(
-    ("env", "escapes"),
-    [
-        ({"TERM": "xterm-256color"}, True),
-        ({"TERM": "xterm-256color", "NO_COLOR": "1"}, False),
-    ],
-)
-def test_a_terminal_gets_colour_unless_told_otherwise(
-    tmp_path: Path, env: dict[str, str], escapes: bool
-) -> None:
-    text = on_terminal(repository(tmp_path / "r"), "build", "--service", "wbe", env=env)
-    assert 'kiro build: no service "wbe"' in text.replace("\r\n", " ")
-    assert ("\x1b[" in text) is escapes
+def test_a_terminal_gets_colour_unless_told_otherwise(doors: Doors) -> None:
+    for env, text in doors.terminal.items():
+        assert 'kiro build: no service "wbe"' in text.result().replace("\r\n", " ")
+        assert ("\x1b[" in text.result()) is ("NO_COLOR" not in dict(env))
 
 
-def test_names_from_a_repository_cannot_control_a_terminal(tmp_path: Path) -> None:
-    root = repository(tmp_path / "r", text="FROM \x1b[2J\x1b]0;x\x07evil\x9b1m AS final\n")
-    text = on_terminal(root, "build", "--dry-run", env={"TERM": "dumb"})
+def test_names_from_a_repository_cannot_control_a_terminal(doors: Doors) -> None:
+    text = doors.evil.result()
     assert "evil" in text
     assert text.replace("\r\n", "").isprintable()

@@ -11,6 +11,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -549,25 +550,6 @@ def projected(
     return (folder / "plan/package.json").read_text(), (folder / "plan/package-lock.json").read_text()
 
 
-@pytest.fixture(scope="module")
-def before(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    return projected(tmp_path_factory.mktemp("before"), MANIFEST, LOCK)
-
-
-@needs_node
-def test_what_an_install_can_depend_on_stays(before: tuple[str, str]) -> None:
-    manifest, lock = map(json.loads, before)
-    assert manifest == {
-        "name": "app",
-        "version": "0.0.0",
-        "scripts": {"postinstall": "node patch.js"},
-        "dependencies": {"react": "^19.0.0"},
-        "engines": {"node": ">=20"},
-    }
-    assert lock["packages"]["node_modules/react"] == {"version": "19.0.0"}
-    assert lock["packages"][""]["dependencies"] == {"react": "^19.0.0"}
-
-
 def renamed(manifest: dict[str, Any], lock: dict[str, Any]) -> None:
     manifest["name"] = lock["name"] = lock["packages"][""]["name"] = "other"
 
@@ -586,18 +568,6 @@ def described(manifest: dict[str, Any], _lock: dict[str, Any]) -> None:
 
 def scripted(manifest: dict[str, Any], _lock: dict[str, Any]) -> None:
     manifest["scripts"] |= {"lint": "eslint .", "build": "tsc && vite build"}
-
-
-@needs_node
-@pytest.mark.parametrize(
-    "edit", [renamed, bumped, relicensed, described, scripted], ids=lambda edit: edit.__name__
-)
-def test_an_edit_that_no_install_notices_changes_nothing(
-    tmp_path: Path, before: tuple[str, str], edit: Callable[[dict[str, Any], dict[str, Any]], None]
-) -> None:
-    manifest, lock = json.loads(json.dumps([MANIFEST, LOCK]))
-    edit(manifest, lock)
-    assert projected(tmp_path, manifest, lock) == before
 
 
 def added(manifest: dict[str, Any], lock: dict[str, Any]) -> None:
@@ -620,24 +590,62 @@ def moved_on(_manifest: dict[str, Any], lock: dict[str, Any]) -> None:
     lock["packages"]["node_modules/react"]["version"] = "19.0.1"
 
 
-@needs_node
-@pytest.mark.parametrize(
-    "edit", [added, overridden, unknown, hooked, moved_on], ids=lambda edit: edit.__name__
-)
-def test_an_edit_that_an_install_may_notice_changes_it(
-    tmp_path: Path, before: tuple[str, str], edit: Callable[[dict[str, Any], dict[str, Any]], None]
-) -> None:
-    manifest, lock = json.loads(json.dumps([MANIFEST, LOCK]))
-    edit(manifest, lock)
-    assert projected(tmp_path, manifest, lock) != before
+def same(_manifest: dict[str, Any], _lock: dict[str, Any]) -> None:
+    """Nothing is edited."""
+
+
+def bare(manifest: dict[str, Any], lock: dict[str, Any]) -> None:
+    manifest.clear()
+    lock.clear()
+
+
+UNNOTICED = (renamed, bumped, relicensed, described, scripted)
+NOTICED = (added, overridden, unknown, hooked, moved_on)
+Projections = dict[str, Future[tuple[str, str]]]
+
+
+@pytest.fixture(scope="module")
+def projections(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Projections]:
+    """What an install gets after each edit; all begun together."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found: Projections = {}
+        for edit in (same, bare, *UNNOTICED, *NOTICED):
+            manifest, lock = json.loads(json.dumps([MANIFEST, LOCK]))
+            edit(manifest, lock)
+            found[edit.__name__] = pool.submit(
+                projected, tmp_path_factory.mktemp(edit.__name__), manifest, lock
+            )
+        folder = tmp_path_factory.mktemp("bom")
+        found["bom"] = pool.submit(projected, folder, MANIFEST, LOCK, bom="\ufeff")
+        yield found
 
 
 @needs_node
-def test_a_byte_order_mark_is_no_text(tmp_path: Path, before: tuple[str, str]) -> None:
-    assert projected(tmp_path, MANIFEST, LOCK, bom="\ufeff") == before
+def test_what_an_install_can_depend_on_stays(projections: Projections) -> None:
+    manifest, lock = map(json.loads, projections["same"].result())
+    assert manifest == {
+        "name": "app",
+        "version": "0.0.0",
+        "scripts": {"postinstall": "node patch.js"},
+        "dependencies": {"react": "^19.0.0"},
+        "engines": {"node": ">=20"},
+    }
+    assert lock["packages"]["node_modules/react"] == {"version": "19.0.0"}
+    assert lock["packages"][""]["dependencies"] == {"react": "^19.0.0"}
 
 
 @needs_node
-def test_a_lockfile_without_a_root_and_a_manifest_without_scripts_will_do(tmp_path: Path) -> None:
-    manifest, _ = projected(tmp_path, {"name": "x"}, {"lockfileVersion": 1, "dependencies": {}})
-    assert json.loads(manifest)["scripts"] == {}
+@pytest.mark.parametrize("edit", [*(edit.__name__ for edit in UNNOTICED), "bom"])
+def test_an_edit_that_no_install_notices_changes_nothing(projections: Projections, edit: str) -> None:
+    assert projections[edit].result() == projections["same"].result()
+
+
+@needs_node
+@pytest.mark.parametrize("edit", [edit.__name__ for edit in NOTICED])
+def test_an_edit_that_an_install_may_notice_changes_it(projections: Projections, edit: str) -> None:
+    assert projections[edit].result() != projections["same"].result()
+
+
+@needs_node
+def test_an_old_lockfile_and_a_manifest_without_scripts_will_do(projections: Projections) -> None:
+    assert json.loads(projections["bare"].result()[0])["scripts"] == {}
