@@ -487,7 +487,7 @@ def test_after_any_number_of_signals_the_newest_version_runs(supervise: Supervis
 
 
 def test_sigterm_counts_also_while_it_stops_the_program(supervise: Supervise) -> None:
-    one = supervise(STUBBORN, stop_seconds=0.3)
+    one = supervise(STUBBORN, stop_seconds=0.2)
     one.started(1)
     one.send(signal.SIGHUP)
     time.sleep(0.1)
@@ -497,7 +497,7 @@ def test_sigterm_counts_also_while_it_stops_the_program(supervise: Supervise) ->
 
 
 def test_sighup_does_not_call_off_an_end(supervise: Supervise) -> None:
-    one = supervise(STUBBORN, stop_seconds=0.3)
+    one = supervise(STUBBORN, stop_seconds=0.2)
     one.started(1)
     one.send(signal.SIGTERM)
     time.sleep(0.1)
