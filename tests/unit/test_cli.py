@@ -209,7 +209,7 @@ class Doors:
         foreign, evil = repository(folder / "foreign"), repository(folder / "evil", text=EVIL)
         (foreign / "tasks.py").write_text(FOREIGN)
 
-        def begin(*arguments: str, **where: Any) -> Future[Ran]:  # noqa: ANN401
+        def begin(*arguments: str, **where: Any) -> Future[Ran]:
             return pool.submit(run, *arguments, **where)
 
         self.options = begin(HELP, door=("-c",))

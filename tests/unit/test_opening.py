@@ -37,7 +37,7 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What was done to engines; nothing is done for real."""
     seen: dict[str, Any] = {}
 
-    def start(started: Daemon, *, answers: Callable[[], bool], **options: Any) -> None:  # noqa: ANN401
+    def start(started: Daemon, *, answers: Callable[[], bool], **options: Any) -> None:
         seen.update(options, daemon=started, answered=answers())
 
     monkeypatch.setattr(opening, "locate", lambda *_: DEFAULT)
