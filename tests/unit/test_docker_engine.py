@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import shutil
+import socket
 import socketserver
 import ssl
 import subprocess
@@ -22,6 +23,7 @@ from typing import Any
 
 import pytest
 from docker.errors import DockerException
+from docker.transport.sshconn import SSHSocket
 
 from kiro_invoke.engine import client, docker
 from kiro_invoke.engine.client import ANSWER_SECONDS, WORK_SECONDS
@@ -352,8 +354,20 @@ def test_ssh_goes_through_the_ssh_program(home: Path, monkeypatch: pytest.Monkey
     assert [one["tls"] for one in made] == [False, False]
 
 
-# the SDK leaves its ssh, and a socket that it never uses, to the collector
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.fixture
+def no_leaks() -> Iterator[None]:
+    """The SDK leaves its ssh, and a socket that it never uses, to the collector: closed here instead."""
+    yield
+    for one in gc.get_objects():
+        if isinstance(one, SSHSocket):
+            if one.proc is not None:
+                one.proc.kill()
+                one.proc.communicate()
+                one.proc = None
+            socket.socket.close(one)
+
+
+@pytest.mark.usefixtures("no_leaks")
 def test_an_engine_behind_ssh(
     unix: Address, script: Script, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -366,8 +380,5 @@ def test_an_engine_behind_ssh(
     script.answers["/json"] = b"{}"
     engine.probe(REF, 5)
     engine._client.close()
-    del engine
-    for _ in range(3):
-        gc.collect()
     assert f"/v1.45/distribution/{REF}/json" in script.asked
     assert set(log.read_text().splitlines()) == {"-l me -p 22 -- box docker system dial-stdio"}
