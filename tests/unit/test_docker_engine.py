@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import shutil
-import socket
 import socketserver
 import ssl
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -23,7 +20,6 @@ from typing import Any
 
 import pytest
 from docker.errors import DockerException
-from docker.transport.sshconn import SSHSocket
 
 from kiro_invoke.engine import client, docker
 from kiro_invoke.engine.client import ANSWER_SECONDS, WORK_SECONDS
@@ -352,33 +348,3 @@ def test_ssh_goes_through_the_ssh_program(home: Path, monkeypatch: pytest.Monkey
     assert [one["use_ssh_client"] for one in made] == [True, True]
     assert {one["base_url"] for one in made} == {"ssh://me@box"}
     assert [one["tls"] for one in made] == [False, False]
-
-
-@pytest.fixture
-def no_leaks() -> Iterator[None]:
-    """The SDK leaves its ssh, and a socket that it never uses, to the collector: closed here instead."""
-    yield
-    for one in gc.get_objects():
-        if isinstance(one, SSHSocket):
-            if one.proc is not None:
-                one.proc.kill()
-                one.proc.communicate()
-                one.proc = None
-            socket.socket.close(one)
-
-
-@pytest.mark.usefixtures("no_leaks")
-def test_an_engine_behind_ssh(
-    unix: Address, script: Script, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    log, program = home / "ssh.log", home / "ssh"
-    relay = RELAY.format(log=str(log), socket=unix.url.removeprefix("unix://"))
-    program.write_text(f"#!{sys.executable}\n{relay}")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{home}:/usr/bin:/bin")
-    engine = docker.connect(Address("ssh://me@box", "DOCKER_HOST"), RUN, ours=False)
-    script.answers["/json"] = b"{}"
-    engine.probe(REF, 5)
-    engine._client.close()
-    assert f"/v1.45/distribution/{REF}/json" in script.asked
-    assert set(log.read_text().splitlines()) == {"-l me -p 22 -- box docker system dial-stdio"}
