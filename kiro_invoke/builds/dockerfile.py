@@ -116,14 +116,18 @@ class Dockerfile:
 
         Without those that depend on what only the engine knows, such as `$TARGETARCH`.
         """
+        return tuple(dict.fromkeys(ref for ref, _ in self.base_lines(build_args)))
+
+    def base_lines(self, build_args: Mapping[str, str]) -> tuple[tuple[str, int], ...]:
+        """Each image of `bases` with the line of the stage that takes from it."""
         values = self._values(build_args)
         refs = (
-            expand(source, values)
+            (expand(source, values), stage.line)
             for stage in self.stages
             for source in stage.sources
             if self._source(stage, source) is None and _names_in(source) <= values.keys()
         )
-        return tuple(dict.fromkeys(r for r in refs if r and r != "scratch" and "$" not in r))
+        return tuple((ref, line) for ref, line in refs if ref and ref != "scratch" and "$" not in ref)
 
     def _values(self, build_args: Mapping[str, str]) -> dict[str, str]:
         """The global arguments' values, each default filled in from the arguments before it."""

@@ -71,7 +71,7 @@ def failure(progress: Progress, plan: BuildPlan, root: Path, log: Path) -> Build
     step, place = progress.failed_step(), progress.failed_place()
     blamed = (step[0].target if step else "") or progress.failed_target()
     target = next((target for target in plan.targets if target.name == blamed), None)
-    reason = f"{step[0].stage} {step[0].text}".strip() if step else _reason(progress.plain)
+    reason = _shortened(f"{step[0].stage} {step[0].text}".strip()) if step else _reason(progress.plain)
     what = f"{target.service}: {reason}" if target else reason
     return BuildFailed(
         f"{what} failed" if step else what,
@@ -154,3 +154,7 @@ def _reason(plain: Sequence[str]) -> str:
 
 def _shown(path: Path, root: Path) -> str:
     return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+
+
+def _shortened(text: str, most: int = 120) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from kiro_invoke.builds.bake import Surroundings, definition
@@ -14,7 +15,7 @@ from kiro_invoke.builds.planner import Profile, Recipe, base_refs, without_synta
 from kiro_invoke.builds.progress import Observer
 from kiro_invoke.engine.bases import Base, Say
 from kiro_invoke.engine.protocol import Engine
-from kiro_invoke.model.errors import ConfigError
+from kiro_invoke.model.errors import BaseUnavailable, ConfigError
 from kiro_invoke.model.plan import BuildPlan
 from kiro_invoke.model.record import BaseRecord, BuildRecord
 from kiro_invoke.model.service import Project, Secret, Service
@@ -99,6 +100,23 @@ def run(
         steps=done.steps,
         cache_bytes=engine.build_cache_bytes(),
     )
+
+
+def placed(trouble: BaseUnavailable, project: Project, recipes: Sequence[Recipe]) -> BaseUnavailable:
+    """The same trouble with the line that asks for the image, and the stage that may have been meant."""
+    given = dict(project.build_args)
+    replaced = dict(project.base_images)
+    for recipe in recipes:
+        names = [stage.name for stage in recipe.parsed.stages if stage.is_named]
+        for source, line in recipe.parsed.base_lines(given):
+            if replaced.get(source, source) == trouble.ref:
+                meant = get_close_matches(source, names, n=1)
+                hint = f"write the stage's name `{meant[0]}` if that is meant, or " if meant else ""
+                file = str(recipe.path.relative_to(project.root))
+                return BaseUnavailable(
+                    trouble.ref, trouble.message, fix=f"{hint}{trouble.fix}", file=file, line=line
+                )
+    return trouble
 
 
 def surroundings(project: Project, recipes: Sequence[Recipe], bases: Sequence[Base]) -> Surroundings:

@@ -16,7 +16,7 @@ from kiro_invoke.commands import opening
 from kiro_invoke.commands.surface import Answer, Surface
 from kiro_invoke.engine.files import make_state_folder
 from kiro_invoke.engine.protocol import Engine
-from kiro_invoke.model.errors import EngineError
+from kiro_invoke.model.errors import BaseUnavailable, EngineError
 from kiro_invoke.model.plan import BuildPlan
 from kiro_invoke.model.record import BuildRecord, StageRecord
 from kiro_invoke.model.service import Project
@@ -118,7 +118,10 @@ def _prepared(
     surface: Surface, project: Project, engine: Engine, recipes: tuple[Recipe, ...], request: Request
 ) -> warm.Prepared:
     resolver = opening.base_resolver(project, engine, surface, pull=request.pull)
-    bases = resolver(warm.wanted_bases(project, recipes), surface.say)
+    try:
+        bases = resolver(warm.wanted_bases(project, recipes), surface.say)
+    except BaseUnavailable as trouble:
+        raise warm.placed(trouble, project, recipes) from None
     syntax = opening.unreachable_syntax(project, engine, recipes)
     if syntax:
         surface.say(

@@ -15,7 +15,7 @@ from kiro_invoke.engine.files import write_whole
 from kiro_invoke.engine.protocol import Engine, RegistryRefused, RegistrySilent
 from kiro_invoke.engine.side_by_side import side_by_side
 from kiro_invoke.engine.standins import LABEL_HOLDS, recipe_for, standin_name, stands_in
-from kiro_invoke.model.errors import BuildFailed
+from kiro_invoke.model.errors import BaseUnavailable
 
 PROBE_SECONDS = 5.0
 #: How long a registry that did not answer is not asked again.
@@ -107,7 +107,8 @@ def resolve(
     missing = [ref for ref in wanted if not pulled[ref] and found[ref] is None]
     refused = [ref for ref in missing if recipe_for(ref) is None]
     if refused:
-        raise BuildFailed(
+        raise BaseUnavailable(
+            refused[0],
             f"base image {refused[0]} is not here, no registry answers, and no stand-in is known for it",
             fix="connect to its registry, or name a reachable image under base_images: in kiro.yaml",
         )
@@ -172,7 +173,8 @@ def _pull(ref: str, here: Base | None, engine: Engine, silence: Silence, ask_aga
         if here is not None:
             say(f"{ref}: kept as it is, the registry refused it ({trouble})")
             return False
-        raise BuildFailed(
+        raise BaseUnavailable(
+            ref,
             f"base image {ref}: its registry refused it ({trouble})",
             fix="correct the name or log in with `docker login`",
         ) from None

@@ -84,3 +84,13 @@ class BuildFailed(KiroError):
         super().__init__(message, file=file, line=line, fix=fix)
         self.log = log
         self.tail = tail
+
+
+class BaseUnavailable(BuildFailed):
+    """A base image, `ref`, cannot be had."""
+
+    def __init__(
+        self, ref: str, message: str, *, fix: str, file: str | None = None, line: int | None = None
+    ) -> None:
+        super().__init__(message, file=file, line=line, fix=fix)
+        self.ref = ref

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,14 @@ DEBIAN = {"debian:13-slim": ImageFacts("sha256:1", {}, 1)}
 DOCKERFILE = "FROM debian:13-slim AS base\nRUN echo $X\nFROM base AS test\nFROM base AS final\nCOPY . /src\n"
 
 
+@cache
+def validator(name: str) -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(json.loads((SCHEMAS / f"{name}.json").read_text()))
+
+
 def fits(value: Mapping[str, Any], name: str) -> None:
     """The object that `--format json` would print fits its schema."""
-    jsonschema.validate(value, json.loads((SCHEMAS / f"{name}.json").read_text()))
+    validator(name).validate(value)
 
 
 def whole(name: str, answer: Answer) -> dict[str, Any]:

@@ -319,19 +319,6 @@ def test_an_authority_that_is_missing_is_named(tmp_path: Path) -> None:
 
 # -- ssh ----------------------------------------------------------------------------------------------
 
-RELAY = """\
-import os, socket, sys, threading
-open({log!r}, "a").write(" ".join(sys.argv[1:]) + "\\n")
-engine = socket.socket(socket.AF_UNIX)
-engine.connect({socket!r})
-def forth():
-    while data := os.read(0, 65536):
-        engine.sendall(data)
-threading.Thread(target=forth, daemon=True).start()
-while data := engine.recv(65536):
-    os.write(1, data)
-"""
-
 
 def test_ssh_goes_through_the_ssh_program(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[dict[str, object]] = []

@@ -11,7 +11,6 @@ import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -351,7 +350,7 @@ def until(condition: Callable[[], object], seconds: float = 5) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "did not come about"
-        time.sleep(0.005)
+        time.sleep(0.01)
 
 
 def is_gone(pid: int) -> bool:
@@ -538,16 +537,15 @@ LOCK: dict[str, Any] = {
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="no node on this host")
 
 
-def projected(
-    folder: Path, manifest: dict[str, Any], lock: dict[str, Any], *, bom: str = ""
-) -> tuple[str, str]:
-    """What the install stage of the frontend gets."""
-    for name, value in (("package.json", manifest), ("package-lock.json", lock)):
-        (folder / name).write_text(bom + json.dumps(value), encoding="utf-8")
-    command: list[str | Path] = ["node", TEMPLATES / "project-manifest.mjs", folder / "plan"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return (folder / "plan/package.json").read_text(), (folder / "plan/package-lock.json").read_text()
+#: Runs the template in one folder after the other, as `node project-manifest.mjs FOLDER/plan` does in each.
+RUN_IN_EACH = """
+const [template, ...folders] = process.argv.slice(1);
+for (const folder of folders) {
+  process.chdir(folder);
+  process.argv[2] = `${folder}/plan`;
+  await import(`file://${template}?${folder}`);
+}
+"""
 
 
 def renamed(manifest: dict[str, Any], lock: dict[str, Any]) -> None:
@@ -594,6 +592,10 @@ def same(_manifest: dict[str, Any], _lock: dict[str, Any]) -> None:
     """Nothing is edited."""
 
 
+def with_bom(_manifest: dict[str, Any], _lock: dict[str, Any]) -> None:
+    """Nothing is edited: both files begin with a byte order mark."""
+
+
 def bare(manifest: dict[str, Any], lock: dict[str, Any]) -> None:
     manifest.clear()
     lock.clear()
@@ -601,28 +603,38 @@ def bare(manifest: dict[str, Any], lock: dict[str, Any]) -> None:
 
 UNNOTICED = (renamed, bumped, relicensed, described, scripted)
 NOTICED = (added, overridden, unknown, hooked, moved_on)
-Projections = dict[str, Future[tuple[str, str]]]
+Projections = dict[str, tuple[str, str]]
 
 
 @pytest.fixture(scope="module")
-def projections(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Projections]:
-    """What an install gets after each edit; all begun together."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found: Projections = {}
-        for edit in (same, bare, *UNNOTICED, *NOTICED):
-            manifest, lock = json.loads(json.dumps([MANIFEST, LOCK]))
-            edit(manifest, lock)
-            found[edit.__name__] = pool.submit(
-                projected, tmp_path_factory.mktemp(edit.__name__), manifest, lock
-            )
-        folder = tmp_path_factory.mktemp("bom")
-        found["bom"] = pool.submit(projected, folder, MANIFEST, LOCK, bom="\ufeff")
-        yield found
+def projections(tmp_path_factory: pytest.TempPathFactory) -> Projections:
+    """What an install gets after each edit."""
+    folders = {}
+    for edit in (same, bare, with_bom, *UNNOTICED, *NOTICED):
+        manifest, lock = json.loads(json.dumps([MANIFEST, LOCK]))
+        edit(manifest, lock)
+        folder = folders[edit.__name__] = tmp_path_factory.mktemp(edit.__name__)
+        for name, value in (("package.json", manifest), ("package-lock.json", lock)):
+            bom = "\ufeff" if edit is with_bom else ""
+            (folder / name).write_text(bom + json.dumps(value), encoding="utf-8")
+    script: list[str | Path] = [
+        "node",
+        "--input-type=module",
+        "--eval",
+        RUN_IN_EACH,
+        TEMPLATES / "project-manifest.mjs",
+    ]
+    done = subprocess.run([*script, *folders.values()], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return {
+        name: ((folder / "plan/package.json").read_text(), (folder / "plan/package-lock.json").read_text())
+        for name, folder in folders.items()
+    }
 
 
 @needs_node
 def test_what_an_install_can_depend_on_stays(projections: Projections) -> None:
-    manifest, lock = map(json.loads, projections["same"].result())
+    manifest, lock = map(json.loads, projections["same"])
     assert manifest == {
         "name": "app",
         "version": "0.0.0",
@@ -635,17 +647,17 @@ def test_what_an_install_can_depend_on_stays(projections: Projections) -> None:
 
 
 @needs_node
-@pytest.mark.parametrize("edit", [*(edit.__name__ for edit in UNNOTICED), "bom"])
+@pytest.mark.parametrize("edit", [edit.__name__ for edit in (*UNNOTICED, with_bom)])
 def test_an_edit_that_no_install_notices_changes_nothing(projections: Projections, edit: str) -> None:
-    assert projections[edit].result() == projections["same"].result()
+    assert projections[edit] == projections["same"]
 
 
 @needs_node
 @pytest.mark.parametrize("edit", [edit.__name__ for edit in NOTICED])
 def test_an_edit_that_an_install_may_notice_changes_it(projections: Projections, edit: str) -> None:
-    assert projections[edit].result() != projections["same"].result()
+    assert projections[edit] != projections["same"]
 
 
 @needs_node
 def test_an_old_lockfile_and_a_manifest_without_scripts_will_do(projections: Projections) -> None:
-    assert json.loads(projections["bare"].result()[0])["scripts"] == {}
+    assert json.loads(projections["bare"][0])["scripts"] == {}
