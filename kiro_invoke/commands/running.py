@@ -39,10 +39,11 @@ def up(services: Sequence[str]) -> Callable[[Surface], Answer]:
         compose = _compose(project, engine)
         started, recipes = _to_start(compose, project, services)
         # asked before the build, so that a taken port is not found out minutes later
-        check_checkout(compose.running())
+        before = compose.running()
+        check_checkout(before)
         check_ports(
             compose.ports(started),
-            compose.running(),
+            before,
             is_free=ports.is_free,
             holder=lambda port: _holder(engine, port),
         )
