@@ -1,0 +1,121 @@
+//! kiro-fresh: makes cargo's targets in cache mounts follow content, not modification times.
+//!
+//! kiro-fresh deps [--cooked DIR] TARGET COMMAND...
+//!     run COMMAND with TARGET as its target, emptied first where it cannot be trusted, seeded from --cooked
+//! kiro-fresh build [--cooked DIR] [--into DIR] COMMAND...
+//!     have COMMAND rebuild what differs in content from what the target was built from; then copy the sources, and
+//!     what the target holds beyond --cooked, to --into
+//! kiro-fresh revision              print the revision of the tree in this folder
+//!
+//! In the target stands the list of all files that it was built from. What differs leaves the list before it is
+//! touched and compiled, and comes back only after success: a failed or killed build forgets nothing.
+mod sha256;
+mod target;
+mod tree;
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::{exit, Command};
+use std::{fs, io};
+
+use target::{beyond, copy, empty, note_own, seed, size, walk, write_whole};
+use tree::Tree;
+
+fn main() {
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let done = match words.first().and_then(|word| word.to_str()) {
+        Some("deps") => deps(&words[1..]),
+        Some("build") => build(&words[1..]),
+        Some("revision") => Tree::scan(&target()).map(|tree| println!("{}", tree.revision())).map(|()| 0),
+        _ => Err(usage()),
+    };
+    exit(done.unwrap_or_else(|error| {
+        eprintln!("kiro-fresh: {error}");
+        2
+    }));
+}
+
+fn deps(words: &[OsString]) -> io::Result<i32> {
+    let (options, words) = options(["--cooked"], words);
+    let (target, command) = words.split_first().ok_or_else(usage)?;
+    let target = Path::new(target);
+    let stamp = target.join(".kiro/deps");
+    let environment = tree::environment()?;
+    let before = fs::read_to_string(&stamp).unwrap_or_default();
+    let (known, scratch) = before.split_once(' ').unwrap_or((&before, ""));
+    let limit = scratch.parse::<u64>().map_or(u64::MAX, |bytes| bytes / 2 * 3);
+    let distrust = if known != environment {
+        Some("they were compiled in another environment")
+    } else if size(&walk(target)?) > limit {
+        Some("they hold more than half again of what a cook from scratch left")
+    } else {
+        None
+    };
+    if let Some(why) = distrust {
+        if fs::read_dir(target)?.next().is_some() {
+            println!("kiro-fresh: starting the dependencies afresh: {why}");
+        }
+        empty(target)?;
+    }
+    if let [Some(cooked)] = &options {
+        seed(target, cooked)?;
+    }
+    if !stamp.exists() {
+        write_whole(&stamp, environment.as_bytes())?;
+    }
+    let code = run(command, "CARGO_TARGET_DIR", target.as_os_str())?;
+    if code == 0 && !fs::read_to_string(&stamp)?.contains(' ') {
+        write_whole(&stamp, format!("{environment} {}", size(&walk(target)?)).as_bytes())?;
+    }
+    Ok(code)
+}
+
+fn build(words: &[OsString]) -> io::Result<i32> {
+    let ([cooked, into], command) = options(["--cooked", "--into"], words);
+    let target = target();
+    if let Some(cooked) = &cooked {
+        seed(&target, cooked)?;
+    }
+    let list = target.join(".kiro/list");
+    let old = Tree::read(&list);
+    let mut new = Tree::scan(&target)?.with_environment()?;
+    old.where_equal(&new).write(&list)?;
+    new.touch(&old.to_touch(&new), target::after_all_in(&target)?);
+    let code = run(command, "KIRO_REVISION", OsStr::new(&new.revision()))?;
+    if code == 0 {
+        new.unmoved().write(&list)?;
+        note_own(&target, cooked.as_deref())?;
+        if let Some(into) = &into {
+            new.copy_sources(into)?;
+            let own = beyond(&target, cooked.as_deref())?.into_iter().map(|(path, _)| path);
+            copy(own, &target, &into.join("target"))?;
+        }
+    }
+    Ok(code)
+}
+
+/// The values of leading options, and the words after them.
+fn options<'a, const N: usize>(names: [&str; N], mut words: &'a [OsString]) -> ([Option<PathBuf>; N], &'a [OsString]) {
+    let mut values = [(); N].map(|()| None);
+    while let [option, value, rest @ ..] = words {
+        let Some(at) = names.iter().position(|name| option == name) else { break };
+        values[at] = Some(PathBuf::from(value));
+        words = rest;
+    }
+    (values, words)
+}
+
+fn usage() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "usage: kiro-fresh deps|build|revision ...")
+}
+
+fn run(command: &[OsString], variable: &str, value: &OsStr) -> io::Result<i32> {
+    let (program, arguments) = command.split_first().ok_or_else(usage)?;
+    let status = Command::new(program).args(arguments).env(variable, value).status();
+    let status = status.map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", program.to_string_lossy())))?;
+    Ok(status.code().unwrap_or(1))
+}
+
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from)
+}

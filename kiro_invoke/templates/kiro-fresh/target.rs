@@ -1,0 +1,163 @@
+//! The folder that cargo writes to: seeded with cooked dependencies, emptied, copied from.
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsStr;
+use std::fs::{self, File, FileTimes, Metadata, Permissions};
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{symlink, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// Makes `target` hold all that `cooked` holds, and of former cooks nothing. It starts afresh where a unit that it
+/// has was compiled anew, or where what it holds of its own has doubled since its first build.
+pub fn seed(target: &Path, cooked: &Path) -> io::Result<()> {
+    let manifest = target.join(".kiro/cooked");
+    // what lies higher than PROFILE/FOLDER/ is cargo's own notes, which it rewrites
+    let files = walk(cooked)?.into_iter().filter_map(|(path, meta)| Some((relative(&path, cooked)?, meta)));
+    let units: Vec<(Vec<u8>, Metadata)> = files.filter(|(path, _)| path.split(|byte| *byte == b'/').count() > 2).collect();
+    let names: BTreeSet<&[u8]> = units.iter().map(|(path, _)| path.as_slice()).collect();
+    let twin = |path: &[u8]| fs::symlink_metadata(target.join(OsStr::from_bytes(path)));
+    let own = size(&beyond(target, Some(cooked))?);
+    let first = fs::read_to_string(target.join(".kiro/own")).ok().and_then(|text| text.parse::<u64>().ok());
+    let why = if units.iter().any(|(path, meta)| twin(path).is_ok_and(|twin| !same(&twin, meta))) {
+        Some("its dependencies are not the cooked ones")
+    } else if first.is_some_and(|first| own > first * 2) {
+        Some("it holds twice of what its first build left")
+    } else {
+        None
+    };
+    if let Some(why) = why {
+        println!("kiro-fresh: starting the target afresh: {why}");
+        empty(target)?;
+    }
+    let mut missing: Vec<&[u8]> = names.iter().copied().filter(|path| twin(path).is_err()).collect();
+    let former = fs::read(&manifest).unwrap_or_default();
+    let former: BTreeSet<&[u8]> = former.split(|byte| *byte == 0).filter(|path| !path.is_empty()).collect();
+    if missing.is_empty() && former == names {
+        return Ok(());
+    }
+    // names both until it is done: what is cut short is finished next time
+    write_whole(&manifest, &former.union(&names).copied().collect::<Vec<_>>().join(&0))?;
+    for path in former.difference(&names) {
+        let _ = fs::remove_file(target.join(OsStr::from_bytes(path)));
+    }
+    // fingerprints last: with its fingerprint a unit counts as compiled
+    missing.sort_by_key(|path| path.windows(14).any(|part| part == b"/.fingerprint/"));
+    copy(missing.iter().map(|path| cooked.join(OsStr::from_bytes(path))), cooked, target)?;
+    write_whole(&manifest, &names.into_iter().collect::<Vec<_>>().join(&0))
+}
+
+/// Notes how much the first complete build left in `target` beyond `cooked`.
+pub fn note_own(target: &Path, cooked: Option<&Path>) -> io::Result<()> {
+    let stamp = target.join(".kiro/own");
+    if stamp.exists() {
+        return Ok(());
+    }
+    write_whole(&stamp, size(&beyond(target, cooked)?).to_string().as_bytes())
+}
+
+/// What `target` holds and `cooked` does not, or holds differently, by size and time.
+pub fn beyond(target: &Path, cooked: Option<&Path>) -> io::Result<Vec<(PathBuf, Metadata)>> {
+    let twin = |path: &Path| fs::symlink_metadata(cooked?.join(path.strip_prefix(target).ok()?)).ok();
+    let differs = |path: &Path, meta: &Metadata| !twin(path).is_some_and(|twin| same(&twin, meta));
+    Ok(walk(target)?.into_iter().filter(|(path, meta)| differs(path, meta)).collect())
+}
+
+fn same(one: &Metadata, other: &Metadata) -> bool {
+    (one.len(), one.mtime(), one.mtime_nsec()) == (other.len(), other.mtime(), other.mtime_nsec())
+}
+
+/// Now, or just after whatever cargo wrote last where the clock has gone back since.
+pub fn after_all_in(target: &Path) -> io::Result<SystemTime> {
+    let mut last = SystemTime::now();
+    let mut folders = vec![(target.to_path_buf(), 0)];
+    while let Some((folder, depth)) = folders.pop() {
+        let units = matches!(folder.file_name().and_then(OsStr::to_str), Some(".fingerprint" | "build"));
+        let inside = fs::read_dir(&folder)?.flatten().map(|item| item.path());
+        for path in inside.filter(|path| path.is_dir() && !path.is_symlink()) {
+            if units {
+                let times = fs::read_dir(&path)?.flatten().filter_map(|file| file.metadata().ok()?.modified().ok());
+                last = times.map(|time| time + Duration::from_millis(1)).fold(last, SystemTime::max);
+            } else if depth < 3 && !path.ends_with("deps") && !path.ends_with("incremental") {
+                folders.push((path, depth + 1));
+            }
+        }
+    }
+    Ok(last)
+}
+
+/// Copies files of one folder to the same places in another: times, modes and hard links kept.
+pub fn copy(files: impl Iterator<Item = PathBuf>, from: &Path, into: &Path) -> io::Result<()> {
+    let mut copied: HashMap<(u64, u64), PathBuf> = HashMap::new();
+    for path in files {
+        let (meta, to) = (fs::symlink_metadata(&path)?, into.join(path.strip_prefix(from).unwrap_or(&path)));
+        fs::create_dir_all(to.parent().unwrap_or(into))?;
+        if meta.file_type().is_symlink() {
+            symlink(fs::read_link(&path)?, &to)?;
+        } else if let Some(twin) = copied.get(&(meta.dev(), meta.ino())) {
+            fs::hard_link(twin, &to)?;
+        } else {
+            copy_file(&path, &to, meta.modified()?)?;
+            copied.insert((meta.dev(), meta.ino()), to);
+        }
+    }
+    Ok(())
+}
+
+pub fn copy_file(from: &Path, to: &Path, time: SystemTime) -> io::Result<()> {
+    let mode = fs::metadata(from)?.permissions();
+    fs::copy(from, to)?;
+    fs::set_permissions(to, Permissions::from_mode(0o600))?;
+    File::options().write(true).open(to)?.set_times(FileTimes::new().set_modified(time))?;
+    fs::set_permissions(to, mode)
+}
+
+/// All files and links beneath a folder.
+pub fn walk(folder: &Path) -> io::Result<Vec<(PathBuf, Metadata)>> {
+    let (mut files, mut folders) = (Vec::new(), vec![folder.to_path_buf()]);
+    while let Some(folder) = folders.pop() {
+        for item in fs::read_dir(&folder)? {
+            let item = item?;
+            match item.metadata()? {
+                meta if meta.is_dir() => folders.push(item.path()),
+                meta => files.push((item.path(), meta)),
+            }
+        }
+    }
+    Ok(files)
+}
+
+/// Bytes of files, each inode once.
+pub fn size(files: &[(PathBuf, Metadata)]) -> u64 {
+    let mut seen = BTreeSet::new();
+    files.iter().filter(|(_, meta)| seen.insert((meta.dev(), meta.ino()))).map(|(_, meta)| meta.len()).sum()
+}
+
+pub fn empty(folder: &Path) -> io::Result<()> {
+    let notes = folder.join(".kiro"); // first: what is half removed must not look trusted
+    if notes.exists() {
+        fs::remove_dir_all(&notes)?;
+    }
+    for item in fs::read_dir(folder)? {
+        let path = item?.path();
+        match path.is_dir() && !path.is_symlink() {
+            true => fs::remove_dir_all(path)?,
+            false => fs::remove_file(path)?,
+        }
+    }
+    Ok(())
+}
+
+/// Replaces a file in one step: written beside it, synced, renamed over it.
+pub fn write_whole(path: &Path, text: &[u8]) -> io::Result<()> {
+    let draft = path.with_extension("draft");
+    fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+    let mut file = File::create(&draft)?;
+    file.write_all(text)?;
+    file.sync_all()?;
+    fs::rename(draft, path)
+}
+
+fn relative(path: &Path, folder: &Path) -> Option<Vec<u8>> {
+    Some(path.strip_prefix(folder).ok()?.as_os_str().as_bytes().to_vec())
+}

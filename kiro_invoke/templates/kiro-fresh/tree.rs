@@ -1,0 +1,218 @@
+//! The sources as they are: what each path holds, what differs from the last list, and what to touch for it.
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::OsStr;
+use std::fs::{self, File, FileTimes, Metadata};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{symlink, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use crate::sha256::Sha256;
+use crate::target::{copy_file, walk, write_whole};
+
+/// Differ from run to run without a meaning to compilers; the proxies are no part of a layer's key either.
+const PASSING: &[&str] = &[
+    "_", "PWD", "OLDPWD", "SHLVL", "HOSTNAME", "TERM", "KIRO_REVISION", "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY",
+    "NO_PROXY", "ALL_PROXY",
+];
+
+/// What changes whenever a file is written: length, inode, modification and change time.
+type Mark = (u64, u64, i64, i64, i64, i64);
+
+/// Of each path what it holds: `f` or `x` (executable) and the hash of a file, `l` and a link's text, `d` of a
+/// folder. The empty path holds the environment.
+#[derive(Default)]
+pub struct Tree {
+    entries: BTreeMap<Vec<u8>, Vec<u8>>,
+    marks: HashMap<Vec<u8>, Mark>,
+}
+
+impl Tree {
+    /// Everything in this folder but `target`.
+    pub fn scan(target: &Path) -> io::Result<Tree> {
+        let place = |path: &Path| fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
+        let target = place(target);
+        let mut tree = Tree::default();
+        let mut folders = vec![PathBuf::new()];
+        while let Some(folder) = folders.pop() {
+            for item in fs::read_dir(Path::new(".").join(&folder))? {
+                let path = folder.join(item?.file_name());
+                match tree.look(path.as_os_str().as_bytes())? {
+                    b'd' if target.is_some() && place(&path) == target => drop(tree.entries.remove(path.as_os_str().as_bytes())),
+                    b'd' => folders.push(path),
+                    _ => {}
+                }
+            }
+        }
+        Ok(tree)
+    }
+
+    pub fn with_environment(mut self) -> io::Result<Tree> {
+        self.entries.insert(Vec::new(), environment()?.into_bytes());
+        Ok(self)
+    }
+
+    /// Takes a path in; sockets and devices are left out. Returns its kind.
+    fn look(&mut self, name: &[u8]) -> io::Result<u8> {
+        let path = at(name);
+        let named = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
+        let meta = fs::symlink_metadata(&path).map_err(named)?;
+        let kind = meta.file_type();
+        let entry = if kind.is_symlink() {
+            [b"l", fs::read_link(&path)?.as_os_str().as_bytes()].concat()
+        } else if kind.is_dir() {
+            b"d".to_vec()
+        } else if kind.is_file() {
+            let mut hash = Sha256::new();
+            io::copy(&mut File::open(&path).map_err(named)?, &mut hash).map_err(named)?;
+            format!("{}{}", if meta.mode() & 0o111 == 0 { "f" } else { "x" }, hash.hex()).into_bytes()
+        } else {
+            return Ok(0);
+        };
+        self.marks.insert(name.to_vec(), mark(&meta));
+        self.entries.insert(name.to_vec(), entry);
+        Ok(self.entries[name][0])
+    }
+
+    /// The SHA-256 over `PATH NUL ENTRY NUL` of all files and links in the order of their bytes.
+    pub fn revision(&self) -> String {
+        let mut hash = Sha256::new();
+        for (path, entry) in self.entries.iter().filter(|(path, entry)| !path.is_empty() && entry[0] != b'd') {
+            hash.update(&[path, &b"\0"[..], entry, b"\0"].concat());
+        }
+        format!("kiro-revision-{}", hash.hex())
+    }
+
+    /// A stored list; an empty one where there is none, or none that was written whole.
+    pub fn read(path: &Path) -> Tree {
+        let text = fs::read(path).unwrap_or_default();
+        let fields: Vec<&[u8]> = text.split(|byte| *byte == 0).collect();
+        let mut tree = Tree::default();
+        if let [b"kiro-fresh 1", pairs @ .., b"end", b""] = fields.as_slice() {
+            tree.entries = pairs.chunks_exact(2).map(|pair| (pair[0].to_vec(), pair[1].to_vec())).collect();
+        }
+        tree
+    }
+
+    pub fn write(&self, path: &Path) -> io::Result<()> {
+        let mut text = b"kiro-fresh 1\0".to_vec();
+        for (name, entry) in &self.entries {
+            text.extend([name, &b"\0"[..], entry, b"\0"].concat());
+        }
+        text.extend(b"end\0");
+        write_whole(path, &text)
+    }
+
+    pub fn where_equal(&self, new: &Tree) -> Tree {
+        self.only(|path, entry| new.entries.get(path) == Some(entry))
+    }
+
+    /// Without what was saved or generated since it was looked at: no command can be known to have read that.
+    pub fn unmoved(&self) -> Tree {
+        let now = |path: &[u8]| fs::symlink_metadata(at(path)).map(|meta| mark(&meta)).ok();
+        self.only(|path, entry| path.is_empty() || entry == b"d" || now(path).as_ref() == self.marks.get(path))
+    }
+
+    fn only(&self, wanted: impl Fn(&Vec<u8>, &Vec<u8>) -> bool) -> Tree {
+        let wanted = self.entries.iter().filter(|(path, entry)| wanted(path, entry));
+        Tree { entries: wanted.map(|(path, entry)| (path.clone(), entry.clone())).collect(), ..Tree::default() }
+    }
+
+    /// The paths to touch. A new text of a known source concerns that file alone; whatever else changed, the whole
+    /// nearest package, since cargo may not know who reads it; another environment, everything.
+    pub fn to_touch(&self, new: &Tree) -> BTreeSet<Vec<u8>> {
+        let (mut paths, mut packages) = (BTreeSet::new(), BTreeSet::new());
+        let all: BTreeSet<_> = self.entries.keys().chain(new.entries.keys()).collect();
+        for path in all.into_iter().filter(|path| self.entries.get(*path) != new.entries.get(*path)) {
+            let kind = |tree: &Tree| tree.entries.get(path).map(|entry| entry[0]);
+            if path.ends_with(b".rs") && kind(self) == kind(new) && kind(new) != Some(b'l') {
+                paths.insert(path.clone());
+            } else {
+                packages.insert(self.package(path, new));
+            }
+        }
+        let within = |path: &[u8], folder: &[u8]| {
+            folder.is_empty() || path == folder || (path.starts_with(folder) && path[folder.len()] == b'/')
+        };
+        let touched = |path: &&Vec<u8>| !path.is_empty() && packages.iter().any(|package| within(path, package));
+        paths.extend(new.entries.keys().filter(touched).cloned());
+        paths
+    }
+
+    /// The nearest folder above `path` with a manifest, now or before; the whole tree where there is none.
+    fn package(&self, path: &[u8], new: &Tree) -> Vec<u8> {
+        let mut folder = path;
+        while let Some(slash) = folder.iter().rposition(|byte| *byte == b'/') {
+            folder = &folder[..slash];
+            let manifest = [folder, b"/Cargo.toml"].concat();
+            if self.entries.contains_key(&manifest) || new.entries.contains_key(&manifest) {
+                return folder.to_vec();
+            }
+        }
+        Vec::new()
+    }
+
+    /// Dates `paths` at `time`, what links lead to included: cargo looks there. They are looked at again afterwards,
+    /// so that a file that is saved meanwhile is not taken for what it was before.
+    pub fn touch(&mut self, paths: &BTreeSet<Vec<u8>>, time: SystemTime) {
+        let times = FileTimes::new().set_modified(time);
+        let here = std::env::current_dir().unwrap_or_default();
+        for path in paths.iter().map(|path| at(path)) {
+            let leads_here = || fs::canonicalize(&path).is_ok_and(|path| path.starts_with(&here));
+            let linked = path.is_symlink() && path.is_dir() && leads_here();
+            let beneath = if linked { walk(&path.join(".")).unwrap_or_default() } else { Vec::new() };
+            for path in beneath.iter().map(|(path, _)| path).chain([&path]) {
+                if path.is_file() || path.is_dir() {
+                    let _ = File::open(path).and_then(|file| file.set_times(times));
+                }
+            }
+        }
+        for path in paths {
+            if self.look(path).is_err() {
+                self.entries.remove(path);
+            }
+        }
+    }
+
+    /// Dated back: they are what the target was built from, and only later edits are news to it.
+    pub fn copy_sources(&self, into: &Path) -> io::Result<()> {
+        let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(946_684_800);
+        fs::create_dir_all(into)?;
+        for (path, entry) in self.entries.iter().filter(|(path, _)| !path.is_empty()) {
+            let (from, to) = (at(path), into.join(OsStr::from_bytes(path)));
+            match entry[0] {
+                b'd' => {
+                    fs::create_dir(&to)?;
+                    fs::set_permissions(&to, fs::metadata(&from)?.permissions())?;
+                }
+                b'l' => symlink(OsStr::from_bytes(&entry[1..]), &to)?,
+                _ => copy_file(&from, &to, long_ago)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A hash of the variables and the compiler: values of variables may be secret.
+pub fn environment() -> io::Result<String> {
+    let passing = |name: &OsStr| name.to_str().is_some_and(|name| PASSING.contains(&name.to_uppercase().as_str()));
+    let mut hash = Sha256::new();
+    for (name, value) in std::env::vars_os().filter(|(name, _)| !passing(name)).collect::<BTreeMap<_, _>>() {
+        hash.update(&[name.as_bytes(), b"=", value.as_bytes(), b"\0"].concat());
+    }
+    let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let version = Command::new(&compiler).arg("-vV").output();
+    let version = version.map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", compiler.to_string_lossy())))?;
+    hash.update(&version.stdout);
+    Ok(hash.hex())
+}
+
+fn at(path: &[u8]) -> PathBuf {
+    Path::new(".").join(OsStr::from_bytes(path))
+}
+
+fn mark(meta: &Metadata) -> Mark {
+    (meta.len(), meta.ino(), meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec())
+}
