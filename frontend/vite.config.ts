@@ -21,7 +21,7 @@ export default defineConfig(({ mode }) => {
       proxy: { "/api": backendUrl },
     },
     build: {
-      // `npm run build:fast` builds in mode "development".
+      // Dockerfile.fast builds in mode "development".
       minify: production,
       sourcemap: !production,
       reportCompressedSize: false,

@@ -1,4 +1,7 @@
-"""The tasks: thin, one call each into `commands`. The same under `invoke`, `kiro`, Make and scripts."""
+"""The tasks: thin, one call each into `commands`. The same under `invoke`, `kiro`, Make and scripts.
+
+Each loads what it needs when it runs: whoever has this collection in a tasks.py pays for none of it.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,6 @@ from invoke.context import Context
 from invoke.parser.argument import Argument
 from invoke.tasks import Task
 from invoke.tasks import task as invoke_task
-
-from kiro_invoke.commands import building, managing, running
-from kiro_invoke.commands.surface import perform
 
 
 class _Task(Task):  # type: ignore[type-arg]
@@ -52,6 +52,9 @@ def warm_cache(
     format: str = "text",
 ) -> None:
     """Build every stage of every image, base images first, as one graph."""
+    from kiro_invoke.commands import building
+    from kiro_invoke.commands.surface import perform
+
     perform("warm-cache", format, building.warm_cache(service, pull=pull, setup=setup, dry_run=dry_run))
 
 
@@ -61,6 +64,7 @@ def warm_cache(
     help={
         "service": _SERVICE,
         "prod": "The production images (Dockerfile) instead of the development ones (Dockerfile.fast).",
+        "clean": "Take nothing from cache mounts: what CI releases. Slow.",
         "print": "Print the bake definition and build nothing.",
         "dry-run": _DRY,
         "format": _FORMAT,
@@ -70,17 +74,24 @@ def build(
     _ctx: Context,
     service: list[str],
     prod: bool = False,
+    clean: bool = False,
     print: bool = False,
     dry_run: bool = False,
     format: str = "text",
 ) -> None:
     """Build the services' images."""
-    perform("build", format, building.build(service, prod=prod, show_definition=print, dry_run=dry_run))
+    from kiro_invoke.commands import building
+    from kiro_invoke.commands.surface import perform
+
+    perform("build", format, building.build(service, prod=prod, clean=clean, show_definition=print, dry_run=dry_run))
 
 
 @task(iterable=["service"], auto_shortflags=False, help={"service": _SERVICE, "format": _FORMAT})
 def up(_ctx: Context, service: list[str], format: str = "text") -> None:
     """Build what changed, start the services with Compose, wait until they are healthy."""
+    from kiro_invoke.commands import running
+    from kiro_invoke.commands.surface import perform
+
     perform("up", format, running.up(service))
 
 
@@ -90,6 +101,9 @@ def up(_ctx: Context, service: list[str], format: str = "text") -> None:
 )
 def down(_ctx: Context, volumes: bool = False, format: str = "text") -> None:
     """Stop the services and remove their containers."""
+    from kiro_invoke.commands import running
+    from kiro_invoke.commands.surface import perform
+
     perform("down", format, running.down(volumes=volumes))
 
 
@@ -100,6 +114,9 @@ def down(_ctx: Context, volumes: bool = False, format: str = "text") -> None:
 )
 def logs(_ctx: Context, service: list[str], follow: bool = False, tail: str = "all") -> None:
     """Show the services' logs."""
+    from kiro_invoke.commands import running
+    from kiro_invoke.commands.surface import perform
+
     perform("logs", "text", running.logs(service, follow=follow, tail=tail))
 
 
@@ -116,12 +133,18 @@ def setup(
     _ctx: Context, undo: bool = False, dry_run: bool = False, yes: bool = False, format: str = "text"
 ) -> None:
     """Make sure of a Docker engine: use the one that answers, else install the distribution's."""
+    from kiro_invoke.commands import managing
+    from kiro_invoke.commands.surface import perform
+
     perform("setup", format, managing.setup(undo=undo, dry_run=dry_run, yes=yes))
 
 
 @task(iterable=["service"], auto_shortflags=False, help={"service": _SERVICE, "format": _FORMAT})
 def config(_ctx: Context, service: list[str], format: str = "text") -> None:
     """Print every setting with its value and where it came from."""
+    from kiro_invoke.commands import managing
+    from kiro_invoke.commands.surface import perform
+
     perform("config", format, managing.show_config(service))
 
 

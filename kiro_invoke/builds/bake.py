@@ -9,18 +9,29 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from kiro_invoke.model.plan import BuildPlan, Target
+from kiro_invoke.model.plan import BuildPlan, Sending, Target
 from kiro_invoke.model.service import Secret
 
 LABEL_PROJECT = "dev.kiro.project"
 LABEL_SERVICE = "dev.kiro.service"
+LABEL_CHECKOUT = "dev.kiro.checkout"
+LABEL_REVISION = "dev.kiro.revision"
+#: A build argument of BuildKit's own: it gives all cache mounts a namespace and leaves the layers' keys alone.
+_NAMESPACE = "BUILDKIT_CACHE_MOUNT_NS"
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What every target of a build is given besides its own Dockerfile and context."""
+    """What every target of a build is given besides its own Dockerfile and context.
+
+    `checkout` labels images, `namespace` is that of the cache mounts ("": none). `sending` gives Dockerfiles the folders that are sent
+    for them; without, a target is built from the person's own.
+    """
 
     project: str
+    checkout: str = ""
+    namespace: str = ""
+    sending: Sending = field(default_factory=dict)
     contexts: Mapping[str, str] = field(default_factory=dict)
     build_args: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[Secret, ...] = ()
@@ -34,27 +45,44 @@ def definition(plan: BuildPlan, around: Surroundings) -> str:
 
 
 def _target(target: Target, around: Surroundings) -> dict[str, object]:
+    sent = around.sending.get((target.service, target.dockerfile))
+    args = {name: literal(value) for name, value in around.build_args.items()}
     wanted: dict[str, object] = {
-        "context": literal(str(target.context)),
+        "context": literal(str(sent.context if sent else target.context)),
         "target": None if target.stage.isdigit() else literal(target.stage),
         "contexts": {ref: literal(image) for ref, image in around.contexts.items()},
-        "args": {name: literal(value) for name, value in around.build_args.items()},
+        "args": {_NAMESPACE: around.namespace} | args if around.namespace else args,
         "secret": [literal(secret_option(secret)) for secret in around.secrets],
         "ssh": [literal(entry) for entry in around.ssh],
         # else a cached build would still change the image's id, and containers would be recreated
         "attest": ["type=provenance,disabled=true"],
     }
-    if target.inline is None:
-        wanted["dockerfile"] = literal(str(target.dockerfile))
+    if any(stage.isdigit() for stage in target.uncached):
+        wanted["no-cache"] = True  # a stage without a name cannot be named in the filter
     else:
+        wanted["no-cache-filter"] = [literal(stage) for stage in target.uncached]
+    if target.inline is not None and sent is None:
         wanted["dockerfile-inline"] = literal(target.inline)
+    else:
+        wanted["dockerfile"] = literal(str(sent.dockerfile if sent else target.dockerfile))
     if target.tag is None:
         wanted["output"] = ["type=cacheonly"]
     else:
         wanted["tags"] = [target.tag]
         wanted["output"] = ["type=docker"]
-        wanted["labels"] = {LABEL_PROJECT: around.project, LABEL_SERVICE: target.service}
+        wanted["labels"] = _labels(target, around)
     return {key: value for key, value in wanted.items() if value}
+
+
+def _labels(target: Target, around: Surroundings) -> dict[str, str]:
+    sent = around.sending.get((target.service, target.dockerfile))
+    labels = {
+        LABEL_PROJECT: around.project,
+        LABEL_SERVICE: target.service,
+        LABEL_CHECKOUT: around.checkout,
+        LABEL_REVISION: sent.revision if sent else "",
+    }
+    return {name: value for name, value in labels.items() if value}
 
 
 def literal(text: str) -> str:

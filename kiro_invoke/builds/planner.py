@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import takewhile
 from pathlib import Path
 
+from kiro_invoke.builds.clean import stages_to_run
 from kiro_invoke.builds.dockerfile import DIRECTIVE, Dockerfile
 from kiro_invoke.model.plan import BuildPlan, Target
 from kiro_invoke.model.service import Service
@@ -54,6 +55,17 @@ def plan_everything(recipes: Iterable[Recipe], cause: str) -> BuildPlan:
         (recipe, stage, cause if stage == recipe.final else f"{cause}: no image takes from this stage")
         for recipe in recipes
         for stage in (recipe.final, *(leaf for leaf in recipe.parsed.leaves() if leaf != recipe.final))
+    )
+
+
+def cleaned(plan: BuildPlan, recipes: Iterable[Recipe]) -> BuildPlan:
+    """The same plan, with every stage run that may depend on what cache mounts held."""
+    stages = {(recipe.service.name, recipe.path): stages_to_run(recipe.parsed) for recipe in recipes}
+    return BuildPlan(
+        tuple(
+            replace(target, uncached=stages.get((target.service, target.dockerfile), ()))
+            for target in plan.targets
+        )
     )
 
 

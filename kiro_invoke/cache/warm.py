@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -13,11 +13,13 @@ from kiro_invoke.builds.dockerfile import parse
 from kiro_invoke.builds.executor import execute, images
 from kiro_invoke.builds.planner import Profile, Recipe, base_refs, without_syntax_line
 from kiro_invoke.builds.progress import Observer
+from kiro_invoke.cache.proving import prove
 from kiro_invoke.engine.bases import Base, Say
 from kiro_invoke.engine.protocol import Engine
+from kiro_invoke.engine.side_by_side import beside
 from kiro_invoke.model.errors import BaseUnavailable, ConfigError
 from kiro_invoke.model.plan import BuildPlan
-from kiro_invoke.model.record import BaseRecord, BuildRecord
+from kiro_invoke.model.record import BaseRecord, BuildRecord, Step
 from kiro_invoke.model.service import Project, Secret, Service
 
 CA_SECRET = "ca_bundle"
@@ -34,6 +36,10 @@ class Prepared:
     plan: BuildPlan
     around: Surroundings
     bases: tuple[Base, ...]
+
+    def in_namespace(self, namespace: str) -> Prepared:
+        """The same build with cache mounts of its own."""
+        return replace(self, around=replace(self.around, namespace=namespace))
 
     @property
     def definition(self) -> str:
@@ -81,25 +87,40 @@ def run(
     engine: Engine,
     observer: Observer,
     *,
+    say: Say = lambda text: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> BuildRecord:
-    """Build, and record what the engine did."""
-    done = execute(
-        prepared.plan,
-        prepared.around,
-        engine,
-        root=project.root,
-        logs=project.state / "logs",
-        observer=observer,
-        clock=clock,
-    )
+    """Build from mirrors of the contexts, prove the images, and record what the engine did."""
+
+    from kiro_invoke.builds.sending import mirrored  # its locks load slowly, and most commands take none
+
+    def waiting(service: str) -> None:
+        say(f"waiting for another build of {service} to end")
+
+    # asked beside the build, where it costs no time; it holds if the build then adds nothing
+    before = beside(engine.build_cache_bytes)
+    with mirrored(prepared.recipes, project, waiting=waiting) as sending:
+        done = execute(
+            prepared.plan,
+            replace(prepared.around, sending=sending),
+            engine,
+            root=project.root,
+            logs=project.state / "logs",
+            observer=observer,
+            clock=clock,
+        )
+        prove(prepared.plan, sending, engine, project.state)
     return BuildRecord(
         seconds=done.seconds,
         base_images=tuple(BaseRecord(base.ref, base.status, base.holds) for base in prepared.bases),
         images=images(prepared.plan, prepared.recipes, done.steps, project.root),
         steps=done.steps,
-        cache_bytes=engine.build_cache_bytes(),
+        cache_bytes=before.result() if _added_nothing(done.steps) else engine.build_cache_bytes(),
     )
+
+
+def _added_nothing(steps: Sequence[Step]) -> bool:
+    return all(step.cached or not step.stage or step.text.startswith("FROM ") for step in steps)
 
 
 def placed(trouble: BaseUnavailable, project: Project, recipes: Sequence[Recipe]) -> BaseUnavailable:
@@ -132,6 +153,8 @@ def surroundings(project: Project, recipes: Sequence[Recipe], bases: Sequence[Ba
     ca = (Secret(CA_SECRET, f"file:{project.ca_bundle}"),) if project.ca_bundle else ()
     return Surroundings(
         project=project.name,
+        checkout=project.checkout,
+        namespace=project.checkout,
         contexts=contexts,
         build_args=dict(project.build_args),
         secrets=(*ca, *project.secrets),

@@ -7,10 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from rich.text import Text
-
 from kiro_invoke import config
-from kiro_invoke.builds.planner import Profile, Recipe, plan_everything, plan_images
+from kiro_invoke.builds.planner import Profile, Recipe, cleaned, plan_everything, plan_images
 from kiro_invoke.cache import warm
 from kiro_invoke.commands import opening
 from kiro_invoke.commands.surface import Answer, Surface
@@ -20,7 +18,8 @@ from kiro_invoke.model.errors import BaseUnavailable, EngineError
 from kiro_invoke.model.plan import BuildPlan
 from kiro_invoke.model.record import BuildRecord, StageRecord
 from kiro_invoke.model.service import Project
-from kiro_invoke.screen import clean, observer_for, show_record
+from kiro_invoke.plain import clean
+from kiro_invoke.screen import observer_for, show_record
 
 Planning = Callable[[tuple[Recipe, ...]], BuildPlan]
 
@@ -34,6 +33,7 @@ class Request:
     planning: Planning
     pull: bool = False
     setup: bool = False
+    clean: bool = False
     dry_run: bool = False
     show_definition: bool = False
 
@@ -54,14 +54,24 @@ def warm_cache(
 
 
 def build(
-    services: Sequence[str], *, prod: bool, show_definition: bool, dry_run: bool
+    services: Sequence[str], *, prod: bool, clean: bool, show_definition: bool, dry_run: bool
 ) -> Callable[[Surface], Answer]:
-    """Build one image of each service: the development one, or with `prod` the one that is shipped."""
+    """Build one image of each service: the development one, or with `prod` the one that is shipped.
+
+    With `clean`, nothing that other builds left in cache mounts can be in it.
+    """
     profile = Profile.PROD if prod else Profile.DEV
+
+    def planning(recipes: tuple[Recipe, ...]) -> BuildPlan:
+        if clean:
+            return cleaned(plan_images(recipes, f"asked for a clean {profile} image"), recipes)
+        return plan_images(recipes, f"asked for the {profile} image")
+
     request = Request(
         services=tuple(services),
         profiles=(profile,),
-        planning=lambda recipes: plan_images(recipes, f"asked for the {profile} image"),
+        planning=planning,
+        clean=clean,
         show_definition=show_definition,
         dry_run=dry_run,
     )
@@ -78,7 +88,7 @@ def perform_build(surface: Surface, request: Request) -> Answer:
     if request.show_definition:
         return _definition(surface, project, recipes, request)
     make_state_folder(project.state)
-    engine = opening.open_engine(surface, setup=request.setup)
+    engine = opening.open_engine(surface, setup=request.setup, state=project.state)
     record = build_now(surface, project, engine, recipes, request)
     total = round(time.monotonic() - begun, 3)
     return Answer(record_fields(record, total), lambda s: show_record(s.out, record, total))
@@ -93,7 +103,7 @@ def build_now(
         surface.say(line)
     observer, showing = observer_for(surface.err, surface.environ)
     with showing:
-        return warm.run(prepared, project, engine, observer)
+        return warm.run(prepared, project, engine, observer, say=surface.say)
 
 
 def record_fields(record: BuildRecord, total: float) -> dict[str, Any]:
@@ -128,7 +138,13 @@ def _prepared(
             f"no registry answers for {', '.join(sorted(syntax))}: built with the engine's own frontend"
         )
     trusting = replace(project, ca_bundle=opening.ca_bundle(project, surface))
-    return warm.prepare(trusting, recipes, request.planning, bases, offline_syntax=syntax)
+    prepared = warm.prepare(trusting, recipes, request.planning, bases, offline_syntax=syntax)
+    return prepared.in_namespace(clean_namespace(project, time.time_ns())) if request.clean else prepared
+
+
+def clean_namespace(project: Project, now: int) -> str:
+    """A namespace whose cache mounts are all empty: no build ever had it."""
+    return f"{project.checkout}-clean-{now:x}"
 
 
 def _dry(project: Project, recipes: tuple[Recipe, ...], request: Request) -> Answer:
@@ -145,8 +161,8 @@ def _dry(project: Project, recipes: tuple[Recipe, ...], request: Request) -> Ans
 
     def show(surface: Surface) -> None:
         for ref in bases:
-            surface.out.print(Text(clean(f"base   {ref}")))
-        surface.out.print(Text(clean(str(plan))))
+            surface.out.line(clean(f"base   {ref}"))
+        surface.out.line(clean(str(plan)))
 
     return Answer(fields, show)
 
@@ -164,7 +180,7 @@ def _definition(surface: Surface, project: Project, recipes: tuple[Recipe, ...],
         for line in opening.standin_lines(prepared.bases):
             surface.say(line)
     text = prepared.definition
-    return Answer({"definition": text}, lambda s: s.out.print(Text(text), soft_wrap=True))
+    return Answer({"definition": text}, lambda s: s.out.unwrapped(text))
 
 
 def _stage_fields(stage: StageRecord, began: float) -> dict[str, Any]:

@@ -6,8 +6,6 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
-from rich.text import Text
-
 from kiro_invoke import config
 from kiro_invoke.commands import opening
 from kiro_invoke.commands.surface import Answer, Surface
@@ -15,7 +13,7 @@ from kiro_invoke.engine import daemon, docker, installer, ownership, process
 from kiro_invoke.engine.locate import locate
 from kiro_invoke.engine.removal import check, remove, to_remove
 from kiro_invoke.model.errors import KiroError, UsageError
-from kiro_invoke.screen import clean
+from kiro_invoke.plain import clean
 
 
 def setup(*, undo: bool, dry_run: bool, yes: bool) -> Callable[[Surface], Answer]:
@@ -36,7 +34,7 @@ def show_config(services: Sequence[str]) -> Callable[[Surface], Answer]:
             for setting in project.settings:
                 where = f" ({setting.where})" if setting.where and setting.where != setting.origin else ""
                 line = f"{setting.key:<{widest}}  {setting.value}  [{setting.origin}{where}]"
-                s.out.print(Text(clean(line)))
+                s.out.line(clean(line))
 
         rows = [asdict(setting) for setting in project.settings]
         return Answer({"root": str(project.root), "settings": rows}, show)
@@ -48,17 +46,18 @@ def _setup(surface: Surface, *, dry_run: bool, yes: bool) -> Answer:
     address = locate(surface.environ, process.run)
     if dry_run and not docker.answers(address):
         lines = opening.setup_lines(surface, address)
-        return Answer({"plan": list(lines)}, lambda s: s.out.print(Text("\n".join(lines))))
+        return Answer({"plan": list(lines)}, lambda s: s.out.line("\n".join(lines)))
     if yes:
         surface = Surface(
             surface.out, surface.err, {**surface.environ, "KIRO_SETUP": "1"}, surface.folder, surface.ask
         )
-    facts = opening.open_engine(surface, setup=True).facts
+    engine = opening.open_engine(surface, setup=True)
+    facts, compose = engine.facts, engine.compose_version
     line = (
-        f"Docker Engine {facts.version}, buildx {facts.buildx}, compose {facts.compose or 'missing'}"
+        f"Docker Engine {facts.version}, buildx {facts.buildx}, compose {compose or 'missing'}"
         f" at {facts.address}{' (installed by kiro)' if facts.ours else ''}"
     )
-    return Answer({"engine": asdict(facts)}, lambda s: s.out.print(Text(line)))
+    return Answer({"engine": {**asdict(facts), "compose": compose}}, lambda s: s.out.line(line))
 
 
 def _undo(surface: Surface, *, dry_run: bool, yes: bool) -> Answer:
@@ -68,7 +67,7 @@ def _undo(surface: Surface, *, dry_run: bool, yes: bool) -> Answer:
     removal = to_remove(added, process.run)
     wanted = list(removal.lines())
     if dry_run:
-        return Answer({"would_remove": wanted}, lambda s: s.out.print(Text("\n".join(wanted))))
+        return Answer({"would_remove": wanted}, lambda s: s.out.line("\n".join(wanted)))
     if not yes and surface.environ.get("KIRO_SETUP") != "1":
         for line in wanted:
             surface.say(f"remove {line}")
@@ -82,7 +81,7 @@ def _undo(surface: Surface, *, dry_run: bool, yes: bool) -> Answer:
 
     def show(s: Surface) -> None:
         for line in wanted:
-            s.out.print(Text(f"removed {line}"))
+            s.out.line(f"removed {line}")
         s.say(kept)
 
     return Answer({"removed": wanted, "kept": kept}, show)

@@ -12,6 +12,7 @@ from kiro_invoke.commands.surface import Surface
 from kiro_invoke.engine import daemon, docker, installer, ownership, process
 from kiro_invoke.engine.bases import PROBE_SECONDS, Base, Say, Silence, resolve
 from kiro_invoke.engine.certificates import host_bundle
+from kiro_invoke.engine.cli_files import KnownPlugins
 from kiro_invoke.engine.daemon import Daemon
 from kiro_invoke.engine.installer import Installed
 from kiro_invoke.engine.locate import Address, locate
@@ -27,15 +28,17 @@ from kiro_invoke.engine.setup import (
     plan_setup,
     socket_group,
 )
-from kiro_invoke.engine.standin_maker import StandinMaker
 from kiro_invoke.model.errors import EngineError
 from kiro_invoke.model.service import Project
 
 OUR_DAEMON = Daemon(Path(DAEMON_LOG))
 
 
-def open_engine(surface: Surface, *, setup: bool) -> docker.DockerEngine:
-    """The reachable engine; with `setup`, one is started or installed where there is none."""
+def open_engine(surface: Surface, *, setup: bool, state: Path | None = None) -> docker.DockerEngine:
+    """The reachable engine; with `setup`, one is started or installed where there is none.
+
+    `state` is the state folder, where it is remembered what buildx is.
+    """
     address = locate(surface.environ, process.run)
     _check_permitted(address)
     added = installer.read_state()
@@ -47,7 +50,8 @@ def open_engine(surface: Surface, *, setup: bool) -> docker.DockerEngine:
             _install(surface, address)
         added = installer.read_state()
     ours = address.is_default and ownership.is_ours(added)
-    return docker.connect(address, process.run, ours=ours)
+    known = KnownPlugins(state / "plugins.json", surface.environ) if state else None
+    return docker.connect(address, process.run, ours=ours, known=known)
 
 
 def setup_plan(surface: Surface) -> SetupPlan:
@@ -169,6 +173,8 @@ def base_resolver(project: Project, engine: Engine, surface: Surface, *, pull: b
     """`bases.resolve` for this project on this engine."""
 
     def make(refs: Sequence[str], say: Say) -> None:
+        from kiro_invoke.engine.standin_maker import StandinMaker
+
         facts = installer.host_facts(process.run)
         StandinMaker(engine, process.run, facts.mirror, ca_bundle(project, surface)).make(refs, say)
 

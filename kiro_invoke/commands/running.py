@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from rich.text import Text
-
 from kiro_invoke import config
 from kiro_invoke.builds.planner import Profile, Recipe, plan_images
 from kiro_invoke.cache import warm
@@ -35,7 +33,7 @@ def up(services: Sequence[str]) -> Callable[[Surface], Answer]:
     def body(surface: Surface) -> Answer:
         project = config.load(surface.folder, surface.environ)
         make_state_folder(project.state)
-        engine = opening.open_engine(surface, setup=False)
+        engine = opening.open_engine(surface, setup=False, state=project.state)
         compose = _compose(project, engine)
         started, recipes = _to_start(compose, project, services)
         # asked before the build, so that a taken port is not found out minutes later
@@ -146,4 +144,4 @@ def _reachable(host: str) -> str:
 def _show(surface: Surface, running: Sequence[Running]) -> None:
     for one in running:
         state = one.health or one.state
-        surface.out.print(Text(f"{one.service:<12} {state:<10} {' '.join(_urls(one))}".rstrip()))
+        surface.out.line(f"{one.service:<12} {state:<10} {' '.join(_urls(one))}".rstrip())

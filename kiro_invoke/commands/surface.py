@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TextIO
 
 from invoke.exceptions import Exit
-from rich.console import Console
-from rich.text import Text
 
 from kiro_invoke.model.errors import BuildFailed, ExitCode, KiroError, UsageError
-from kiro_invoke.screen import clean, console
+from kiro_invoke.plain import clean
+from kiro_invoke.screen import Paper, paper
 
 SCHEMA = 1
 
@@ -28,15 +27,15 @@ SCHEMA = 1
 class Surface:
     """The world around a command, passed in: streams, environment, folder, and a person to ask."""
 
-    out: Console
-    err: Console
+    out: Paper
+    err: Paper
     environ: Mapping[str, str]
     folder: Path
     ask: Callable[[str], bool] | None
 
     def say(self, line: str) -> None:
         """Tell a person something on standard error."""
-        self.err.print(Text(clean(line)))
+        self.err.line(clean(line))
 
 
 @dataclass(frozen=True)
@@ -57,8 +56,8 @@ def real_surface() -> Surface:
             stream.reconfigure(errors="backslashreplace")  # no character can end a command
     asks = sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty() and not environ.get("CI")
     return Surface(
-        out=console(stderr=False, environ=environ),
-        err=console(stderr=True, environ=environ),
+        out=paper(stderr=False, environ=environ),
+        err=paper(stderr=True, environ=environ),
         environ=environ,
         folder=Path.cwd(),
         ask=_ask if asks else None,
@@ -102,17 +101,19 @@ def perform(
 
 def _give_up_output(name: str, error: OSError, surface: Surface) -> None:
     """Nobody takes the rest of the output: silence for a closed pipe (`kiro config | head`), else the reason."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())  # else Python complains when it flushes at its end
-    os.close(nowhere)
+    _lead_nowhere(sys.stdout)
     if not isinstance(error, BrokenPipeError):
         surface.say(f"kiro {name}: standard output: {error.strerror}")
 
 
+def _lead_nowhere(stream: TextIO) -> None:
+    """What is still to come on `stream` is dropped: else Python complains when it flushes it at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
 def _fail(name: str, error: KiroError, surface: Surface, *, as_json: bool) -> None:
-    if isinstance(error, BuildFailed) and not as_json:
-        for line in error.tail:
-            surface.err.print(Text(f"  | {clean(line)}"))
     if as_json:
         details = {"code": int(error.code), "message": error.message}
         places = {"file": error.file, "line": error.line, "fix": error.fix}
@@ -120,7 +121,13 @@ def _fail(name: str, error: KiroError, surface: Surface, *, as_json: bool) -> No
         if isinstance(error, BuildFailed):
             details |= {"log": error.log, "tail": [clean(line) for line in error.tail]}
         _print_json({"schema": SCHEMA, "command": name, "ok": False, "error": details})
-    surface.err.print(Text(clean(f"kiro {name}: {error}"), "red"))
+    try:
+        if isinstance(error, BuildFailed) and not as_json:
+            for line in error.tail:
+                surface.err.line(f"  | {clean(line)}")
+        surface.err.line((clean(f"kiro {name}: {error}"), "red"))
+    except OSError:
+        _lead_nowhere(sys.stderr)
 
 
 def _print_json(value: Mapping[str, Any]) -> None:

@@ -5,11 +5,11 @@ Behind a TLS-inspecting proxy (a company network), tools inside builds need the 
 
 from __future__ import annotations
 
-import re
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-_PEM = re.compile(r"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL)
+_BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 _BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -20,24 +20,25 @@ _SHIPPED = Path("/usr/share/ca-certificates")
 
 def certificates(text: str) -> frozenset[str]:
     """The certificates in a PEM text, without line breaks."""
-    return frozenset("".join(body.split()) for body in _PEM.findall(text))
+    found = (rest.partition(_END) for rest in text.split(_BEGIN)[1:])
+    return frozenset("".join(body.split()) for body, end, _ in found if end)
 
 
 def extra_certificates(bundle: str, shipped: Iterable[str]) -> frozenset[str]:
     """Certificates of `bundle` that none of the `shipped` texts holds."""
-    known = frozenset[str]().union(*(certificates(text) for text in shipped))
-    return certificates(bundle) - known
+    return certificates(bundle) - certificates("\n".join(shipped))
 
 
 def pem(certificate: str) -> str:
     """The PEM text of a certificate as `certificates` gives it."""
     rows = [certificate[at : at + 64] for at in range(0, len(certificate), 64)]
-    return "\n".join(("-----BEGIN CERTIFICATE-----", *rows, "-----END CERTIFICATE-----", ""))
+    return "\n".join((_BEGIN, *rows, _END, ""))
 
 
 def shipped_texts(shipped: Path = _SHIPPED) -> tuple[str, ...]:
     """The texts of the certificates that the distribution ships."""
-    return tuple(file.read_text(errors="replace") for file in sorted(shipped.rglob("*.crt")))
+    files = (Path(folder, name) for folder, _, names in os.walk(shipped) for name in sorted(names))
+    return tuple(file.read_text(errors="replace") for file in files if file.suffix == ".crt")
 
 
 def host_bundle(environ: Mapping[str, str], *, shipped: Path = _SHIPPED) -> Path | None:

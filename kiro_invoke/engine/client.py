@@ -1,4 +1,7 @@
-"""The one maker of Docker SDK clients: over unix sockets, ssh and TLS alike; and what their trouble means."""
+"""The one maker of Docker SDK clients: over unix sockets, ssh and TLS alike; and what their trouble means.
+
+Loading the SDK takes a third of a second: this module is imported where it is needed, and no earlier.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import socket
 import warnings
 from collections.abc import Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import docker
 import requests.exceptions
@@ -15,22 +19,16 @@ import urllib3.exceptions
 from docker.errors import DockerException
 from docker.tls import TLSConfig
 
+from kiro_invoke.engine.api import ANSWER_SECONDS, WORK_SECONDS, Refused, Unanswered, short, spoken, unix_path
 from kiro_invoke.engine.locate import Address, TlsFiles
 from kiro_invoke.engine.protocol import RegistryRefused, RegistrySilent
 
 if TYPE_CHECKING:
     from requests.sessions import _Settings
 
-#: How long an engine may take to say its version.
-ANSWER_SECONDS = 20
-#: How long one that did answer may take for a call: removing an image, adding up the disk.
-WORK_SECONDS = 600
-
 #: Whatever the SDK lets through when an engine is gone, refuses, or breaks off in the middle.
 TROUBLE = (DockerException, requests.exceptions.RequestException, urllib3.exceptions.HTTPError)
 
-#: What the system said, within the layers that HTTP clients wrap around it.
-_SYSTEM_REASON = re.compile(r"\[Errno -?\d+\] ([^'\")]+)")
 #: What registries and the engine say when a registry did answer, with a "no".
 _ANSWERED = re.compile(
     r"not found|manifest unknown|no such manifest|denied|unauthorized|authentication required|toomanyrequests",
@@ -40,10 +38,6 @@ _STORE_TROUBLE = re.compile(r"credentials store error: (?:\w+\((.*)\)$)?", re.IG
 
 # a credential store that is missing is told once, as an error, where it is needed
 warnings.filterwarnings("ignore", category=UserWarning, module=r"docker\.credentials")
-
-
-class Unanswered(Exception):
-    """No engine can be spoken to at an address; the text says why."""
 
 
 class _Api(docker.APIClient):
@@ -85,7 +79,31 @@ def open_api(address: Address, seconds: int, version: str = "auto") -> docker.AP
         raise Unanswered(short(error)) from None
 
 
-def first_contact(address: Address) -> tuple[docker.DockerClient, Mapping[str, Any]]:
+class SdkApi:
+    """The API through the SDK, for engines that are not behind a unix socket (see api.Api)."""
+
+    def __init__(self, client: docker.DockerClient, version: str) -> None:
+        self.client = client
+        self.version = version
+
+    def ask(self, method: str, path: str, query: Mapping[str, str] | None = None) -> object:
+        api = self.client.api
+        url = f"{api.base_url}/v{self.version}{quote(path, safe='/:')}"
+        try:
+            # the SDK's own way, with the headers that config.json gives
+            answer = getattr(api, f"_{method.lower()}")(url, params=dict(query or {}))
+            value = answer.json() if answer.content.strip() else None
+        except ValueError:
+            value = answer.text
+        except TROUBLE as error:
+            raise Unanswered(short(error)) from None
+        if answer.status_code >= 400:
+            words = value.get("message") if isinstance(value, dict) else value
+            raise Refused(answer.status_code, short(str(words or answer.reason)))
+        return value
+
+
+def first_contact(address: Address) -> tuple[SdkApi, Mapping[str, Any]]:
     """A client for real work and what the engine says of itself; Unanswered if it does not in time."""
     api = open_api(address, ANSWER_SECONDS)
     try:
@@ -94,7 +112,26 @@ def first_contact(address: Address) -> tuple[docker.DockerClient, Mapping[str, A
         api.close()
         raise Unanswered(short(error)) from None
     api.timeout = WORK_SECONDS
-    return _Client(api), server
+    return SdkApi(_Client(api), spoken(server)), server
+
+
+def work_client(address: Address, version: str) -> docker.DockerClient:
+    """A client for real work with an engine that answered already; Unanswered if none can be made."""
+    return _Client(open_api(address, WORK_SECONDS, version))
+
+
+def pings(address: Address, seconds: int) -> bool:
+    """Whether an engine answers at `address` in time."""
+    try:
+        client = open_api(address, seconds)
+    except Unanswered:
+        return False
+    try:
+        return bool(client.ping())
+    except TROUBLE:
+        return False
+    finally:
+        client.close()
 
 
 def registry_trouble(error: Exception | str) -> RegistryRefused | RegistrySilent:
@@ -104,14 +141,6 @@ def registry_trouble(error: Exception | str) -> RegistryRefused | RegistrySilent
         why = (store[1] or text).strip("'\"")
         return RegistryRefused(f"the credential store that Docker's config.json names does not work: {why}")
     return RegistryRefused(text) if _ANSWERED.search(text) else RegistrySilent(text)
-
-
-def short(error: Exception | str) -> str:
-    """An error's own words, on one line."""
-    text = str(getattr(error, "explanation", None) or error)
-    if reason := _SYSTEM_REASON.search(text):
-        return reason[1]
-    return " ".join(text.split())[:300]
 
 
 def _tls(files: TlsFiles) -> TLSConfig:
@@ -127,8 +156,8 @@ def _tls(files: TlsFiles) -> TLSConfig:
 
 def _refusal(address: Address) -> str:
     """Why nothing can listen at a unix address, or "". Asked first: the SDK leaks a socket that is refused."""
-    path = address.url.removeprefix("unix://")
-    if path == address.url:
+    path = unix_path(address.url)
+    if path is None:
         return ""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(ANSWER_SECONDS)

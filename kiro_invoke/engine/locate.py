@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kiro_invoke.engine.cli_files import chooses_default
 from kiro_invoke.engine.protocol import Run
 from kiro_invoke.model.errors import EngineError
 
@@ -48,6 +49,8 @@ def locate(environ: Mapping[str, str], run: Run) -> Address:
     """The address that every command uses, as the docker CLI itself would choose it."""
     if host := environ.get("DOCKER_HOST"):
         return Address(host, "DOCKER_HOST", _environment_tls(environ) if _over_tcp(host) else None)
+    if chooses_default(environ):
+        return Address(DEFAULT_ADDRESS, "context default")
     shown = run(["docker", "context", "inspect", "--format", "{{json .}}"], timeout=20)
     if shown.returncode == 127:
         return Address(DEFAULT_ADDRESS, "default")

@@ -42,7 +42,6 @@ class EngineFacts:
     address: str
     version: str
     buildx: str
-    compose: str
     architecture: str
     ours: bool
 
@@ -70,8 +69,15 @@ class Engine(Protocol):
     @property
     def facts(self) -> EngineFacts: ...
 
+    @property
+    def compose_version(self) -> str:
+        """The version of the Compose plugin; "" where there is none."""
+
     def image(self, ref: str) -> ImageFacts | None:
         """The local image of that name, or None."""
+
+    def image_file(self, ref: str, path: str) -> bytes | None:
+        """The content of a file in a local image; None where there is none."""
 
     def probe(self, ref: str, seconds: float) -> None:
         """Ask the registry of `ref` whether it has it; RegistrySilent or RegistryRefused if not."""

@@ -31,3 +31,17 @@ def side_by_side(work: Callable[[Item], Result], items: Sequence[Item], *, most:
         threading.Thread(target=one, args=(item, future), daemon=True).start()
     wait(futures)
     return [future.result() for future in futures]
+
+
+def beside(work: Callable[[], Result]) -> Future[Result]:
+    """Begin `work` now, in a thread that nobody waits for unless they ask for its result."""
+    future: Future[Result] = Future()
+
+    def one() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=one, daemon=True).start()
+    return future

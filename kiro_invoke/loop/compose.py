@@ -71,7 +71,7 @@ class Compose:
 
     def check(self) -> None:
         """EngineError where the Compose plugin is missing."""
-        if not self.engine.facts.compose:
+        if not self.engine.compose_version:
             raise EngineError("docker compose is missing", fix=MINIMUM_HINT)
 
     def config(self) -> Mapping[str, Any]:

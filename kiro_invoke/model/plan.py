@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,21 @@ class Target:
     tag: str | None = None
     #: The Dockerfile's text where the file itself cannot be used as it is (see planner).
     inline: str | None = None
+    #: Stages that run although the engine has them in its cache.
+    uncached: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What the engine gets for one Dockerfile of a service. `revision` is the hash of all sources in it."""
+
+    context: Path
+    dockerfile: Path
+    revision: str
+
+
+#: By service and the person's own Dockerfile.
+Sending = Mapping[tuple[str, Path], Sent]
 
 
 @dataclass(frozen=True)

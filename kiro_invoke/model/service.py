@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -59,6 +61,11 @@ class Project:
     ssh: tuple[str, ...] = ()
     build_args: tuple[tuple[str, str], ...] = ()
     settings: tuple[Setting, ...] = ()
+
+    @property
+    def checkout(self) -> str:
+        """The namespace of this checkout's cache mounts: two checkouts of one project do not share them."""
+        return f"{self.name}-{hashlib.sha256(os.fsencode(self.root)).hexdigest()[:10]}"
 
     @property
     def state(self) -> Path:

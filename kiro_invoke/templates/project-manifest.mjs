@@ -1,6 +1,8 @@
 // Writes to the folder argv[2] what an install can depend on: package.json and its lockfile without the
-// keys that are known not to matter to it. A key that is not known here stays: the slower path is the safe one.
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+// keys that are known not to matter to it, and .npmrc. A key that is not known here stays: the slower path is
+// the safe one. The project's own lifecycle scripts may read any file: `after-install` calls them, to be run
+// where all files are.
+import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 
 const ignored = [
   "version", "description", "keywords", "homepage", "bugs", "license", "author", "contributors", "maintainers",
@@ -8,21 +10,49 @@ const ignored = [
   "repository", "publishConfig", "browserslist", "eslintConfig", "prettier", "stylelint", "jest", "babel", "nyc",
   "lint-staged", "husky", "commitlint",
 ];
+// In the order in which npm runs them. `npm run install` runs the other two of its line as well, and so on.
 const lifecycle = [
-  "preinstall", "install", "postinstall", "prepublish", "preprepare", "prepare", "postprepare",
+  ["install", "preinstall", "postinstall"],
+  ["prepublish"],
+  ["prepare", "preprepare", "postprepare"],
 ];
-const read = (name) => JSON.parse(readFileSync(name, "utf8").replace(/^\uFEFF/, ""));
+
+function fail(sentence) {
+  console.error(`kiro: ${sentence}`);
+  process.exit(1);
+}
+function read(name) {
+  try {
+    return JSON.parse(readFileSync(name, "utf8").replace(/^\uFEFF/, ""));
+  } catch (error) {
+    return fail(`${name} cannot be read: ${error.message}`);
+  }
+}
 const write = (name, value) => writeFileSync(`${process.argv[2]}/${name}`, JSON.stringify(value, null, 2) + "\n");
 
+const lockfile = ["npm-shrinkwrap.json", "package-lock.json"].find((name) => existsSync(name));
+if (!lockfile) fail("there is no package-lock.json beside package.json: run `npm install` and commit it");
 const manifest = read("package.json");
-for (const key of ignored) delete manifest[key];
-manifest.name = "app";
-manifest.version = "0.0.0";
-manifest.scripts = Object.fromEntries(
-  Object.entries(manifest.scripts ?? {}).filter(([name]) => lifecycle.includes(name)),
-);
+const lock = read(lockfile);
 
-const lock = read("package-lock.json");
+const local = Object.entries(lock.packages ?? {}).find(
+  ([path, entry]) => path && (!path.startsWith("node_modules/") || entry.link || /^file:/.test(entry.resolved ?? "")),
+);
+if (manifest.workspaces || local)
+  fail(
+    `${manifest.workspaces ? "package.json: workspaces" : `${lockfile}: "${local[0]}"`}: the install stage sees no ` +
+      "folders and archives of the project; copy them in before its install, and take this check out",
+  );
+const scripts = manifest.scripts ?? {};
+if (existsSync("binding.gyp") && !scripts.install && !scripts.preinstall)
+  fail('binding.gyp: npm builds an addon of it; write that into package.json: "install": "node-gyp rebuild"');
+
+for (const key of ignored) delete manifest[key];
+Object.assign(manifest, { name: "app", version: "0.0.0" });
+delete manifest.scripts;
+const own = lifecycle.flat().filter((name) => scripts[name]);
+manifest.lifecycle = Object.fromEntries(own.map((name) => [name, scripts[name]]));
+
 lock.name = "app";
 lock.version = "0.0.0";
 const root = lock.packages?.[""];
@@ -33,4 +63,8 @@ if (root) {
 
 mkdirSync(process.argv[2], { recursive: true });
 write("package.json", manifest);
-write("package-lock.json", lock);
+write(lockfile, lock);
+if (existsSync(".npmrc")) copyFileSync(".npmrc", `${process.argv[2]}/.npmrc`);
+const first = lifecycle.flatMap(([main, ...around]) => (scripts[main] ? [main] : around));
+const called = first.filter((name) => scripts[name]);
+writeFileSync(`${process.argv[2]}/after-install`, called.map((name) => `npm run ${name}\n`).join(""));

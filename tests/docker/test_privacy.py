@@ -25,7 +25,7 @@ def hook(event, arguments):
         seen["start"].append([str(word) for word in arguments[1]])
 
 sys.addaudithook(hook)
-from kiro_invoke.cli import program
+from kiro_invoke.program import program
 try:
     program.run(["kiro", *sys.argv[2:]])
 finally:

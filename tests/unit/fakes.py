@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -85,7 +86,6 @@ FACTS = EngineFacts(
     address="unix:///var/run/docker.sock",
     version="26.1.5",
     buildx="0.13.1",
-    compose="2.26.1",
     architecture="amd64",
     ours=True,
 )
@@ -109,6 +109,7 @@ class FakeEngine:
         ours: bool = True,
     ) -> None:
         self.images = dict(images or {})
+        self.files: dict[tuple[str, str], bytes] = {}
         self.registry = dict(registry or {})
         self.otherwise = otherwise
         self.probed: list[str] = []
@@ -137,8 +138,15 @@ class FakeEngine:
     def facts(self) -> EngineFacts:
         return self._facts
 
+    @property
+    def compose_version(self) -> str:
+        return "2.26.1"
+
     def image(self, ref: str) -> ImageFacts | None:
         return self.images.get(ref)
+
+    def image_file(self, ref: str, path: str) -> bytes | None:
+        return self.files.get((ref, path))
 
     def probe(self, ref: str, seconds: float) -> None:
         with self._lock:
@@ -185,6 +193,10 @@ class FakeEngine:
         self.bake_env.append(dict(env))
         for line in self.bake_lines:
             on_line(line)
+        if self.bake_status == 0:
+            for target in json.loads(definition)["target"].values():
+                for tag in target.get("tags", ()):
+                    self.images[tag] = ImageFacts(f"sha256:{tag}", target["labels"], 1)
         return Completed(("docker", "buildx", "bake"), self.bake_status, "", "")
 
     def build_cache_bytes(self) -> int:

@@ -21,7 +21,7 @@ import jsonschema
 import pytest
 
 from kiro_invoke import __version__, ns
-from kiro_invoke.cli import Kiro, program
+from kiro_invoke.program import Kiro, program
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = ROOT / "kiro_invoke" / "schemas"
@@ -100,6 +100,39 @@ def repository(
         (folder / "web" / name).write_text(text)
     (folder / "kiro.yaml").write_text(config or "project: shop\nservices:\n  - name: web\n")
     return folder
+
+
+# --- what it loads
+
+SLOW = ("docker", "requests", "rich", "asyncio", "unittest.mock", "filelock")
+
+
+def test_a_command_loads_nothing_slow_that_it_does_not_need(tmp_path: Path) -> None:
+    """Together these take longer to load than a build takes in which nothing changed."""
+    folder = repository(tmp_path)
+    program = (
+        "import sys\nfrom kiro_invoke.cli import main\nsys.argv[0] = 'kiro'\ntry:\n    main()\n"
+        f"finally:\n    print('LOADED', *sorted({{*{SLOW!r}}} & {{*sys.modules}}), file=sys.stderr)\n"
+    )
+    ran = run(
+        "build", "--print", folder=folder, door=("-c", program), env={"DOCKER_HOST": "unix:///nowhere/e.sock"}
+    )
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out)["target"]["web-dev-final"]
+    assert ran.err.splitlines()[-1] == "LOADED"
+
+
+def test_mocks_can_be_made_after_all() -> None:
+    """Invoke's class for tests works in a program that was loaded without them."""
+    program = (
+        "import sys\nfrom kiro_invoke.cli import main\nsys.argv = ['kiro', '--version']\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "from invoke import MockContext\nfrom unittest.mock import Mock\n"
+        "made = MockContext(run={'x': True}, repeat=True)\n"
+        "made.run('x')\nassert isinstance(made.run, Mock) and made.run.called\n"
+    )
+    ran = run(door=("-c", program))
+    assert ran.code == 0, ran.err
 
 
 # --- wrong use

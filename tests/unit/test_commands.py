@@ -35,6 +35,7 @@ from kiro_invoke.model.errors import (
     KiroError,
     UsageError,
 )
+from kiro_invoke.screen import Paper
 from tests.unit.build_fakes import recipe, recorded
 from tests.unit.fakes import REFUSED, SILENT, FakeEngine
 
@@ -80,15 +81,16 @@ class World:
 
     @property
     def surface(self) -> Surface:
-        def console(stream: io.StringIO) -> Console:
-            return Console(file=stream, width=500, color_system=None, highlight=False, markup=False)
+        def paper(stream: io.StringIO) -> Paper:
+            plain = Console(file=stream, width=500, color_system=None, highlight=False, markup=False)
+            return Paper(lambda: plain)
 
         def ask(question: str) -> bool:
             self.asked.append(question)
             return self.answer == "yes"
 
         person = None if self.answer is None else ask
-        return Surface(console(self._out), console(self._err), self.environ, self.root, person)
+        return Surface(paper(self._out), paper(self._err), self.environ, self.root, person)
 
     def shown(self, answer: Answer) -> list[str]:
         answer.show(self.surface)
@@ -102,13 +104,13 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     made = World(tmp_path)
-    monkeypatch.setattr(opening, "open_engine", lambda _surface, *, setup: made.engine)
+    monkeypatch.setattr(opening, "open_engine", lambda _surface, **_: made.engine)
     return made
 
 
 @pytest.fixture
 def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_surface: Surface, *, setup: bool) -> FakeEngine:
+    def refuse(_surface: Surface, **_: object) -> FakeEngine:
         raise EngineError("no Docker engine answers", fix="start it")
 
     monkeypatch.setattr(opening, "open_engine", refuse)
@@ -117,7 +119,11 @@ def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
 def build(world: World, **options: bool) -> Answer:
     wanted = {"prod": False, "show_definition": False, "dry_run": False, **options}
     return building.build(
-        (), prod=wanted["prod"], show_definition=wanted["show_definition"], dry_run=wanted["dry_run"]
+        (),
+        prod=wanted["prod"],
+        clean=wanted.get("clean", False),
+        show_definition=wanted["show_definition"],
+        dry_run=wanted["dry_run"],
     )(world.surface)
 
 
@@ -187,7 +193,7 @@ def test_prod_without_a_dockerfile_is_named(world: World) -> None:
 
 def test_a_service_that_is_not_there_is_named_before_anything_is_done(world: World) -> None:
     with pytest.raises(UsageError, match='"wbe"; did you mean "web"'):
-        building.build(("wbe",), prod=False, show_definition=False, dry_run=False)(world.surface)
+        building.build(("wbe",), prod=False, clean=False, show_definition=False, dry_run=False)(world.surface)
     assert world.engine.baked == []
 
 
@@ -273,7 +279,7 @@ def test_a_syntax_line_is_left_out_only_where_its_image_cannot_be_had(
         world.engine.images["docker/dockerfile:1"] = ImageFacts("sha256:2", {}, 1)
     build(world)
     target = json.loads(world.engine.baked[0])["target"]["web-dev-final"]
-    assert ("dockerfile-inline" in target) is bare
+    assert ("syntax" not in Path(target["dockerfile"]).read_text()) is bare
     assert ("built with the engine's own frontend" in world.said) is bare
 
 
@@ -651,7 +657,7 @@ def test_an_unknown_format_is_refused_before_anything_is_done(capsys: pytest.Cap
 
 @pytest.mark.parametrize(("exit_code", "ok"), [(0, True), (1, False)])
 def test_an_answer_is_shown_or_printed(capsys: pytest.CaptureFixture[str], exit_code: int, ok: bool) -> None:
-    answer = Answer({"x": "ü\x1b"}, lambda s: s.out.print("shown"), ok=ok, exit_code=exit_code)
+    answer = Answer({"x": "ü\x1b"}, lambda s: s.out.line("shown"), ok=ok, exit_code=exit_code)
     assert performed(capsys, "text", lambda _: answer) == (exit_code, "shown\n", "")
     code, out, err = performed(capsys, "json", lambda _: answer)
     assert (code, err) == (exit_code, "")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kiro_invoke.engine.protocol import Completed, EngineFacts
+from kiro_invoke.engine.protocol import Completed
 from kiro_invoke.loop.compose import (
     Compose,
     Composed,
@@ -21,7 +21,7 @@ from kiro_invoke.loop.compose import (
     needed,
 )
 from kiro_invoke.model.errors import ConfigError, EngineError, ExitCode, KiroError
-from tests.unit.fakes import FACTS, FakeEngine
+from tests.unit.fakes import FakeEngine
 
 WEB = {
     "Service": "web",
@@ -85,8 +85,8 @@ def test_no_file_is_said_with_what_to_do(tmp_path: Path) -> None:
 
 class WithoutCompose(FakeEngine):
     @property
-    def facts(self) -> EngineFacts:
-        return EngineFacts(FACTS.address, FACTS.version, FACTS.buildx, "", FACTS.architecture, ours=False)
+    def compose_version(self) -> str:
+        return ""
 
 
 def test_a_missing_plugin_is_said(tmp_path: Path) -> None:

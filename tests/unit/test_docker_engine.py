@@ -22,7 +22,8 @@ import pytest
 from docker.errors import DockerException
 
 from kiro_invoke.engine import client, docker
-from kiro_invoke.engine.client import ANSWER_SECONDS, WORK_SECONDS
+from kiro_invoke.engine.api import ANSWER_SECONDS, WORK_SECONDS, Refused, Unanswered, UnixApi, spoken
+from kiro_invoke.engine.cli_files import KnownPlugins
 from kiro_invoke.engine.locate import Address, TlsFiles
 from kiro_invoke.engine.protocol import RegistryRefused, RegistrySilent
 from kiro_invoke.model.errors import EngineError
@@ -135,22 +136,18 @@ def test_it_connects_and_has_time_for_long_work(engine: docker.DockerEngine, uni
     assert docker.answers(unix)
 
 
-@pytest.mark.parametrize("step", ["first word", "second"])
+@pytest.mark.parametrize("said", [b"", b'HTTP/1.0 200 OK\r\n\r\n{"Version":'], ids=["first word", "within"])
 def test_an_engine_that_hangs_is_told_soon(
-    script: Script, unix: Address, step: str, monkeypatch: pytest.MonkeyPatch
+    script: Script, unix: Address, said: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(docker, "ANSWER_SECONDS", 0.2)
     over = threading.Event()
-    known = script.answers["/version"]
 
-    def hang(_: BaseHTTPRequestHandler) -> None:
+    def hang(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(said)
         over.wait(20)
 
-    def once(handler: BaseHTTPRequestHandler) -> None:
-        script.answers["/version"] = hang
-        handler.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n" + bytes(known))  # type: ignore[arg-type]
-
-    script.answers["/version"] = hang if step == "first word" else once
+    script.answers["/version"] = hang
     begin = time.monotonic()
     with pytest.raises(EngineError, match=r"no Docker engine answers at unix://.*timed out"):
         docker.connect(unix, RUN, ours=False)
@@ -169,6 +166,177 @@ def test_podman_is_called_by_its_name(script: Script, unix: Address) -> None:
 def test_other_components_are_no_podman(script: Script, unix: Address) -> None:
     script.answers["/version"] = json.dumps({**VERSION, "Components": [{"Name": "Engine"}]}).encode()
     docker.connect(unix, RUN, ours=False)._client.close()
+
+
+IMAGE: dict[str, Any] = {"Id": "sha256:1", "Size": 7, "Config": {"Labels": {"a": "b"}}}
+
+
+@pytest.mark.parametrize(
+    ("config", "labels"), [({"Labels": {"a": "b"}}, {"a": "b"}), ({"Labels": None}, {}), ({}, {}), (None, {})]
+)
+def test_an_image_is_told_by_its_id_labels_and_size(
+    engine: docker.DockerEngine, script: Script, config: object, labels: dict[str, str]
+) -> None:
+    script.answers["/images/acme/app:1/json"] = json.dumps({**IMAGE, "Config": config}).encode()
+    found = engine.image(REF)
+    assert found is not None
+    assert (found.id, found.size, dict(found.labels)) == ("sha256:1", 7, labels)
+    assert engine.image("acme/app:2") is None
+
+
+def error(status: int, body: bytes) -> Answer:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (error(500, b'{"message": "disk full"}'), "the engine refused: disk full"),
+        (error(502, b"<html>"), "the engine refused: <html>"),
+        (error(500, b""), "the engine refused: HTTP status 500"),
+        (b'{"Id": ', "it broke off"),
+        (b"[]", "no Docker engine"),
+        (lambda handler: handler.wfile.write(b"HTTP/1.0 200 OK\r\nContent-Length: 9\r\n\r\n{}"), "broke off"),
+        (lambda _: None, "closed the connection without an answer"),
+        (lambda handler: handler.wfile.write(b"HTTP/1.0 2"), "broke off"),
+    ],
+    ids=[
+        "error",
+        "not JSON",
+        "no words",
+        "cut off",
+        "another kind",
+        "shorter than said",
+        "nothing",
+        "cut head",
+    ],
+)
+def test_an_answer_that_cannot_be_used_is_the_engines_trouble(
+    engine: docker.DockerEngine, script: Script, answer: Answer, words: str
+) -> None:
+    script.answers["/json"] = answer
+    with pytest.raises(EngineError, match=words):
+        engine.image(REF)
+
+
+def test_the_build_cache_is_weighed_without_what_images_hold_and_nothing_else_is(
+    engine: docker.DockerEngine, script: Script
+) -> None:
+    """Adding up images, containers and volumes too can take an engine minutes."""
+    records = [{"Size": 5, "Shared": False}, {"Size": 70, "Shared": True}, {"Size": 600}]
+    script.answers["/system/df"] = json.dumps({"BuildCache": records}).encode()
+    assert engine.build_cache_bytes() == 605
+    assert script.asked[-1] == "/v1.45/system/df?type=build-cache"
+    script.answers["/system/df"] = b'{"BuildCache": null}'
+    assert engine.build_cache_bytes() == 0
+
+
+@pytest.mark.parametrize(
+    ("newest", "oldest", "version"),
+    [("1.45", "1.24", "1.45"), ("1.54", "1.44", "1.45"), ("1.41", "1.12", "1.41"), ("2.0", "1.50", "1.50")],
+)
+def test_the_api_is_spoken_as_the_oldest_good_engine_does(newest: str, oldest: str, version: str) -> None:
+    """Newer versions of it mean other things by the same words: 1.52 tells of the build cache elsewhere."""
+    assert spoken({"ApiVersion": newest, "MinAPIVersion": oldest}) == version
+
+
+def test_a_name_with_odd_letters_is_one_word_of_the_question(unix: Address, script: Script) -> None:
+    api = UnixApi(unix.url.removeprefix("unix://"), 5)
+    with pytest.raises(Refused):
+        api.ask("GET", "/images/a b\r\nX: y/json", {"a": "b&c"})
+    assert script.asked == ["/images/a%20b%0D%0AX:%20y/json?a=b%26c"]
+    with pytest.raises(Unanswered, match="No such file"):
+        UnixApi("/nowhere/e.sock", 5).ask("GET", "/version")
+
+
+def test_over_tcp_the_sdk_asks_the_same(script: Script, home: Path) -> None:
+    server = _Tcp(("127.0.0.1", 0), script.handler())
+    script.answers["/images/acme/app:1/json"] = json.dumps(IMAGE).encode()
+    script.answers["/images/broken/json"] = error(500, b'{"message": "disk full"}')
+    script.answers["/system/df"] = b'{"BuildCache": [{"Size": 5}]}'
+    with serving(server):
+        address = Address(f"tcp://127.0.0.1:{server.server_address[1]}", "DOCKER_HOST")
+        assert docker.answers(address)
+        engine = docker.connect(address, RUN, ours=False)
+        found = engine.image(REF)
+        assert found is not None
+        assert found.labels == {"a": "b"}
+        assert engine.image("acme/app:2") is None
+        assert engine.build_cache_bytes() == 5
+        assert script.asked[-1] == "/v1.45/system/df?type=build-cache"
+        with pytest.raises(EngineError, match="the engine refused: disk full"):
+            engine.image("broken")
+        engine._client.close()
+    with pytest.raises(EngineError, match="the engine refused"):
+        engine.image(REF)
+
+
+# -- buildx -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def plugin(home: Path) -> KnownPlugins:
+    """A CLI and its buildx, which may be remembered."""
+    for name in (".docker/cli-plugins/docker-buildx", "bin/docker"):
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text("#!/bin/sh\n")
+        (home / name).chmod(0o755)
+    return KnownPlugins(home / "plugins.json", {"HOME": str(home), "PATH": str(home / "bin")})
+
+
+def cli(home: Path, **plugin: object) -> FakeRun:
+    shown = {"Name": "buildx", "Version": "v0.14.0", "Path": str(home / ".docker/cli-plugins/docker-buildx")}
+    plugins = [{"Name": "compose", "Version": "2"}, {**shown, **plugin}]
+    told = json.dumps(plugins) if plugin != {"Name": ""} else ""
+    return FakeRun().on("docker", "info", out=told).on("docker", "buildx", "version", out="buildx 0.13.1")
+
+
+def test_buildx_is_asked_about_once_and_started_by_its_file(
+    unix: Address, home: Path, plugin: KnownPlugins
+) -> None:
+    (home / ".docker/cli-plugins/docker-buildx").write_text('#!/bin/sh\necho "$0 $*" >&2\n')
+    run = cli(home)
+    for _ in range(2):
+        engine = docker.connect(unix, run, ours=False, known=plugin)
+        assert engine.facts.buildx == "0.14.0"
+        said: list[str] = []
+        assert engine.bake("{}", env={}, on_line=said.append).ok
+        assert said == [f"{home}/.docker/cli-plugins/docker-buildx bake --progress=rawjson -f -"]
+    assert [argv[:2] for argv in run.argvs] == [("docker", "info")]
+
+
+@pytest.mark.parametrize(
+    "plugin_row", [{"Err": "broken"}, {"Path": ""}, {"Name": "other"}, {"Name": ""}], ids=str
+)
+def test_a_buildx_that_the_cli_tells_nothing_of_is_asked_itself(
+    unix: Address, home: Path, plugin: KnownPlugins, plugin_row: dict[str, object]
+) -> None:
+    run = cli(home, **plugin_row)
+    engine = docker.connect(unix, run, ours=False, known=plugin)
+    assert engine.facts.buildx == "0.13.1"
+    assert engine._buildx_argv() == ["docker", "buildx"]
+
+
+def test_a_buildx_that_is_too_old_is_refused_each_time(
+    unix: Address, home: Path, plugin: KnownPlugins
+) -> None:
+    for _ in range(2):
+        with pytest.raises(EngineError, match=r"buildx 0\.12\.1 is too old"):
+            docker.connect(unix, cli(home, Version="0.12.1"), ours=False, known=plugin)
+
+
+def test_compose_is_asked_for_its_version_when_it_is_wanted(unix: Address) -> None:
+    run = FakeRun().on("docker", "buildx", out="buildx 0.13.1").on("docker", "compose", out="2.26.1-4")
+    engine = docker.connect(unix, run, ours=False)
+    assert [argv[:2] for argv in run.argvs] == [("docker", "buildx")]
+    assert engine.compose_version == "2.26.1"
+    run.on("docker", "compose", code=1)
+    assert docker.connect(unix, run, ours=False).compose_version == ""
 
 
 # -- registries ---------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from kiro_invoke.engine.installer import Installed
 from kiro_invoke.engine.locate import DEFAULT_ADDRESS, Address
 from kiro_invoke.engine.setup import Person
 from kiro_invoke.model.errors import EngineError, ExitCode
+from kiro_invoke.screen import Paper
 
 ADDED = Installed(packages=("docker.io",), complete=True)
 DEFAULT = Address(DEFAULT_ADDRESS, "default")
@@ -29,7 +30,8 @@ MEMBER = Person("ada", 50, docker_member=True, docker_now=True)
 
 @pytest.fixture
 def surface(tmp_path: Path) -> Surface:
-    return Surface(Console(file=io.StringIO()), Console(file=io.StringIO()), {}, tmp_path, None)
+    out, err = (Paper(lambda: Console(file=io.StringIO())) for _ in range(2))
+    return Surface(out, err, {}, tmp_path, None)
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     monkeypatch.setattr(opening, "locate", lambda *_: DEFAULT)
     monkeypatch.setattr(docker, "answers", lambda _address: False)
-    monkeypatch.setattr(docker, "connect", lambda _address, _run, *, ours: seen.update(ours=ours))
+    monkeypatch.setattr(docker, "connect", lambda _address, _run, *, ours, known: seen.update(ours=ours))
     monkeypatch.setattr(installer, "read_state", lambda *_: ADDED)
     monkeypatch.setattr(installer, "install", lambda *_: pytest.fail("installed"))
     monkeypatch.setattr(daemon, "start", start)

@@ -73,13 +73,20 @@ def test_cache_mounts_are_never_shared_by_two_at_once(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BACKEND)
-def test_the_target_mount_is_seeded_by_a_stage_of_the_file(name: str) -> None:
+def test_the_cooked_target_is_shown_through_a_mount_that_tells_whose_it_is(name: str) -> None:
     file = FILES[name]
-    seeded = [mount for mount in mounts(file) if mount["target"] == "/app/target"]
-    assert seeded
-    for mount in seeded:
-        assert file.stage(mount["from"]) is not None
-        assert mount["source"] == "/app/target"
+    (shown,) = [mount for mount in mounts(file) if mount["target"] == "/cooked"]
+    assert file.stage(shown["from"]) is not None
+    assert shown["source"] == "/app/target"
+    assert "ro" in shown
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_id_of_a_mount_with_what_was_built_names_project_service_profile_and_platform(name: str) -> None:
+    service = name.partition("/")[0]
+    for mount in mounts(FILES[name]):
+        if mount["target"] in {"/app/target", "/deps", "/cooked"}:
+            assert re.fullmatch(rf"kiro-{service}-(debug|release)-linux-amd64-[a-z-]+", mount["id"])
 
 
 @pytest.mark.parametrize("name", BACKEND)
@@ -102,7 +109,9 @@ def test_nothing_is_compiled_while_the_registry_is_locked(name: str) -> None:
     locking = [
         one
         for one in instructions(FILES[name])
-        if any(m.get("target") == "/usr/local/cargo/registry" for m in one.mounts)
+        if any(
+            m.get("target") == "/usr/local/cargo/registry" and m.get("type") == "cache" for m in one.mounts
+        )
     ]
     assert len(locking) >= 2
     for one in locking:
@@ -157,7 +166,7 @@ def test_the_production_backend_has_the_stages_of_the_guide() -> None:
 @pytest.mark.parametrize(
     ("names", "shared"),
     [*((BACKEND, name) for name in ("base", "chef", "planner", "crates")),
-     *((FRONTEND, name) for name in ("planner", "install"))],
+     (FRONTEND, "planner")],
 )  # fmt: skip
 def test_stages_that_both_files_share_are_solved_once(names: tuple[str, str], shared: str) -> None:
     first, second = (content(stage(name, shared)) for name in names)
@@ -638,9 +647,9 @@ def test_what_an_install_can_depend_on_stays(projections: Projections) -> None:
     assert manifest == {
         "name": "app",
         "version": "0.0.0",
-        "scripts": {"postinstall": "node patch.js"},
         "dependencies": {"react": "^19.0.0"},
         "engines": {"node": ">=20"},
+        "lifecycle": {"postinstall": "node patch.js"},
     }
     assert lock["packages"]["node_modules/react"] == {"version": "19.0.0"}
     assert lock["packages"][""]["dependencies"] == {"react": "^19.0.0"}
@@ -660,4 +669,4 @@ def test_an_edit_that_an_install_may_notice_changes_it(projections: Projections,
 
 @needs_node
 def test_an_old_lockfile_and_a_manifest_without_scripts_will_do(projections: Projections) -> None:
-    assert json.loads(projections["bare"][0])["scripts"] == {}
+    assert json.loads(projections["bare"][0])["lifecycle"] == {}

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from kiro_invoke import screen
+from kiro_invoke.board import Board
 from kiro_invoke.builds.progress import Ended, Event, Printed, Started, StepName
 from kiro_invoke.model.record import BaseRecord, BuildRecord, ImageRecord, StageRecord
-from kiro_invoke.screen import Board, clean, lines, observer_for, quiet, show_record, size
+from kiro_invoke.plain import clean
+from kiro_invoke.screen import Paper, lines, observer_for, quiet, show_record, size
 
 RUN = StepName("web", "build", "RUN make")
 FROM = StepName("web", "build", "FROM debian")
@@ -26,13 +28,18 @@ class Terminal(io.StringIO):
         return True
 
 
-def piped() -> Console:
+def console() -> Console:
     return Console(file=io.StringIO(), force_terminal=False, width=200, color_system=None)
 
 
-def text(out: Console) -> str:
-    assert isinstance(out.file, io.StringIO)
-    return out.file.getvalue()
+def piped() -> Paper:
+    return Paper(console)
+
+
+def text(out: Console | Paper) -> str:
+    file = (out.console if isinstance(out, Paper) else out).file
+    assert isinstance(file, io.StringIO)
+    return file.getvalue()
 
 
 def told(*events: Event, every_line: bool = False) -> list[str]:
@@ -97,8 +104,8 @@ def test_colour_is_for_people(
         monkeypatch.setenv(name, value)
     stream = Terminal()
     monkeypatch.setattr("sys.stderr", stream)
-    out = screen.console(stderr=True, environ=environ)
-    out.print("word", style="red")
+    out = screen.paper(stderr=True, environ=environ)
+    out.line("a ", ("word", "red"))
     assert out.is_terminal is terminal
     assert ("\x1b[31m" in stream.getvalue()) is coloured
     assert "word" in stream.getvalue()
@@ -110,10 +117,18 @@ def test_a_pipe_gets_plain_lines_that_are_not_wrapped(monkeypatch: pytest.Monkey
         monkeypatch.setenv(name, "1")
     stream = io.StringIO()
     monkeypatch.setattr("sys.stdout", stream)
-    out = screen.console(stderr=False, environ={"TERM": "xterm-256color"})
-    out.print("x" * 500, style="red")
-    out.print("[bold]not markup[/bold] 123", style="red")
+    out = screen.paper(stderr=False, environ={"TERM": "xterm-256color"})
+    out.line(("x" * 500, "red"))
+    out.line("[bold]not markup[/bold] ", ("123", "red"))
     assert stream.getvalue() == "x" * 500 + "\n[bold]not markup[/bold] 123\n"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_what_is_for_copying_is_never_wrapped(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
+    stream = Terminal() if terminal else io.StringIO()
+    monkeypatch.setattr("sys.stdout", stream)
+    screen.paper(stderr=False, environ={"TERM": "xterm", "COLUMNS": "40"}).unwrapped("word " * 100)
+    assert stream.getvalue() == "word " * 100 + "\n"
 
 
 # --- lines
@@ -177,12 +192,12 @@ class Clock:
 
 
 def board() -> tuple[Board, Console, Clock]:
-    out, clock = piped(), Clock()
+    out, clock = console(), Clock()
     return Board(out, clock), out, clock
 
 
 def drawn(one: Board) -> list[str]:
-    out = piped()
+    out = console()
     out.print(one)
     return [line.rstrip() for line in text(out).splitlines() if line.strip()]
 
@@ -251,7 +266,7 @@ def test_the_board_is_no_higher_than_the_screen() -> None:
     ],
 )
 def test_how_a_build_is_shown(wish: str | None, terminal: bool, is_board: bool) -> None:
-    out = Console(file=io.StringIO(), force_terminal=terminal, width=80)
+    out = Paper(lambda: Console(file=io.StringIO(), force_terminal=terminal, width=80))
     observer, showing = observer_for(out, {} if wish is None else {"BUILDKIT_PROGRESS": wish})
     assert isinstance(observer, Board) is is_board
     with showing:

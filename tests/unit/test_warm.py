@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kiro_invoke.builds.planner import Profile, plan_everything, plan_images
 from kiro_invoke.cache import warm
 from kiro_invoke.engine.bases import Base, BaseStatus
-from kiro_invoke.model.errors import BuildFailed, ConfigError
+from kiro_invoke.engine.protocol import Completed
+from kiro_invoke.model.errors import BuildFailed, ConfigError, EngineError
 from kiro_invoke.model.record import BaseRecord
 from kiro_invoke.model.service import Project, Secret, Service
 from tests.unit.build_fakes import Seen, recorded
@@ -196,6 +198,47 @@ def test_a_build_records_what_the_engine_did(tmp_path: Path) -> None:
     assert record.began == min(step.started for step in record.steps if not step.cached)
     assert list((tmp_path / ".kiro/logs").iterdir())
     assert seen.printed == ["one", "two", "half", "done"]
+
+
+class Weighed(FakeEngine):
+    """Its cache weighs more after each bake; `weighed` counts how often it was asked."""
+
+    weighed = 0
+
+    def bake(self, definition: str, **how: Any) -> Completed:
+        done = super().bake(definition, **how)
+        self.cache_bytes += 1000
+        return done
+
+    def build_cache_bytes(self) -> int:
+        self.weighed += 1
+        return super().build_cache_bytes()
+
+
+@pytest.mark.parametrize(("stream", "readings"), [("cached", 1), ("success", 2)])
+def test_the_cache_is_weighed_again_only_after_a_build_that_ran_something(
+    tmp_path: Path, stream: str, readings: int
+) -> None:
+    shop = project(tmp_path, service(tmp_path, dev="FROM a AS base\nRUN x\n"))
+    engine = Weighed()
+    engine.bake_lines = recorded(stream)
+    prepared = warm.prepare(shop, warm.read_recipes(shop, BOTH), lambda r: plan_images(r, "x"), ())
+    record = warm.run(prepared, shop, engine, Seen())
+    assert engine.weighed == readings
+    assert record.cache_bytes == 1000 or readings == 1
+
+
+def test_an_engine_that_cannot_weigh_its_cache_is_said(tmp_path: Path) -> None:
+    class Broken(FakeEngine):
+        def build_cache_bytes(self) -> int:
+            raise EngineError("the engine refused: no")
+
+    shop = project(tmp_path, service(tmp_path, dev="FROM a AS base\nRUN x\n"))
+    engine = Broken()
+    engine.bake_lines = recorded("cached")
+    prepared = warm.prepare(shop, warm.read_recipes(shop, BOTH), lambda r: plan_images(r, "x"), ())
+    with pytest.raises(EngineError, match="the engine refused"):
+        warm.run(prepared, shop, engine, Seen())
 
 
 def test_a_failed_build_records_nothing(tmp_path: Path) -> None:

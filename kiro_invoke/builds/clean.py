@@ -1,0 +1,29 @@
+"""Which stages a clean build must run anew: those whose result may depend on what cache mounts held. Pure."""
+
+from __future__ import annotations
+
+from kiro_invoke.builds.dockerfile import Dockerfile, Instruction, Stage
+
+
+def stages_to_run(dockerfile: Dockerfile) -> tuple[str, ...]:
+    """The stages that work on the context with a cache mount, and all that take from them, in file order.
+
+    A stage that the context cannot reach (a base, a tool's installation) is left to the cache: it is the same
+    for everybody.
+    """
+    sources = {s.name: dockerfile.reachable(s.name) for s in dockerfile.stages}
+    reading = {s.name for s in dockerfile.stages if any(map(_reads_context, s.instructions))}
+    mounting = {s.name for s in dockerfile.stages if _has_cache_mount(s) and sources[s.name] & reading}
+    return tuple(s.name for s in dockerfile.stages if sources[s.name] & mounting)
+
+
+def _has_cache_mount(stage: Stage) -> bool:
+    return any(mount.get("type") == "cache" for instruction in stage.instructions for mount in instruction.mounts)
+
+
+def _reads_context(instruction: Instruction) -> bool:
+    if instruction.keyword in {"COPY", "ADD"}:
+        return not instruction.sources and not instruction.heredoc
+    return any(
+        mount.get("type", "bind") == "bind" and not mount.get("from") for mount in instruction.mounts
+    )

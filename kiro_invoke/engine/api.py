@@ -1,0 +1,135 @@
+"""Questions to the engine's HTTP API over its unix socket, in the standard library alone.
+
+The Docker SDK takes longer to load than a build takes in which nothing changed. It is for all that
+is not a question and an answer in JSON (see client): pulling, running, and engines far away.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+from urllib.parse import quote, urlencode
+
+#: How long an engine may take to say its version.
+ANSWER_SECONDS = 20
+#: How long one that did answer may take for a call: removing an image, adding up the disk.
+WORK_SECONDS = 600
+#: The API of the oldest engine that is good enough: newer ones speak it too, and mean the same by it.
+API_VERSION = (1, 45)
+
+#: What the system said, within the layers that HTTP clients wrap around it.
+_SYSTEM_REASON = re.compile(r"\[Errno -?\d+\] ([^'\")]+)")
+_UNIX = "unix://"
+
+
+class Unanswered(Exception):
+    """No engine can be spoken to at an address, or it broke off; the text says why."""
+
+
+class Refused(Exception):
+    """The engine answered with an error: its HTTP status, and its own words."""
+
+    def __init__(self, status: int, words: str) -> None:
+        super().__init__(words)
+        self.status = status
+
+
+class Api(Protocol):
+    """Asks the engine one question. `version` of the API is spoken."""
+
+    @property
+    def version(self) -> str: ...
+
+    def ask(self, method: str, path: str, query: Mapping[str, str] | None = None) -> object:
+        """The JSON answer (None for an empty one); Refused or Unanswered."""
+
+
+@dataclass(frozen=True)
+class UnixApi:
+    """The API behind a socket, one connection a question: it may be asked from several threads at once."""
+
+    path: str
+    seconds: float
+    version: str = ""
+
+    def speaking(self, server: Mapping[str, Any]) -> UnixApi:
+        """The same for real work with an engine that said this of itself."""
+        return replace(self, seconds=WORK_SECONDS, version=spoken(server))
+
+    def ask(self, method: str, path: str, query: Mapping[str, str] | None = None) -> object:
+        prefix = f"/v{self.version}" if self.version else ""
+        target = quote(f"{prefix}{path}", safe="/:") + (f"?{urlencode(query)}" if query else "")
+        # to HTTP/1.0 an engine answers without chunks, and closes the connection
+        request = f"{method} {target} HTTP/1.0\r\nHost: docker\r\nContent-Length: 0\r\n\r\n"
+        try:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(self.seconds)
+                connection.connect(self.path)
+                connection.sendall(request.encode())
+                with connection.makefile("rb") as stream:
+                    answer = stream.read()
+        except OSError as error:
+            raise Unanswered(error.strerror or str(error)) from None
+        return _read(answer)
+
+
+def unix_path(url: str) -> str | None:
+    """The socket's path of an engine's address; None for an address of another kind."""
+    return url.removeprefix(_UNIX) if url.startswith(_UNIX) else None
+
+
+def spoken(server: Mapping[str, Any]) -> str:
+    """The version of the API to speak with an engine: ours, unless it is too new or too old for that."""
+    newest, oldest = _numbers(server.get("ApiVersion")), _numbers(server.get("MinAPIVersion"))
+    return ".".join(map(str, max(min(API_VERSION, newest), oldest)))
+
+
+def row(answer: object) -> dict[str, Any]:
+    """An answer that is one JSON object; Unanswered where it is something else."""
+    if not isinstance(answer, dict):
+        raise Unanswered("what answers is no Docker engine")
+    return answer
+
+
+def rows(answer: object) -> list[dict[str, Any]]:
+    """An answer that is a list of JSON objects, which an engine may also write as null."""
+    if not isinstance(answer, list | None):
+        raise Unanswered("what answers is no Docker engine")
+    return [row(one) for one in answer or ()]
+
+
+def short(error: Exception | str) -> str:
+    """An error's own words, on one line."""
+    text = str(getattr(error, "explanation", None) or error)
+    if reason := _SYSTEM_REASON.search(text):
+        return reason[1]
+    return " ".join(text.split())[:300]
+
+
+def _numbers(version: object) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", str(version or "0.0"))[:2])
+
+
+def _read(answer: bytes) -> object:
+    """The JSON of an HTTP answer that was read to its end."""
+    head, found, body = answer.partition(b"\r\n\r\n")
+    status = re.match(rb"HTTP/\d\.\d (\d{3})", head)
+    if status is None or not found:
+        raise Unanswered("it broke off" if answer else "it closed the connection without an answer")
+    length = re.search(rb"^content-length:[ \t]*(\d+)", head, re.IGNORECASE | re.MULTILINE)
+    try:
+        if length and len(body) < int(length[1]):
+            raise ValueError
+        value = json.loads(body) if body.strip() else None
+    except ValueError:
+        if status[1] < b"400":
+            raise Unanswered("it broke off") from None
+        value = body.decode(errors="replace")
+    if status[1] >= b"400":
+        words = value.get("message") if isinstance(value, dict) else value
+        raise Refused(int(status[1]), short(str(words or f"HTTP status {int(status[1])}")))
+    return value

@@ -1,0 +1,20 @@
+"""What may be shown of a build: which steps, and their text without terminal control."""
+
+from __future__ import annotations
+
+import re
+
+from kiro_invoke.builds.progress import Ended
+
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def clean(line: str) -> str:
+    """`line` without terminal control: what a build prints cannot move the cursor or hide text."""
+    return _CONTROLS.sub("", _ESCAPES.sub("", line)).expandtabs()
+
+
+def worth_telling(event: Ended) -> bool:
+    """Whether a step ran; the engine never calls a base image cached, though nothing was done for it."""
+    return bool(event.error) or not (event.cached or event.step.text.startswith("FROM "))

@@ -1,0 +1,42 @@
+"""The `kiro` program: the same tasks for a repository without a tasks.py."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from invoke.exceptions import ParseError
+from invoke.program import Program
+
+from kiro_invoke.collection import ns
+from kiro_invoke.model.errors import ExitCode
+from kiro_invoke.version import __version__
+
+_NO_VALUE = re.compile(r"Flag <Argument: ([\w-]+).*> needed value and was not given one!")
+
+
+@contextmanager
+def _wrong_use() -> Iterator[None]:
+    try:
+        yield
+    except ParseError as error:
+        words = _NO_VALUE.sub(r"--\1 needs a value.", str(error))
+        sys.stderr.write(f"kiro: {words} Fix: see `kiro --list`, or `kiro --help TASK`.\n")
+        raise SystemExit(int(ExitCode.USAGE)) from None
+
+
+class Kiro(Program):
+    """Invoke's program with our exit code for wrong use (Invoke's own is 1)."""
+
+    def parse_tasks(self) -> None:
+        with _wrong_use():
+            super().parse_tasks()
+
+    def parse_cleanup(self) -> None:
+        with _wrong_use():
+            super().parse_cleanup()
+
+
+program = Kiro(name="kiro", binary="kiro", namespace=ns, version=__version__)
