@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
@@ -79,7 +80,7 @@ def make_ready(
         (place / "complete").touch()
     made = [place / "made" / f"{name}-{version}" for name, version in wanted]
     ready = [
-        {file: (each / Path(file).name).read_text(encoding="utf-8") for file in FILES[service]}
+        _texts(service, own, {file: (each / Path(file).name).read_text() for file in FILES[service]})
         for each in made
         if (each / "complete").exists()
     ]
@@ -88,6 +89,24 @@ def make_ready(
             f"no package could be added to {service}", file=str(place), fix="see whether a registry answers"
         )
     return ready
+
+
+def only_added(before: str, after: str) -> str:
+    """An npm lockfile with what the package manager added to it, and nothing else that it changed.
+
+    npm before 11 forgets the `libc` of optional packages, and would then install some for other systems.
+    """
+    old, new = json.loads(before), json.loads(after)
+    added = {name: entry for name, entry in new["packages"].items() if name not in old["packages"]}
+    old["packages"] = {"": new["packages"][""]} | dict(sorted((old["packages"] | added).items())[1:])
+    return json.dumps(old, indent=2, ensure_ascii=False) + "\n"
+
+
+def _texts(service: str, own: Mapping[str, str], made: Mapping[str, str]) -> Mapping[str, str]:
+    if service != FRONTEND:
+        return made
+    lock = FILES[service][1]
+    return {**made, lock: only_added(own[lock], made[lock])}
 
 
 def _add_each(engine: BenchEngine, service: str, place: Path, image: str, ca_bundle: Path | None) -> None:

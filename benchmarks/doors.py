@@ -15,6 +15,8 @@ from kiro_invoke.model.errors import KiroError
 
 _CARGO = "cargo build --workspace --bins --locked"
 _MARK = "kiro-bench-nanoseconds"
+#: A build that takes longer, in seconds, hangs: its sample is a failure.
+_HANGS = 1800.0
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Builder:
             return self._container(variant).build()
         argv = self._plain(variant) if variant.door is Door.PLAIN else self._kiro(variant)
         begun = time.monotonic()
-        done = process.run(argv, env=self.engine.env)
+        done = process.run(argv, env=self.engine.env, timeout=_HANGS)
         seconds = time.monotonic() - begun
         return Timed(seconds) if done.ok else Timed(None, done.stderr[-2000:])
 

@@ -81,24 +81,24 @@ class BenchEngine:
             raise EngineError(f"docker {' '.join(arguments)}: {words}", fix="look into the engine's log")
         return done.stdout
 
-    def images(self) -> frozenset[str]:
-        listed = self.must("image", "ls", "--format", "{{.Repository}}:{{.Tag}}")
-        return frozenset(listed.split())
-
     def load(self, refs: Sequence[str]) -> None:
         """Copy the images `refs` from the engine that commands use otherwise; those that are here stay."""
-        wanted = [ref for ref in refs if ref not in self.images()]
+        wanted = [ref for ref in refs if self._missing(ref)]
         if not wanted:
             return
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             archive = str(Path(folder) / "images.tar")
             saved = process.run(["docker", "save", "--output", archive, *wanted])
             if not saved.ok:
-                raise EngineError(
-                    f"docker save {' '.join(wanted)}: {saved.stderr.strip()}",
-                    fix="run `kiro warm-cache` first",
-                )
+                words = f"docker save {' '.join(wanted)}: {saved.stderr.strip()}"
+                raise EngineError(words, fix="run `kiro warm-cache` first")
             self.must("load", "--input", archive)
+
+    def _missing(self, ref: str) -> bool:
+        """Whether this engine lacks the image, or the other has another one under that name."""
+        argv = ("image", "inspect", "--format", "{{.Id}}", ref)
+        here, there = self.docker(*argv), process.run(["docker", *argv])
+        return not here.ok or (there.ok and here.stdout != there.stdout)
 
     def data_bytes(self) -> int:
         """What all it holds takes on the disk: blocks, not lengths; a file with several names once."""

@@ -101,7 +101,7 @@ def stands_for(service: str, scenario: str, variant: str) -> bool:
     """Whether a source edit costs the variant what this scenario costs it."""
     is_stateless = any(v.stateless for v in VARIANTS if (v.service, v.name) == (service, variant))
     row = BY_NAME[scenario]
-    return is_stateless and (bool(row.edits) or row.loss is Loss.LAYERS) and row.loss is not Loss.ALL
+    return is_stateless and (bool(row.edits) or row.loss is Loss.LAYERS)
 
 
 def rounded(value: float | None, digits: int = 3) -> float | None:

@@ -54,8 +54,8 @@ def blocks(choice: Choice, variants: Sequence[Variant]) -> Iterator[Block]:
 
 
 def remaining(block: Block, taken: Iterable[Sample]) -> Block:
-    """The block without the samples that an interrupted run has taken."""
-    known = {(s.service, s.scenario, s.variant, s.round) for s in taken}
+    """The block without the samples that an interrupted run has taken. What failed is tried again."""
+    known = {(s.service, s.scenario, s.variant, s.round) for s in taken if s.seconds is not None}
     left = tuple(
         slot
         for slot in block.slots

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from benchmarks.figures import Figures, stands_for
-from benchmarks.scenarios import BY_NAME, SCENARIOS
+from benchmarks.scenarios import BY_NAME, NOTHING, SCENARIOS
 from benchmarks.targets import Judged, Verdict, judge, verdict_of
 from benchmarks.variants import SERVICES, of_service
 
@@ -50,7 +50,8 @@ def _cell(figures: Figures, service: str, scenario: str, variant: str) -> str:
     if not figure.seconds:
         return "failed"
     text = f"{figure.median:.2f}"
-    share = None if variant == "standard" else figures.ratio(service, scenario, variant, "standard")
+    compared = variant != "standard" and scenario != NOTHING
+    share = figures.ratio(service, scenario, variant, "standard") if compared else None
     if share is not None:
         own = figures.median(service, scenario, "standard") is not None
         mark = "" if own or not stands_for(service, scenario, "standard") else "= "

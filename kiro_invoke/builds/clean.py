@@ -12,7 +12,7 @@ def stages_to_run(dockerfile: Dockerfile) -> tuple[str, ...]:
     for everybody.
     """
     sources = {s.name: dockerfile.reachable(s.name) for s in dockerfile.stages}
-    reading = {s.name for s in dockerfile.stages if any(map(_reads_context, s.instructions))}
+    reading = {s.name for s in dockerfile.stages if any(map(reads_context, s.instructions))}
     mounting = {s.name for s in dockerfile.stages if _has_cache_mount(s) and sources[s.name] & reading}
     return tuple(s.name for s in dockerfile.stages if sources[s.name] & mounting)
 
@@ -21,7 +21,8 @@ def _has_cache_mount(stage: Stage) -> bool:
     return any(mount.get("type") == "cache" for instruction in stage.instructions for mount in instruction.mounts)
 
 
-def _reads_context(instruction: Instruction) -> bool:
+def reads_context(instruction: Instruction) -> bool:
+    """Whether an instruction takes files from the build context."""
     if instruction.keyword in {"COPY", "ADD"}:
         return not instruction.sources and not instruction.heredoc
     return any(

@@ -14,6 +14,7 @@ from kiro_invoke.builds.executor import execute, images
 from kiro_invoke.builds.planner import Profile, Recipe, base_refs, without_syntax_line
 from kiro_invoke.builds.progress import Observer
 from kiro_invoke.cache.proving import prove
+from kiro_invoke.cache.reclaim import after_build
 from kiro_invoke.engine.bases import Base, Say
 from kiro_invoke.engine.protocol import Engine
 from kiro_invoke.engine.side_by_side import beside
@@ -98,7 +99,7 @@ def run(
         say(f"waiting for another build of {service} to end")
 
     # asked beside the build, where it costs no time; it holds if the build then adds nothing
-    before = beside(engine.build_cache_bytes)
+    records = beside(engine.cache_records)
     with mirrored(prepared.recipes, project, waiting=waiting) as sending:
         done = execute(
             prepared.plan,
@@ -109,13 +110,18 @@ def run(
             observer=observer,
             clock=clock,
         )
+        if not _added_nothing(done.steps):
+            records = beside(engine.cache_records)
         prove(prepared.plan, sending, engine, project.state)
+        reclaimed = after_build(engine, project, prepared.recipes, done.steps, records.result)
+    if reclaimed and reclaimed.freed:
+        say(f"reclaimed {reclaimed.freed / 1e6:.0f} MB of superseded layers and mounts: {reclaimed.cause}")
     return BuildRecord(
         seconds=done.seconds,
         base_images=tuple(BaseRecord(base.ref, base.status, base.holds) for base in prepared.bases),
         images=images(prepared.plan, prepared.recipes, done.steps, project.root),
         steps=done.steps,
-        cache_bytes=before.result() if _added_nothing(done.steps) else engine.build_cache_bytes(),
+        cache_bytes=sum(record.size for record in records.result() if not record.shared),
     )
 
 

@@ -125,7 +125,7 @@ def refresh(
         work = plan(seen, last, standing, drafts.names)
         copies = carry_out(work, seen, copies, drafts)
         copied, is_new = _copy_dockerfiles(mirror, dockerfiles, texts or {}, stamp)
-        if seen is not stored.snapshots[0] or work.changed or is_new:
+        if seen is not stored.snapshots[0] or is_new:
             save(mirror.record, Stored((seen, copies), {_NEWEST: stamp}))
         shutil.rmtree(mirror.drafts)
     return Mirrored(mirror.folder, copied, seen.revision, len(seen.entries), work.changed)

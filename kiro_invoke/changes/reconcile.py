@@ -86,9 +86,7 @@ def plan(wanted: Snapshot, mirrored: Snapshot, standing: Standing, drafts: Colle
     mkdir = [path for path in wanted.folders if path not in standing.folders]
     touched = {path.rpartition("/")[0] for path in (*install, *unlink, *rmdir, *mkdir)}
     locked = [
-        path
-        for path, mode in standing.folders.items()
-        if mode & _WRITABLE != _WRITABLE and (path in touched or path in rmdir)
+        path for path, mode in standing.folders.items() if mode & _WRITABLE != _WRITABLE and path in touched
     ]
     modes = [
         (path, mode)
@@ -132,6 +130,4 @@ def _left(wanted: Snapshot, copies: Snapshot, fresh: dict[str, Entry]) -> Iterab
 
 
 def _needs_writing(entry: Entry, old: Entry | None) -> bool:
-    if entry.kind != "l":
-        return old is None or old.value != entry.value
-    return old is None or (old.kind, old.value) != (entry.kind, entry.value)
+    return old is None or old.value != entry.value or (old.kind == "l") != (entry.kind == "l")

@@ -10,6 +10,7 @@ from typing import Any
 from kiro_invoke import config
 from kiro_invoke.builds.planner import Profile, Recipe, cleaned, plan_everything, plan_images
 from kiro_invoke.cache import warm
+from kiro_invoke.cache.reclaim import drop_namespace
 from kiro_invoke.commands import opening
 from kiro_invoke.commands.surface import Answer, Surface
 from kiro_invoke.engine.files import make_state_folder
@@ -102,8 +103,12 @@ def build_now(
     for line in opening.standin_lines(prepared.bases):
         surface.say(line)
     observer, showing = observer_for(surface.err, surface.environ)
-    with showing:
-        return warm.run(prepared, project, engine, observer, say=surface.say)
+    try:
+        with showing:
+            return warm.run(prepared, project, engine, observer, say=surface.say)
+    finally:
+        if request.clean:
+            drop_namespace(engine, prepared.around.namespace)
 
 
 def record_fields(record: BuildRecord, total: float) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import json
+import re
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from kiro_invoke.engine import process
+from kiro_invoke.engine.answers import cache_record, image_facts, local_image
 from kiro_invoke.engine.api import (
     ANSWER_SECONDS,
     Api,
@@ -25,11 +27,14 @@ from kiro_invoke.engine.api import (
 )
 from kiro_invoke.engine.cli_files import KnownPlugins, Plugin
 from kiro_invoke.engine.locate import Address, check_versions, refuse_podman, version_text
-from kiro_invoke.engine.protocol import Completed, EngineFacts, ImageFacts, Run
+from kiro_invoke.engine.protocol import CacheRecord, Completed, EngineFacts, ImageFacts, LocalImage, Run
 from kiro_invoke.model.errors import EngineError
 
 if TYPE_CHECKING:
     import docker
+
+#: Records that one request names: it must fit into one line of HTTP.
+_PRUNED_AT_ONCE = 100
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -94,7 +99,7 @@ class DockerEngine:
     @_translated
     def image(self, ref: str) -> ImageFacts | None:
         try:
-            return _image_facts(row(self._api.ask("GET", f"/images/{ref}/json")))
+            return image_facts(row(self._api.ask("GET", f"/images/{ref}/json")))
         except Refused as answer:
             if answer.status == 404:
                 return None
@@ -189,10 +194,43 @@ class DockerEngine:
     def build_cache_bytes(self) -> int:
         return sum(int(record["Size"]) for record in self._build_cache() if not record.get("Shared"))
 
+    @_translated
+    def cache_records(self) -> tuple[CacheRecord, ...]:
+        return tuple(map(cache_record, self._build_cache()))
+
     def _build_cache(self) -> Sequence[Mapping[str, Any]]:
         # of this type alone: adding up images, containers and volumes can take minutes
         answer = row(self._api.ask("GET", "/system/df", {"type": "build-cache"}))
         return rows(answer.get("BuildCache"))
+
+    @_translated
+    def prune(self, ids: Sequence[str]) -> frozenset[str]:
+        gone: set[str] = set()
+        for begin in range(0, len(ids), _PRUNED_AT_ONCE):
+            some = ids[begin : begin + _PRUNED_AT_ONCE]
+            # a regular expression; without `all`, the engine itself spares what images hold
+            filters = json.dumps({"id": [f"^({'|'.join(map(re.escape, some))})$"]})
+            answer = row(self._api.ask("POST", "/build/prune", {"filters": filters}))
+            gone.update(map(str, answer.get("CachesDeleted") or ()))
+        return frozenset(gone)
+
+    @_translated
+    def images_labelled(self, label: str) -> tuple[LocalImage, ...]:
+        filters = json.dumps({"label": [label]})
+        found = rows(self._api.ask("GET", "/images/json", {"filters": filters}))
+        containers = rows(self._api.ask("GET", "/containers/json", {"all": "true"}))
+        used = {str(container.get("ImageID")) for container in containers}
+        return tuple(local_image(image, used) for image in found)
+
+    @_translated
+    def remove_image(self, id: str) -> bool:
+        try:
+            self._api.ask("DELETE", f"/images/{id}", {"noprune": "true"})
+        except Refused as answer:
+            if answer.status in {404, 409}:
+                return False
+            raise
+        return True
 
     def compose(self, files: Sequence[Path], *arguments: str, env: Mapping[str, str]) -> int:
         return process.interactive([*_compose_argv(files), *arguments], env=env)
@@ -293,8 +331,3 @@ def split_tag(ref: str) -> tuple[str, str]:
 
 def _compose_argv(files: Sequence[Path]) -> list[str]:
     return ["docker", "compose", *(word for file in files for word in ("-f", str(file)))]
-
-
-def _image_facts(image: Mapping[str, Any]) -> ImageFacts:
-    labels = (image.get("Config") or {}).get("Labels")
-    return ImageFacts(id=str(image["Id"]), labels=dict(labels or {}), size=int(image["Size"]))

@@ -55,6 +55,39 @@ class ImageFacts:
     size: int
 
 
+@dataclass(frozen=True)
+class CacheRecord:
+    """A record of the engine's build cache, a layer or a cache mount, as `docker buildx du --verbose` shows it.
+
+    `kind` is "regular" for a layer, "exec.cachemount" for a mount. `shared`: an image holds it too. `size` is in
+    bytes without its parents; `created` and `used` (0.0: never) are seconds since the epoch.
+    """
+
+    id: str
+    kind: str
+    description: str
+    parents: tuple[str, ...] = ()
+    in_use: bool = False
+    shared: bool = False
+    size: int = 0
+    created: float = 0.0
+    used: float = 0.0
+
+
+@dataclass(frozen=True)
+class LocalImage:
+    """An image among many: its content id, its names, labels, and when it was made (seconds since the epoch).
+
+    `in_use`: a container, running or not, stands on it.
+    """
+
+    id: str
+    names: tuple[str, ...]
+    labels: Mapping[str, str]
+    created: float
+    in_use: bool = False
+
+
 class RegistrySilent(Exception):
     """No registry answers for an image: no route, no name, no connection, no trust."""
 
@@ -105,6 +138,21 @@ class Engine(Protocol):
 
     def build_cache_bytes(self) -> int:
         """Bytes that the engine's build cache (layers and mounts) holds on disk."""
+
+    def cache_records(self) -> tuple[CacheRecord, ...]:
+        """Every record of the build cache."""
+
+    def prune(self, ids: Sequence[str]) -> frozenset[str]:
+        """Remove these records of the build cache and no others; those that are gone then.
+
+        One that is in use, is part of an image, or has records on it that stay, stays.
+        """
+
+    def images_labelled(self, label: str) -> tuple[LocalImage, ...]:
+        """The images that carry `label`, a text `name=value`, those without a name included."""
+
+    def remove_image(self, id: str) -> bool:
+        """Remove an image that has no name; False if something uses it and it stays, or it is gone already."""
 
     def compose(self, files: Sequence[Path], *arguments: str, env: Mapping[str, str]) -> int:
         """Run Docker Compose on this terminal; its exit status."""

@@ -7,7 +7,7 @@ import random
 import shutil
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,9 +92,9 @@ def test_the_context_is_what_the_engine_receives(tmp_path: Path) -> None:
     chance = random.Random(SEED)
     contexts: dict[str, Path] = {}
     expected: dict[str, dict[str, str]] = {}
-    cases = [(text, TREE) for text in IGNORE_FILES]
+    cases: list[tuple[str, Sequence[str]]] = [(text, TREE) for text in IGNORE_FILES]
     while len(cases) < len(IGNORE_FILES) + RANDOM:
-        cases.append((random_ignore_file(chance), tuple(random_tree(chance))))
+        cases.append((random_ignore_file(chance), random_tree(chance)))
     for number, (text, tree) in enumerate(cases):
         context = tmp_path / f"c{number}"
         write_tree(context, tree)

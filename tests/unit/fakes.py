@@ -9,9 +9,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kiro_invoke.engine.protocol import (
+    CacheRecord,
     Completed,
     EngineFacts,
     ImageFacts,
+    LocalImage,
     RegistryRefused,
     RegistrySilent,
 )
@@ -129,6 +131,8 @@ class FakeEngine:
         self.compose_status = 0
         self.ports: dict[int, str] = {}
         self.cache_bytes = 0
+        self.records: Sequence[CacheRecord] = ()
+        self.local_images: Sequence[LocalImage] = ()
         self._facts = replace(FACTS, ours=ours)
         self._lock = threading.Lock()
         #: Called within every pull, for tests that want to see several at once.
@@ -201,6 +205,31 @@ class FakeEngine:
 
     def build_cache_bytes(self) -> int:
         return self.cache_bytes
+
+    def cache_records(self) -> tuple[CacheRecord, ...]:
+        return tuple(self.records)
+
+    def prune(self, ids: Sequence[str]) -> frozenset[str]:
+        """As the engine does it: leaf upward, and nothing that is in use or part of an image."""
+        gone: set[str] = set()
+        while loose := self._loose(ids):
+            gone |= loose
+            self.records = [record for record in self.records if record.id not in loose]
+        return frozenset(gone)
+
+    def _loose(self, ids: Sequence[str]) -> set[str]:
+        holding = {parent for record in self.records for parent in record.parents}
+        kept = (holding, {record.id for record in self.records if record.in_use or record.shared})
+        return {record.id for record in self.records} & {*ids} - kept[0] - kept[1]
+
+    def images_labelled(self, label: str) -> tuple[LocalImage, ...]:
+        name, _, value = label.partition("=")
+        return tuple(image for image in self.local_images if image.labels.get(name) == value)
+
+    def remove_image(self, id: str) -> bool:
+        found = [image for image in self.local_images if image.id == id and not image.in_use]
+        self.local_images = [image for image in self.local_images if image not in found]
+        return bool(found)
 
     def compose(self, files: Sequence[Path], *arguments: str, env: Mapping[str, str]) -> int:
         self.composed.append(arguments)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import disk, network, record
-from benchmarks.dependencies import FILES, POOLS, pool
+from benchmarks.dependencies import FILES, POOLS, only_added, pool
 from benchmarks.disk import Reading
 from benchmarks.edits import EDITS
 from benchmarks.figures import Figures, Sample
@@ -85,6 +85,7 @@ def test_what_takes_minutes_each_time_is_left_out_of_rows_that_would_show_the_sa
     assert ("mounts-lost", "guide") not in measured
     assert ("dependency", "guide") in measured
     assert ("cold", "standard") in measured
+    assert ("cold", "guide") not in measured
 
 
 def test_a_loss_means_nothing_to_cargo_in_a_container() -> None:
@@ -147,6 +148,19 @@ def test_a_pool_takes_turns_and_leaves_out_what_is_locked() -> None:
     found = pool({"a": "2 1", "b": "3", "c": "5 4"}, '[[package]]\nname = "b"\n')
     assert found == (("a", "2"), ("c", "5"), ("a", "1"), ("c", "4"))
     assert pool({"ms": "1"}, '"node_modules/ms": {}') == ()
+
+
+def test_an_older_npm_changes_nothing_but_what_it_adds() -> None:
+    before = {"name": "x", "packages": {"": {"name": "x"}, "node_modules/b": {"libc": ["musl"]}}}
+    root = {"name": "x", "dependencies": {"a": "1"}}
+    after = {"name": "x", "packages": {"": root, "node_modules/a": {"version": "1"}, "node_modules/b": {}}}
+    made = json.loads(only_added(json.dumps(before), json.dumps(after)))
+    assert made["packages"] == {
+        "": root,
+        "node_modules/a": {"version": "1"},
+        "node_modules/b": {"libc": ["musl"]},
+    }
+    assert next(iter(made["packages"])) == ""
 
 
 @pytest.mark.parametrize(("service", "variants"), [(BACKEND, 7), (FRONTEND, 4)])
@@ -250,6 +264,7 @@ def test_a_resumed_run_takes_what_is_missing() -> None:
         sample("fast", 1.0, scenario="nothing", number=1),
         sample("prod", 1.0, scenario="nothing", number=2),
         sample("prod", 1.0, scenario="source", number=1),
+        sample("prod", None, scenario="nothing", number=1),
     ]
     left = {(slot.variant.name, slot.round) for slot in remaining(block, taken).slots}
     assert left == {("fast", 2), ("prod", 1)}

@@ -210,7 +210,8 @@ def test_the_state_folder_is_left_out(tmp_path: Path) -> None:
     (tmp_path.parent / "alias").unlink(missing_ok=True)
     (tmp_path.parent / "alias").symlink_to(tmp_path)
     for root in (tmp_path, tmp_path.parent / "alias"):
-        assert sent(root, Rules(), skip=tmp_path / ".kiro") == {"a/", "a/.kiro/", "a/.kiro/x"}
+        for state in (tmp_path, tmp_path.parent / "alias"):
+            assert sent(root, Rules(), skip=state / ".kiro") == {"a/", "a/.kiro/", "a/.kiro/x"}
 
 
 def test_statuses_are_those_of_the_entries_themselves(tmp_path: Path) -> None:
@@ -270,6 +271,7 @@ def test_the_own_ignore_file_wins_even_when_empty(tmp_path: Path) -> None:
     [
         ("conf/i", True),
         ("/conf/i", True),
+        ("conf/again", True),
         ("../../conf/i", True),
         ("conf/../conf/i", True),
         ("loop", False),
@@ -279,7 +281,7 @@ def test_the_own_ignore_file_wins_even_when_empty(tmp_path: Path) -> None:
 def test_a_link_to_the_ignore_file_stays_within_the_context(
     tmp_path: Path, link: str, excludes: bool
 ) -> None:
-    write_tree(tmp_path, ["conf/i", "loop -> loop"])
+    write_tree(tmp_path, ["conf/i", "conf/again -> /conf/i", "loop -> loop"])
     (tmp_path / "conf/i").write_text("a")
     (tmp_path / ".dockerignore").symlink_to(link)
     assert rules_of(tmp_path, tmp_path / "Dockerfile").lets_through("a") is not excludes

@@ -7,8 +7,8 @@
 //!     what the target holds beyond --cooked, to --into
 //! kiro-fresh revision              print the revision of the tree in this folder
 //!
-//! In the target stands the list of all files that it was built from. What differs leaves the list before it is
-//! touched and compiled, and comes back only after success: a failed or killed build forgets nothing.
+//! In the target stands the list of all files that it was built from. What differs is in doubt there before it is
+//! touched and compiled, until a build succeeds: a failed or killed build forgets nothing.
 mod sha256;
 mod target;
 mod tree;
@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::{exit, Command};
 use std::{fs, io};
 
-use target::{beyond, copy, empty, note_own, seed, size, walk, write_whole};
+use target::{beyond, copy, drop_unlocked, empty, hold, note_own, seed, size, walk, write_whole};
 use tree::Tree;
 
 fn main() {
@@ -39,6 +39,7 @@ fn deps(words: &[OsString]) -> io::Result<i32> {
     let (options, words) = options(["--cooked"], words);
     let (target, command) = words.split_first().ok_or_else(usage)?;
     let target = Path::new(target);
+    let _held = hold(target)?;
     let stamp = target.join(".kiro/deps");
     let environment = tree::environment()?;
     let before = fs::read_to_string(&stamp).unwrap_or_default();
@@ -64,6 +65,9 @@ fn deps(words: &[OsString]) -> io::Result<i32> {
         write_whole(&stamp, environment.as_bytes())?;
     }
     let code = run(command, "CARGO_TARGET_DIR", target.as_os_str())?;
+    if code == 0 {
+        drop_unlocked(target)?;
+    }
     if code == 0 && !fs::read_to_string(&stamp)?.contains(' ') {
         write_whole(&stamp, format!("{environment} {}", size(&walk(target)?)).as_bytes())?;
     }
@@ -73,14 +77,15 @@ fn deps(words: &[OsString]) -> io::Result<i32> {
 fn build(words: &[OsString]) -> io::Result<i32> {
     let ([cooked, into], command) = options(["--cooked", "--into"], words);
     let target = target();
+    let _held = hold(&target)?;
     if let Some(cooked) = &cooked {
         seed(&target, cooked)?;
     }
     let list = target.join(".kiro/list");
     let old = Tree::read(&list);
     let mut new = Tree::scan(&target)?.with_environment()?;
-    old.where_equal(&new).write(&list)?;
-    new.touch(&old.to_touch(&new), target::after_all_in(&target)?);
+    old.or_in_doubt(&new).write(&list)?;
+    new.touch(old.to_touch(&new), target::after_all_in(&target)?);
     let code = run(command, "KIRO_REVISION", OsStr::new(&new.revision()))?;
     if code == 0 {
         new.unmoved().write(&list)?;

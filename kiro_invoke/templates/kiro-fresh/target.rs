@@ -1,12 +1,31 @@
 //! The folder that cargo writes to: seeded with cooked dependencies, emptied, copied from.
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
-use std::fs::{self, File, FileTimes, Metadata, Permissions};
+use std::fs::{self, File, FileTimes, Metadata};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{symlink, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{symlink, MetadataExt};
+use std::os::unix::io::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
+
+extern "C" {
+    fn flock(file: i32, operation: i32) -> i32;
+}
+
+/// Keeps others out of `target` until the value is dropped; waits for those that are in it.
+pub fn hold(target: &Path) -> io::Result<File> {
+    let (exclusive, at_once) = (2, 4);
+    fs::create_dir_all(target)?;
+    let folder = File::open(target)?;
+    // SAFETY: flock takes no pointers, and the descriptor is open
+    let lock = |operation| unsafe { flock(folder.as_raw_fd(), operation) };
+    if lock(exclusive | at_once) != 0 && io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock {
+        println!("kiro-fresh: waiting for another build in this target");
+        while lock(exclusive) != 0 && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted {}
+    }
+    Ok(folder)
+}
 
 /// Makes `target` hold all that `cooked` holds, and of former cooks nothing. It starts afresh where a unit that it
 /// has was compiled anew, or where what it holds of its own has doubled since its first build.
@@ -38,13 +57,41 @@ pub fn seed(target: &Path, cooked: &Path) -> io::Result<()> {
     }
     // names both until it is done: what is cut short is finished next time
     write_whole(&manifest, &former.union(&names).copied().collect::<Vec<_>>().join(&0))?;
-    for path in former.difference(&names) {
-        let _ = fs::remove_file(target.join(OsStr::from_bytes(path)));
-    }
+    former.difference(&names).for_each(|path| remove(target.join(OsStr::from_bytes(path))));
     // fingerprints last: with its fingerprint a unit counts as compiled
-    missing.sort_by_key(|path| path.windows(14).any(|part| part == b"/.fingerprint/"));
+    missing.sort_by_key(|path| is_fingerprint(Path::new(OsStr::from_bytes(path))));
     copy(missing.iter().map(|path| cooked.join(OsStr::from_bytes(path))), cooked, target)?;
     write_whole(&manifest, &names.into_iter().collect::<Vec<_>>().join(&0))
+}
+
+/// Removes what packages left that Cargo.lock no longer has: nothing finds them again.
+pub fn drop_unlocked(target: &Path) -> io::Result<()> {
+    let Ok(lock) = fs::read_to_string("Cargo.lock") else { return Ok(()) };
+    let names = lock.lines().filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
+    let locked: BTreeSet<&str> = names.collect();
+    let mut files: Vec<PathBuf> = walk(target)?.into_iter().map(|(path, _)| path).collect();
+    // PROFILE/.fingerprint/NAME-HASH/... tells whose PROFILE/build/NAME-HASH/... and PROFILE/deps/...-HASH.... are
+    let noted = files.iter().filter(|path| is_fingerprint(path)).filter_map(|path| path.parent());
+    let going = noted.filter_map(named_and_hashed).filter(|(name, _)| !locked.contains(name));
+    let going: BTreeSet<String> = going.map(|(_, hash)| hash.to_owned()).collect();
+    files.retain(|path| path.ancestors().filter_map(named_and_hashed).any(|(_, hash)| going.contains(hash)));
+    files.sort_by_key(|path| !is_fingerprint(path));
+    files.into_iter().for_each(remove);
+    Ok(())
+}
+
+fn named_and_hashed(path: &Path) -> Option<(&str, &str)> {
+    path.file_name()?.to_str()?.split('.').next()?.rsplit_once('-')
+}
+
+fn is_fingerprint(path: &Path) -> bool {
+    path.components().any(|part| part.as_os_str() == ".fingerprint")
+}
+
+/// Removes a file, and the folders that were there for it alone.
+fn remove(path: PathBuf) {
+    let _ = fs::remove_file(&path);
+    let _ = path.ancestors().skip(1).take_while(|folder| fs::remove_dir(folder).is_ok()).count();
 }
 
 /// Notes how much the first complete build left in `target` beyond `cooked`.
@@ -105,11 +152,9 @@ pub fn copy(files: impl Iterator<Item = PathBuf>, from: &Path, into: &Path) -> i
 }
 
 pub fn copy_file(from: &Path, to: &Path, time: SystemTime) -> io::Result<()> {
-    let mode = fs::metadata(from)?.permissions();
     fs::copy(from, to)?;
-    fs::set_permissions(to, Permissions::from_mode(0o600))?;
-    File::options().write(true).open(to)?.set_times(FileTimes::new().set_modified(time))?;
-    fs::set_permissions(to, mode)
+    // last: with its time it counts as copied
+    File::open(to)?.set_times(FileTimes::new().set_modified(time))
 }
 
 /// All files and links beneath a folder.
@@ -158,6 +203,6 @@ pub fn write_whole(path: &Path, text: &[u8]) -> io::Result<()> {
     fs::rename(draft, path)
 }
 
-fn relative(path: &Path, folder: &Path) -> Option<Vec<u8>> {
+pub fn relative(path: &Path, folder: &Path) -> Option<Vec<u8>> {
     Some(path.strip_prefix(folder).ok()?.as_os_str().as_bytes().to_vec())
 }

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use crate::sha256::Sha256;
-use crate::target::{copy_file, walk, write_whole};
+use crate::target::{copy_file, relative, write_whole};
 
 /// Differ from run to run without a meaning to compilers; the proxies are no part of a layer's key either.
 const PASSING: &[&str] = &[
@@ -22,7 +22,8 @@ const PASSING: &[&str] = &[
 type Mark = (u64, u64, i64, i64, i64, i64);
 
 /// Of each path what it holds: `f` or `x` (executable) and the hash of a file, `l` and a link's text, `d` of a
-/// folder. The empty path holds the environment.
+/// folder. The empty path holds the environment. A list may doubt: `?` stands there instead of what follows the kind,
+/// or of all where the kind is in doubt too.
 #[derive(Default)]
 pub struct Tree {
     entries: BTreeMap<Vec<u8>, Vec<u8>>,
@@ -105,19 +106,27 @@ impl Tree {
         write_whole(path, &text)
     }
 
-    pub fn where_equal(&self, new: &Tree) -> Tree {
-        self.only(|path, entry| new.entries.get(path) == Some(entry))
+    /// What holds while a command turns the old into the new: where they differ nothing is sure, of what is gone or
+    /// new neither. It may be compiled or not, and may be as before, or no more there, by the next time.
+    pub fn or_in_doubt(&self, new: &Tree) -> Tree {
+        let paths = self.entries.keys().chain(new.entries.keys());
+        let entry = |path: &Vec<u8>| match (self.entries.get(path), new.entries.get(path)) {
+            (Some(old), Some(new)) if old == new => old.clone(),
+            (Some(old), Some(new)) if old[0] == new[0] => vec![old[0], b'?'],
+            _ => b"?".to_vec(),
+        };
+        Tree { entries: paths.map(|path| (path.clone(), entry(path))).collect(), ..Tree::default() }
     }
 
-    /// Without what was saved or generated since it was looked at: no command can be known to have read that.
+    /// With what was saved or generated since it was looked at in doubt: no command can be known to have read that.
     pub fn unmoved(&self) -> Tree {
         let now = |path: &[u8]| fs::symlink_metadata(at(path)).map(|meta| mark(&meta)).ok();
-        self.only(|path, entry| path.is_empty() || entry == b"d" || now(path).as_ref() == self.marks.get(path))
-    }
-
-    fn only(&self, wanted: impl Fn(&Vec<u8>, &Vec<u8>) -> bool) -> Tree {
-        let wanted = self.entries.iter().filter(|(path, entry)| wanted(path, entry));
-        Tree { entries: wanted.map(|(path, entry)| (path.clone(), entry.clone())).collect(), ..Tree::default() }
+        let sure = |path: &[u8], entry: &[u8]| path.is_empty() || entry == b"d" || now(path).as_ref() == self.marks.get(path);
+        let entries = self.entries.iter().map(|(path, entry)| match sure(path, entry) {
+            true => (path.clone(), entry.clone()),
+            false => (path.clone(), vec![entry[0], b'?']),
+        });
+        Tree { entries: entries.collect(), ..Tree::default() }
     }
 
     /// The paths to touch. A new text of a known source concerns that file alone; whatever else changed, the whole
@@ -133,12 +142,15 @@ impl Tree {
                 packages.insert(self.package(path, new));
             }
         }
-        let within = |path: &[u8], folder: &[u8]| {
-            folder.is_empty() || path == folder || (path.starts_with(folder) && path[folder.len()] == b'/')
-        };
-        let touched = |path: &&Vec<u8>| !path.is_empty() && packages.iter().any(|package| within(path, package));
-        paths.extend(new.entries.keys().filter(touched).cloned());
+        packages.iter().for_each(|package| paths.extend(new.beneath(package)));
         paths
+    }
+
+    /// A folder and all in it; all there is for the empty path.
+    fn beneath<'a>(&'a self, folder: &'a [u8]) -> impl Iterator<Item = Vec<u8>> + 'a {
+        let within = move |path: &[u8]| path == folder || path.starts_with(folder) && path[folder.len()] == b'/';
+        let wanted = move |path: &&Vec<u8>| !path.is_empty() && (folder.is_empty() || within(path));
+        self.entries.keys().filter(wanted).cloned()
     }
 
     /// The nearest folder above `path` with a manifest, now or before; the whole tree where there is none.
@@ -156,22 +168,17 @@ impl Tree {
 
     /// Dates `paths` at `time`, what links lead to included: cargo looks there. They are looked at again afterwards,
     /// so that a file that is saved meanwhile is not taken for what it was before.
-    pub fn touch(&mut self, paths: &BTreeSet<Vec<u8>>, time: SystemTime) {
-        let times = FileTimes::new().set_modified(time);
-        let here = std::env::current_dir().unwrap_or_default();
-        for path in paths.iter().map(|path| at(path)) {
-            let leads_here = || fs::canonicalize(&path).is_ok_and(|path| path.starts_with(&here));
-            let linked = path.is_symlink() && path.is_dir() && leads_here();
-            let beneath = if linked { walk(&path.join(".")).unwrap_or_default() } else { Vec::new() };
-            for path in beneath.iter().map(|(path, _)| path).chain([&path]) {
-                if path.is_file() || path.is_dir() {
-                    let _ = File::open(path).and_then(|file| file.set_times(times));
-                }
-            }
+    pub fn touch(&mut self, mut paths: BTreeSet<Vec<u8>>, time: SystemTime) {
+        let here = fs::canonicalize(".").unwrap_or_default();
+        let links = paths.iter().map(|path| at(path)).filter(|path| path.is_symlink());
+        let led_to: Vec<_> = links.filter_map(|link| relative(&fs::canonicalize(link).ok()?, &here)).collect();
+        led_to.iter().for_each(|path| paths.extend(self.beneath(path)));
+        for path in paths.iter().map(|path| at(path)).filter(|path| path.is_file() || path.is_dir()) {
+            let _ = File::open(path).and_then(|file| file.set_times(FileTimes::new().set_modified(time)));
         }
         for path in paths {
-            if self.look(path).is_err() {
-                self.entries.remove(path);
+            if self.look(&path).is_err() {
+                self.entries.remove(&path);
             }
         }
     }
@@ -179,6 +186,7 @@ impl Tree {
     /// Dated back: they are what the target was built from, and only later edits are news to it.
     pub fn copy_sources(&self, into: &Path) -> io::Result<()> {
         let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(946_684_800);
+        let dated = |path: &Path| File::open(path)?.set_times(FileTimes::new().set_modified(long_ago));
         fs::create_dir_all(into)?;
         for (path, entry) in self.entries.iter().filter(|(path, _)| !path.is_empty()) {
             let (from, to) = (at(path), into.join(OsStr::from_bytes(path)));
@@ -191,7 +199,8 @@ impl Tree {
                 _ => copy_file(&from, &to, long_ago)?,
             }
         }
-        Ok(())
+        let mut folders = self.entries.iter().filter(|(_, entry)| *entry == b"d");
+        folders.try_for_each(|(path, _)| dated(&into.join(OsStr::from_bytes(path))))
     }
 }
 

@@ -1,0 +1,84 @@
+"""Which layers a build made, and whether it is time to reclaim what they replaced. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from kiro_invoke.builds.dockerfile import Dockerfile
+from kiro_invoke.cache.records import LAYER, instruction
+from kiro_invoke.engine.protocol import CacheRecord
+from kiro_invoke.model.record import Step
+
+#: Layers that may gather before they are looked through, in bytes.
+GATHERED_BYTES = 500_000_000
+#: A layer's record may be made a while after its step has ended, on a busy machine.
+_LATE_SECONDS = 10.0
+_EARLY_SECONDS = 0.5
+
+_EXECUTED = "mount / from exec "
+_HEREDOC = re.compile(r"<<\S+ \((?P<first>.*?)(?:\.\.\.)?\)$")
+_VARIABLE = re.compile(r"\$(?:\{[^}]*\}|\w+)")
+
+
+def made_by(records: Iterable[CacheRecord], steps: Iterable[Step]) -> frozenset[str]:
+    """The layers that steps of a build made: of their instruction, and from their time.
+
+    One whose instruction cannot be recognized is left out.
+    """
+    ran = [step for step in steps if ran_here(step) and step.started]
+    layers = [record for record in records if record.kind == LAYER]
+    return frozenset(layer.id for layer in layers if any(_made(layer, step) for step in ran))
+
+
+def ran_here(step: Step) -> bool:
+    """Whether a step ran and may have left something; the engine never calls a base image cached."""
+    return bool(step.stage) and not step.cached and not step.text.startswith("FROM ")
+
+
+def why_due(dockerfiles: Iterable[Dockerfile], steps: Sequence[Step], gathered: int) -> str:
+    """Why it is time to reclaim after a build with these steps, or "".
+
+    `gathered` are the bytes of the layers that were made since the last time.
+    """
+    ran = {step.stage for step in steps if ran_here(step)}
+    for dockerfile in dockerfiles:
+        for stage in dockerfile.stages:
+            for mount in (mount for one in stage.instructions for mount in one.mounts):
+                seed = dockerfile.stage(mount.get("from", "")) if mount.get("type") == "cache" else None
+                if seed is not None and seed.name in ran:
+                    return f"stage {seed.name} ran: what its former result seeded is not used again"
+    if gathered > GATHERED_BYTES:
+        return f"{gathered / 1e6:.0f} MB of layers were made since the last time"
+    return ""
+
+
+def _made(layer: CacheRecord, step: Step) -> bool:
+    in_time = step.started - _EARLY_SECONDS <= layer.created <= step.completed + _LATE_SECONDS
+    return in_time and _tells_of(layer, step.text)
+
+
+def _tells_of(layer: CacheRecord, text: str) -> bool:
+    """Whether a record's description is that of the step that printed `text`."""
+    if not layer.description.startswith(_EXECUTED):
+        return _joined(instruction(layer)) == _joined(text)
+    if not text.startswith("RUN "):
+        return False
+    executed = layer.description.removeprefix(_EXECUTED)
+    _, dash_c, command = executed.partition(" -c ")
+    if heredoc := _HEREDOC.search(text):
+        return _joined(command).startswith(_joined(heredoc["first"]))
+    # the engine prints the step with its variables filled in, and tells of the record without
+    return _ends_with(_joined(text), _VARIABLE.split(_joined(command if dash_c else executed)))
+
+
+def _ends_with(text: str, parts: Sequence[str]) -> bool:
+    """Whether `text` ends with a word and more that consists of these parts, whatever stands between them."""
+    at = text.find(f" {parts[0]}")
+    for part in parts[1:]:
+        at = text.find(part, at) if at >= 0 else at
+    return at >= 0 and text.endswith(parts[-1])
+
+
+def _joined(text: str) -> str:
+    return " ".join(text.split())

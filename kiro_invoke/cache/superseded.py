@@ -1,0 +1,222 @@
+"""What a checkout's builds left behind on an engine and newer ones replaced. Pure: records in, a plan out.
+
+Records do not tell whose they are. Known to be of this checkout are: mounts of its namespace that its Dockerfiles
+name; layers that its own builds were seen to make (see made); and what stands on a dependency layer that only
+mounts of its namespace are seeded from. The last two most recently used of everything stay. If unsure, it stays.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+
+from kiro_invoke.builds.bake import LABEL_CHECKOUT, LABEL_PROJECT, LABEL_SERVICE
+from kiro_invoke.cache.records import MOUNT, Graph, instruction, last_used, mount_id
+from kiro_invoke.engine.protocol import CacheRecord, LocalImage
+
+#: How many of a thing stay: what is used now, and what a change taken back needs again.
+KEEP = 2
+#: How long the mounts of a clean build stay: while it runs, its steps may not have them in use.
+CLEAN_SECONDS = 3600.0
+
+_COPIED = ("COPY ", "ADD ", "WORKDIR ")
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Whose things may go. `mounts` tells of each mount id whether its seed is made from the project's files."""
+
+    project: str
+    checkout: str
+    services: frozenset[str]
+    mounts: Mapping[str, bool]
+
+    def namespace_is_clean(self, namespace: str) -> bool:
+        """Whether it is that of a clean build, which nobody uses again."""
+        return namespace.startswith(f"{self.checkout}-clean-")
+
+    def has_namespace(self, namespace: str) -> bool:
+        return namespace == self.checkout or self.namespace_is_clean(namespace)
+
+
+@dataclass(frozen=True)
+class Item:
+    """An image or a cache record, what it is in a few words, its size in bytes, and why it goes or stays."""
+
+    id: str
+    what: str
+    size: int
+    cause: str
+
+
+@dataclass(frozen=True)
+class Superseded:
+    """What goes, leaves before what they stand on, and what is ours and stays."""
+
+    remove: tuple[Item, ...]
+    keep: tuple[Item, ...]
+
+    def __str__(self) -> str:
+        rows = [("remove", item) for item in self.remove] + [("keep", item) for item in self.keep]
+        return "\n".join(f"{verb:<6} {item.what}: {item.cause}" for verb, item in rows)
+
+
+def superseded_images(images: Iterable[LocalImage], owner: Owner) -> Superseded:
+    """The images of this checkout that lost their name to a newer one. They go before the cache: see Engine.prune."""
+    own = [image for image in images if _is_own(image, owner)]
+    newest: set[str] = set()
+    for service in owner.services:
+        of_service = [image for image in own if image.labels[LABEL_SERVICE] == service]
+        of_service.sort(key=lambda image: image.created, reverse=True)
+        newest.update(image.id for image in of_service[:KEEP])
+    remove: list[Item] = []
+    keep: list[Item] = []
+    for image in own:
+        stays = _why_image_stays(image, newest)
+        what = f"image {image.id.removeprefix('sha256:')[:12]} of {image.labels[LABEL_SERVICE]}"
+        cause = stays or "newer ones took its name"
+        (keep if stays else remove).append(Item(image.id, what, 0, cause))
+    return Superseded(tuple(remove), tuple(keep))
+
+
+def _is_own(image: LocalImage, owner: Owner) -> bool:
+    labels = image.labels
+    return (
+        labels.get(LABEL_PROJECT) == owner.project
+        and labels.get(LABEL_CHECKOUT) == owner.checkout
+        and labels.get(LABEL_SERVICE) in owner.services
+    )
+
+
+def _why_image_stays(image: LocalImage, newest: Set[str]) -> str:
+    if image.names:
+        return f"it is {image.names[0]}"
+    if image.in_use:
+        return "a container stands on it"
+    return f"one of the {KEEP} newest" if image.id in newest else ""
+
+
+def superseded_records(
+    records: Sequence[CacheRecord], owner: Owner, *, made: Set[str], now: float
+) -> Superseded:
+    """The mounts and layers of this checkout that newer ones replaced.
+
+    `made` are the layers that its builds were seen to make; `now` is in seconds since the epoch.
+    """
+    graph = Graph(records)
+    mounts = tuple(_own_mounts(records, owner))
+    old = _old_mounts(mounts, owner, now)
+    seeds, orphans = _own_seeds(graph, mounts, old, owner)
+    layers = {id for id in (*made, *seeds) if graph.is_layer(id)}
+    causes = _causes_to_stay(graph, mounts, old, layers - orphans)
+    candidates = layers | old.keys()
+    stays = graph.above(causes.keys() | (graph.by_id.keys() - candidates))
+    goes = {id: old.get(id) or _why_layer_goes(id, orphans) for id in candidates - stays}
+    goes |= dict.fromkeys(_only_under(graph, goes.keys()), "nothing that stays was made on it")
+    keep = [id for id in graph.by_id if id in layers | {m.record.id for m in mounts} and id not in goes]
+    return Superseded(
+        tuple(_item(graph.by_id[id], goes[id]) for id in sorted(goes, key=graph.depth, reverse=True)),
+        tuple(_item(graph.by_id[id], causes.get(id, "what stays was made on it")) for id in keep),
+    )
+
+
+@dataclass(frozen=True)
+class _OwnMount:
+    record: CacheRecord
+    namespace: str
+    id: str
+
+
+def _own_mounts(records: Iterable[CacheRecord], owner: Owner) -> Iterator[_OwnMount]:
+    for record in records:
+        known = mount_id(record.description) if record.kind == MOUNT else None
+        if known and owner.has_namespace(known[0]) and known[1] in owner.mounts:
+            yield _OwnMount(record, *known)
+
+
+def _old_mounts(mounts: Iterable[_OwnMount], owner: Owner, now: float) -> dict[str, str]:
+    """The mounts that go, and why: all but the last used of each id, and those of clean builds."""
+    by_id: defaultdict[str, list[_OwnMount]] = defaultdict(list)
+    old: dict[str, str] = {}
+    for mount in mounts:
+        if not owner.namespace_is_clean(mount.namespace):
+            by_id[mount.id].append(mount)
+        elif not mount.record.in_use and last_used(mount.record) < now - CLEAN_SECONDS:
+            old[mount.record.id] = "a clean build used it once"
+    for id, several in by_id.items():
+        several.sort(key=lambda mount: (mount.record.in_use, last_used(mount.record)), reverse=True)
+        for mount in several[KEEP:]:
+            if not mount.record.in_use:
+                old[mount.record.id] = f"{KEEP} mounts {id} were used since"
+    return old
+
+
+def _own_seeds(
+    graph: Graph, mounts: Iterable[_OwnMount], old: Collection[str], owner: Owner
+) -> tuple[set[str], set[str]]:
+    """What stands on layers that own mounts are seeded from, and those of it that all such mounts have left.
+
+    Only seeds that are made from the project's files count: a toolchain may be anybody's. Where a mount of
+    somebody else hangs on one, all of it may be theirs.
+    """
+    own = {mount.record.id for mount in mounts}
+    standing: set[str] = set()
+    orphans: set[str] = set()
+    for seed in {p for m in mounts if owner.mounts[m.id] for p in m.record.parents if p in graph.by_id}:
+        below = graph.below(seed)
+        hanging = {id for id in below if graph.by_id[id].kind == MOUNT}
+        if any(id not in own and not _in_namespace(graph.by_id[id], owner) for id in hanging):
+            continue
+        standing |= below
+        if hanging <= {*old}:
+            orphans |= below
+    return standing, orphans
+
+
+def _in_namespace(record: CacheRecord, owner: Owner) -> bool:
+    known = mount_id(record.description)
+    return known is not None and owner.has_namespace(known[0])
+
+
+def _causes_to_stay(
+    graph: Graph, mounts: Iterable[_OwnMount], old: Collection[str], layers: Collection[str]
+) -> dict[str, str]:
+    """Which of our records stay by themselves, and why."""
+    causes = {record.id: "in use" for record in graph.by_id.values() if record.in_use}
+    causes |= {record.id: "part of an image" for record in graph.by_id.values() if record.shared}
+    causes |= {m.record.id: f"one of the last {KEEP} used" for m in mounts if m.record.id not in old}
+    for ids in graph.same_step(layers):
+        newest = sorted(ids, key=graph.recency, reverse=True)[:KEEP]
+        causes |= {id: f"one of the last {KEEP} results of its step" for id in newest if id not in causes}
+    return causes
+
+
+def _item(record: CacheRecord, cause: str) -> Item:
+    known = mount_id(record.description) if record.kind == MOUNT else None
+    what = f"mount {known[1]}" if known else " ".join(instruction(record).split())[:60]
+    return Item(record.id, what, record.size, cause)
+
+
+def _why_layer_goes(id: str, orphans: Collection[str]) -> str:
+    if id in orphans:
+        return "of a dependency layer that no mount is seeded from any more"
+    return f"its step has {KEEP} newer results"
+
+
+def _only_under(graph: Graph, going: Collection[str]) -> Iterator[str]:
+    """Copies that only what goes was made on. A RUN below them may be anybody's: there it ends."""
+    gone = {*going}
+    todo = [parent for id in going for parent in graph.by_id[id].parents]
+    while todo:
+        record = graph.by_id.get(todo.pop())
+        if record is None or record.id in gone or record.in_use or record.shared:
+            continue
+        if (
+            graph.is_layer(record.id)
+            and graph.children.get(record.id, set()) <= gone
+            and instruction(record).startswith(_COPIED)
+        ):
+            gone.add(record.id)
+            todo += record.parents
+            yield record.id

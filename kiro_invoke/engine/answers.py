@@ -1,0 +1,54 @@
+"""What the engine's JSON answers mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from kiro_invoke.engine.protocol import CacheRecord, ImageFacts, LocalImage
+
+
+def image_facts(image: Mapping[str, Any]) -> ImageFacts:
+    labels = (image.get("Config") or {}).get("Labels")
+    return ImageFacts(id=str(image["Id"]), labels=dict(labels or {}), size=int(image["Size"]))
+
+
+#: A name that says there is none.
+_UNNAMED = frozenset({"<none>:<none>", "<none>@<none>"})
+
+
+def cache_record(record: Mapping[str, Any]) -> CacheRecord:
+    # the key is written with a leading space by some engines
+    parents = record.get("Parents") or record.get(" Parents") or ()
+    return CacheRecord(
+        id=str(record["ID"]),
+        kind=str(record.get("Type", "")),
+        description=str(record.get("Description", "")),
+        parents=tuple(map(str, parents)),
+        in_use=bool(record.get("InUse")),
+        shared=bool(record.get("Shared")),
+        size=int(record.get("Size") or 0),
+        created=_epoch(record.get("CreatedAt")),
+        used=_epoch(record.get("LastUsedAt")),
+    )
+
+
+def _epoch(text: object) -> float:
+    """Seconds since the epoch of an engine's time, 0.0 where it gives none."""
+    with suppress(ValueError):
+        return datetime.fromisoformat(str(text)).timestamp() if text else 0.0
+    return 0.0
+
+
+def local_image(image: Mapping[str, Any], used: Set[str]) -> LocalImage:
+    names = (*(image.get("RepoTags") or ()), *(image.get("RepoDigests") or ()))
+    id = str(image["Id"])
+    return LocalImage(
+        id=id,
+        names=tuple(name for name in names if name not in _UNNAMED),
+        labels=dict(image.get("Labels") or {}),
+        created=float(image.get("Created") or 0),
+        in_use=id in used,
+    )

@@ -1,0 +1,213 @@
+"""Reclaiming on a real engine of the tests' own: growth is bounded, and nobody else loses anything."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kiro_invoke.builds.bake import Surroundings
+from kiro_invoke.builds.executor import execute
+from kiro_invoke.builds.planner import Profile, Recipe, plan_images
+from kiro_invoke.cache import reclaim
+from kiro_invoke.cache.made import ran_here
+from kiro_invoke.cache.reclaim import Reclaimed
+from kiro_invoke.cache.superseded import KEEP
+from kiro_invoke.cache.warm import read_recipes
+from kiro_invoke.engine import docker as docker_engine
+from kiro_invoke.engine import process
+from kiro_invoke.engine.docker import DockerEngine
+from kiro_invoke.model.record import Step
+from kiro_invoke.model.service import Project, Service
+from tests.support.private_engine import private_engine
+from tests.unit.build_fakes import Seen
+
+pytestmark = pytest.mark.docker
+
+MB = 1_000_000
+#: What each compilation makes, random as programs are to an engine.
+COMPILED = 5 * MB
+
+#: The shape of backend/Dockerfile.fast, without its compilers.
+DOCKERFILE = f"""\
+FROM debian:13-slim AS toolchain
+WORKDIR /app
+RUN --network=none mkdir /empty
+
+FROM toolchain AS planner
+COPY . .
+COPY deps.txt /recipe
+
+FROM toolchain AS crates
+COPY --from=planner /recipe /recipe
+RUN --network=none head -c {COMPILED} /dev/urandom >/crates
+
+FROM toolchain AS cook
+COPY --from=planner /recipe /recipe
+RUN --network=none --mount=type=bind,from=crates,source=/crates,target=/crates \\
+    --mount=type=cache,id=app-deps,target=/deps,from=toolchain,source=/empty,sharing=locked \\
+    cp /recipe /deps && mkdir target && head -c {COMPILED} /dev/urandom >target/dependencies
+
+FROM cook AS build
+COPY . .
+RUN --network=none \\
+    --mount=type=cache,id=app-target,target=/app/target,from=cook,source=/app/target,sharing=locked \\
+    head -c {COMPILED} /dev/urandom >target/program && cp target/program /built
+
+FROM cook AS dev
+COPY --from=build /built /built
+"""
+
+
+@pytest.fixture(scope="module")
+def engine(engine: None) -> Iterator[DockerEngine]:
+    folder = Path(tempfile.mkdtemp(prefix="kiro-engine-"))  # short: a socket's path has 108 bytes at most
+    with private_engine(folder) as private:
+        base = f"docker save debian:13-slim | docker --host {private.address.url} load"
+        subprocess.run(["sh", "-c", base], check=True, capture_output=True)
+        yield docker_engine.connect(private.address, process.run, ours=False)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+class Checkout:
+    """A checkout of the project `shop` with its one service, on a private engine."""
+
+    def __init__(self, root: Path, engine: DockerEngine) -> None:
+        # folders of one name would be one context to the engine
+        context = root / f"app-{root.name}"
+        context.mkdir(parents=True)
+        (context / "Dockerfile.fast").write_text(DOCKERFILE)
+        self.engine = engine
+        self.project = Project(
+            root,
+            "shop",
+            (Service("app", context, "shop/app", "other", None, context / "Dockerfile.fast"),),
+        )
+        self.write(deps="1", source="1")
+
+    @property
+    def recipes(self) -> tuple[Recipe, ...]:
+        return read_recipes(self.project, (Profile.DEV,))
+
+    def write(self, **files: str) -> None:
+        for name, text in files.items():
+            (self.project.services[0].context / f"{name}.txt").write_text(text)
+
+    def build(self) -> tuple[Step, ...]:
+        """Build as `kiro build` does; the steps."""
+        around = Surroundings("shop", checkout=self.project.checkout, namespace=self.project.checkout)
+        plan = plan_images(self.recipes, "test")
+        logs, seen = self.project.state / "logs", Seen()
+        return execute(plan, around, self.engine, root=self.project.root, logs=logs, observer=seen).steps
+
+    def build_and_reclaim(self) -> Reclaimed | None:
+        done = reclaim.after_build(
+            self.engine, self.project, self.recipes, self.build(), self.engine.cache_records
+        )
+        assert done is None or not done.trouble
+        return done
+
+    def ran(self) -> list[str]:
+        """The instructions that another build would run."""
+        return [step.text for step in self.build() if ran_here(step)]
+
+
+@pytest.fixture
+def one(tmp_path: Path, engine: DockerEngine) -> Checkout:
+    return Checkout(tmp_path / "one", engine)
+
+
+@pytest.fixture
+def two(tmp_path: Path, engine: DockerEngine) -> Checkout:
+    return Checkout(tmp_path / "two", engine)
+
+
+def held(engine: DockerEngine) -> int:
+    """Bytes that layers and mounts hold, those of images too."""
+    return sum(record.size for record in engine.cache_records())
+
+
+def test_growth_is_bounded_whatever_is_edited(one: Checkout, engine: DockerEngine) -> None:
+    """Without reclaiming, each source edit leaves 10 MB here and each changed dependency 20 MB more."""
+    one.build_and_reclaim()
+    first = held(engine)
+    freed = 0
+    for number in range(20):
+        one.write(deps=f"dependencies {number}")
+        done = one.build_and_reclaim()
+        assert done is not None
+        assert done.cause.startswith("stage cook ran")
+        freed += done.freed
+    for number in range(50):
+        one.write(source=f"source {number}")
+        assert one.build_and_reclaim() is None  # too little for a look
+    gathered = held(engine)
+    done = reclaim.reclaim(engine, one.project, one.recipes)
+    assert gathered - held(engine) == done.freed > 45 * 2 * COMPILED
+    assert freed > 17 * 4 * COMPILED
+    # what a set of results holds: dependencies, crates, program twice, mount
+    assert held(engine) - first < KEEP * 6 * COMPILED
+    assert one.ran() == []
+    one.write(source="source 48", deps="dependencies 19")
+    assert one.ran() == []
+
+
+def test_another_checkout_keeps_what_it_shares(one: Checkout, two: Checkout, engine: DockerEngine) -> None:
+    """The second builds the same dependencies from the cache; the first then goes on to others."""
+    for checkout in (one, two):
+        checkout.write(deps="shared", source=f"of {checkout.project.root.name}")
+        checkout.build_and_reclaim()
+    for number in range(KEEP + 2):
+        one.write(deps=f"other {number}")
+        one.build_and_reclaim()
+    assert two.ran() == []
+    two.write(source="edited")
+    assert not [text for text in two.ran() if "dependencies" in text or "/crates" in text]
+
+
+def test_another_checkout_keeps_an_image_that_it_never_had_to_build(
+    one: Checkout, two: Checkout, engine: DockerEngine
+) -> None:
+    """No mount of its own tells of it: all that it has was made by the first one's builds."""
+    for checkout in (one, two):
+        checkout.write(deps="whole", source="whole")
+        checkout.build_and_reclaim()
+    for number in range(KEEP + 2):
+        one.write(deps=f"more {number}", source=f"more {number}")
+        one.build_and_reclaim()
+    assert two.ran() == []
+
+
+def test_what_is_in_use_or_named_stays(one: Checkout, engine: DockerEngine) -> None:
+    one.write(deps="run", source="run")
+    one.build()
+    engine._client.containers.create("shop/app:dev", name="kiro-test-reclaim", command="true")
+    used = engine.image("shop/app:dev")
+    one.write(source="named")
+    one.build()
+    engine.tag("shop/app:dev", "shop/other:kept")
+    for number in range(KEEP + 2):
+        one.write(deps=f"later {number}")
+        one.build_and_reclaim()
+    assert used is not None
+    assert engine.image(used.id) is not None
+    assert engine.image("shop/other:kept") is not None
+    engine._client.containers.get("kiro-test-reclaim").remove()
+    assert not engine.remove_image("sha256:" + "0" * 64)
+
+
+def test_a_lost_state_folder_costs_no_more_than_the_layers_beside_the_dependencies(
+    one: Checkout, engine: DockerEngine
+) -> None:
+    for number in range(KEEP + 3):
+        one.write(deps=f"lost {number}", source=f"lost {number}")
+        one.build()
+    before = held(engine)
+    done = reclaim.reclaim(engine, one.project, one.recipes)
+    # of each of three: dependencies, program twice, mount twice the size of one
+    assert before - held(engine) == done.freed >= 3 * 4 * COMPILED
+    assert one.ran() == []
