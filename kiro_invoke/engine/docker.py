@@ -191,17 +191,10 @@ class DockerEngine:
         return ["docker", "buildx"]
 
     @_translated
-    def build_cache_bytes(self) -> int:
-        return sum(int(record["Size"]) for record in self._build_cache() if not record.get("Shared"))
-
-    @_translated
     def cache_records(self) -> tuple[CacheRecord, ...]:
-        return tuple(map(cache_record, self._build_cache()))
-
-    def _build_cache(self) -> Sequence[Mapping[str, Any]]:
         # of this type alone: adding up images, containers and volumes can take minutes
         answer = row(self._api.ask("GET", "/system/df", {"type": "build-cache"}))
-        return rows(answer.get("BuildCache"))
+        return tuple(map(cache_record, rows(answer.get("BuildCache"))))
 
     @_translated
     def prune(self, ids: Sequence[str]) -> frozenset[str]:

@@ -136,9 +136,6 @@ class Engine(Protocol):
     def bake(self, definition: str, *, env: Mapping[str, str], on_line: Callable[[str], None]) -> Completed:
         """Build a bake definition (JSON); `on_line` gets each line of `--progress=rawjson`."""
 
-    def build_cache_bytes(self) -> int:
-        """Bytes that the engine's build cache (layers and mounts) holds on disk."""
-
     def cache_records(self) -> tuple[CacheRecord, ...]:
         """Every record of the build cache."""
 

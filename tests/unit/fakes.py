@@ -130,7 +130,6 @@ class FakeEngine:
         self.compose_answers: dict[str, Completed] = {}
         self.compose_status = 0
         self.ports: dict[int, str] = {}
-        self.cache_bytes = 0
         self.records: Sequence[CacheRecord] = ()
         self.local_images: Sequence[LocalImage] = ()
         self._facts = replace(FACTS, ours=ours)
@@ -202,9 +201,6 @@ class FakeEngine:
                 for tag in target.get("tags", ()):
                     self.images[tag] = ImageFacts(f"sha256:{tag}", target["labels"], 1)
         return Completed(("docker", "buildx", "bake"), self.bake_status, "", "")
-
-    def build_cache_bytes(self) -> int:
-        return self.cache_bytes
 
     def cache_records(self) -> tuple[CacheRecord, ...]:
         return tuple(self.records)

@@ -224,16 +224,18 @@ def test_an_answer_that_cannot_be_used_is_the_engines_trouble(
         engine.image(REF)
 
 
-def test_the_build_cache_is_weighed_without_what_images_hold_and_nothing_else_is(
+def test_of_the_engines_disk_use_the_build_cache_alone_is_asked_for(
     engine: docker.DockerEngine, script: Script
 ) -> None:
     """Adding up images, containers and volumes too can take an engine minutes."""
-    records = [{"Size": 5, "Shared": False}, {"Size": 70, "Shared": True}, {"Size": 600}]
+    records = [{"ID": "a", "Size": 5, "Shared": False}, {"ID": "b", "Size": 70, "Shared": True}, {"ID": "c"}]
     script.answers["/system/df"] = json.dumps({"BuildCache": records}).encode()
-    assert engine.build_cache_bytes() == 605
+    assert [(r.id, r.size, r.shared) for r in engine.cache_records()] == [
+        ("a", 5, False), ("b", 70, True), ("c", 0, False)
+    ]  # fmt: skip
     assert script.asked[-1] == "/v1.45/system/df?type=build-cache"
     script.answers["/system/df"] = b'{"BuildCache": null}'
-    assert engine.build_cache_bytes() == 0
+    assert engine.cache_records() == ()
 
 
 @pytest.mark.parametrize(
@@ -258,7 +260,7 @@ def test_over_tcp_the_sdk_asks_the_same(script: Script, home: Path) -> None:
     server = _Tcp(("127.0.0.1", 0), script.handler())
     script.answers["/images/acme/app:1/json"] = json.dumps(IMAGE).encode()
     script.answers["/images/broken/json"] = error(500, b'{"message": "disk full"}')
-    script.answers["/system/df"] = b'{"BuildCache": [{"Size": 5}]}'
+    script.answers["/system/df"] = b'{"BuildCache": [{"ID": "a", "Size": 5}]}'
     with serving(server):
         address = Address(f"tcp://127.0.0.1:{server.server_address[1]}", "DOCKER_HOST")
         assert docker.answers(address)
@@ -267,7 +269,7 @@ def test_over_tcp_the_sdk_asks_the_same(script: Script, home: Path) -> None:
         assert found is not None
         assert found.labels == {"a": "b"}
         assert engine.image("acme/app:2") is None
-        assert engine.build_cache_bytes() == 5
+        assert [record.size for record in engine.cache_records()] == [5]
         assert script.asked[-1] == "/v1.45/system/df?type=build-cache"
         with pytest.raises(EngineError, match="the engine refused: disk full"):
             engine.image("broken")

@@ -12,7 +12,7 @@ import pytest
 from kiro_invoke.builds.planner import Profile, plan_everything, plan_images
 from kiro_invoke.cache import warm
 from kiro_invoke.engine.bases import Base, BaseStatus
-from kiro_invoke.engine.protocol import Completed
+from kiro_invoke.engine.protocol import CacheRecord, Completed
 from kiro_invoke.model.errors import BuildFailed, ConfigError, EngineError
 from kiro_invoke.model.record import BaseRecord
 from kiro_invoke.model.service import Project, Secret, Service
@@ -185,7 +185,11 @@ def test_a_build_records_what_the_engine_did(tmp_path: Path) -> None:
     text = f"FROM debian:13-slim AS base\n{printf}\nFROM base AS final\nCOPY . /src\n"
     shop = project(tmp_path, service(tmp_path, dev=text))
     engine, seen = FakeEngine(), Seen()
-    engine.bake_lines, engine.cache_bytes = recorded("success"), 1234
+    engine.bake_lines = recorded("success")
+    engine.records = [
+        CacheRecord("a", "regular", "", size=1234),
+        CacheRecord("b", "regular", "", shared=True, size=9),
+    ]
     bases = (Base(DEBIAN, BaseStatus.STANDIN, "kiro-standin/debian:13-slim", "Debian 13"),)
     recipes = warm.read_recipes(shop, BOTH)
     prepared = warm.prepare(shop, recipes, lambda r: plan_everything(r, "warm"), bases)
@@ -207,12 +211,12 @@ class Weighed(FakeEngine):
 
     def bake(self, definition: str, **how: Any) -> Completed:
         done = super().bake(definition, **how)
-        self.cache_bytes += 1000
+        self.records = [*self.records, CacheRecord(str(len(self.baked)), "regular", "", size=1000)]
         return done
 
-    def build_cache_bytes(self) -> int:
+    def cache_records(self) -> tuple[CacheRecord, ...]:
         self.weighed += 1
-        return super().build_cache_bytes()
+        return super().cache_records()
 
 
 @pytest.mark.parametrize(("stream", "readings"), [("cached", 1), ("success", 2)])
@@ -230,7 +234,7 @@ def test_the_cache_is_weighed_again_only_after_a_build_that_ran_something(
 
 def test_an_engine_that_cannot_weigh_its_cache_is_said(tmp_path: Path) -> None:
     class Broken(FakeEngine):
-        def build_cache_bytes(self) -> int:
+        def cache_records(self) -> tuple[CacheRecord, ...]:
             raise EngineError("the engine refused: no")
 
     shop = project(tmp_path, service(tmp_path, dev="FROM a AS base\nRUN x\n"))
