@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from benchmarks.engine import BenchEngine
-from benchmarks.trees import Tree
+from benchmarks.trees import Counter, Tree
 from benchmarks.variants import BACKEND, FRONTEND
 from kiro_invoke.model.errors import KiroError
 
@@ -47,6 +47,8 @@ _COMMANDS = {
     FRONTEND: "npm install --package-lock-only --save-exact --omit-lockfile-registry-resolved"
     ' --ignore-scripts --no-audit --no-fund --loglevel=error "$name@$version"',
 }
+#: How many are made at once.
+_BATCH = 10
 _CA = "/run/ca-bundle.pem"
 _CA_NAMES = ("SSL_CERT_FILE", "CARGO_HTTP_CAINFO", "NODE_EXTRA_CA_CERTS")
 
@@ -58,37 +60,64 @@ def pool(packages: Mapping[str, str], lock: str) -> tuple[tuple[str, str], ...]:
     return tuple((name, each[at]) for at in range(most) for name, each in usable.items() if at < len(each))
 
 
-def make_ready(
-    engine: BenchEngine, tree: Tree, service: str, folder: Path, image: str, ca_bundle: Path | None
-) -> Sequence[Mapping[str, str]]:
-    """For each package of the pool the texts of the files that add it, made once for a tree in a container of `image`.
+class Packages:
+    """The pool of a service for one tree: for each package the texts of the files that add it.
 
-    Packages that the registry does not have, or that the toolchain refuses, are left out.
+    They are made in containers of `image`, some at once, and kept in `folder`.
     """
-    own = tree.texts(service, FILES[service])
-    wanted = pool(POOLS[service], own[FILES[service][1]])
-    key = sha256(repr((sorted(own.items()), wanted)).encode()).hexdigest()[:12]
-    place = folder / f"{service}-{key}"
-    if not (place / "complete").exists():
-        shutil.rmtree(place, ignore_errors=True)
-        (place / "made").mkdir(parents=True)
-        shutil.copytree(tree.work / service, place / "tree", symlinks=True)
-        for file, text in own.items():
-            (place / "tree" / file).write_text(text, encoding="utf-8")
-        (place / "wanted").write_text("".join(f"{name} {version}\n" for name, version in wanted))
-        _add_each(engine, service, place, image, ca_bundle)
-        (place / "complete").touch()
-    made = [place / "made" / f"{name}-{version}" for name, version in wanted]
-    ready = [
-        _texts(service, own, {file: (each / Path(file).name).read_text() for file in FILES[service]})
-        for each in made
-        if (each / "complete").exists()
-    ]
-    if not ready:
+
+    def __init__(
+        self, engine: BenchEngine, tree: Tree, service: str, image: str, ca_bundle: Path | None
+    ) -> None:
+        self._engine = engine
+        self._service = service
+        self._image = image
+        self._ca_bundle = ca_bundle
+        self._own = tree.texts(service, FILES[service])
+        self._wanted = pool(POOLS[service], self._own[FILES[service][1]])
+        key = sha256(repr(sorted(self._own.items())).encode()).hexdigest()[:12]
+        self._place = engine.folder / "dependencies" / f"{service}-{key}"
+        shutil.rmtree(self._place / "tree", ignore_errors=True)
+        shutil.copytree(tree.work / service, self._place / "tree", symlinks=True)
+        for file, text in self._own.items():
+            (self._place / "tree" / file).write_text(text, encoding="utf-8")
+
+    def take(self, counter: Counter) -> Mapping[str, str]:
+        """What adds the next package that was not added yet; KiroError if there is none left.
+
+        Packages that the registry does not have, or that the toolchain refuses, are passed over.
+        """
+        while (at := counter.next(f"dependency of {self._service}") - 1) < len(self._wanted):
+            made = self._made(self._wanted[at])
+            if not made.exists():
+                self._make(self._wanted[at : at + _BATCH])
+            if (made / "complete").exists():
+                return self._texts(made)
         raise KiroError(
-            f"no package could be added to {service}", file=str(place), fix="see whether a registry answers"
+            f"all of {len(self._wanted)} packages were added to {self._service} on this engine",
+            fix="start afresh: --fresh",
         )
-    return ready
+
+    def _made(self, package: tuple[str, str]) -> Path:
+        return self._place / "made" / "-".join(package)
+
+    def _texts(self, made: Path) -> Mapping[str, str]:
+        texts = {file: (made / Path(file).name).read_text(encoding="utf-8") for file in FILES[self._service]}
+        if self._service == FRONTEND:
+            lock = FILES[FRONTEND][1]
+            texts[lock] = only_added(self._own[lock], texts[lock])
+        return texts
+
+    def _make(self, packages: Sequence[tuple[str, str]]) -> None:
+        for package in packages:
+            self._made(package).mkdir(parents=True, exist_ok=True)
+        ca: tuple[str, ...] = ()
+        if self._ca_bundle is not None:
+            settings = (word for name in _CA_NAMES for word in ("--env", f"{name}={_CA}"))
+            ca = ("--volume", f"{self._ca_bundle}:{_CA}:ro", *settings)
+        run = ("run", "--rm", "--volume", f"{self._place}:/prepare", *ca, self._image, "sh", "-c")
+        words = (f"{name}@{version}" for name, version in packages)
+        self._engine.must(*run, _script(self._service), "sh", *words)
 
 
 def only_added(before: str, after: str) -> str:
@@ -102,30 +131,19 @@ def only_added(before: str, after: str) -> str:
     return json.dumps(old, indent=2, ensure_ascii=False) + "\n"
 
 
-def _texts(service: str, own: Mapping[str, str], made: Mapping[str, str]) -> Mapping[str, str]:
-    if service != FRONTEND:
-        return made
-    lock = FILES[service][1]
-    return {**made, lock: only_added(own[lock], made[lock])}
-
-
-def _add_each(engine: BenchEngine, service: str, place: Path, image: str, ca_bundle: Path | None) -> None:
+def _script(service: str) -> str:
+    """Adds each package NAME@VERSION of its arguments to a copy of the tree, and keeps what that made."""
     files = " ".join(FILES[service])
-    script = f"""
-        set -u
+    return f"""
         cp -r /prepare/tree /tmp/tree && cd /tmp/tree
-        while read -r name version; do
-            made="/prepare/made/$name-$version"
+        for package; do
+            name=${{package%@*}} version=${{package#*@}}
+            made=/prepare/made/$name-$version
             (cd /prepare/tree && cp --parents {files} /tmp/tree)
-            {_COMMANDS[service]} </dev/null || continue
-            mkdir -p "$made" && cp {files} "$made" && touch "$made/complete"
-        done </prepare/wanted
+            {_COMMANDS[service]} || continue
+            cp {files} "$made" && touch "$made/complete"
+        done
     """
-    ca: tuple[str, ...] = ()
-    if ca_bundle is not None:
-        settings = (word for name in _CA_NAMES for word in ("--env", f"{name}={_CA}"))
-        ca = ("--volume", f"{ca_bundle}:{_CA}:ro", *settings)
-    engine.must("run", "--rm", "--volume", f"{place}:/prepare", *ca, image, "sh", "-c", script)
 
 
 def _locked(name: str, lock: str) -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import machine
-from benchmarks.dependencies import make_ready
 from benchmarks.edits import EDITS
-from benchmarks.fast_dockerfiles import ROOT, interrupt, place_in, say
-from benchmarks.runner import REPOSITORY, Place, standard_base
+from benchmarks.fast_dockerfiles import ROOT, place_in, say, stop_on_signals
+from benchmarks.runner import REPOSITORY, Place, all_bases
 from benchmarks.scenarios import DEPENDENCY, SOURCE
 from benchmarks.table import grid
 from benchmarks.targets import Verdict
@@ -72,12 +70,12 @@ def markdown(readings: Sequence[Reading], edits: int) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 1 where the target was missed."""
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, interrupt)
+    stop_on_signals()
     edits = order(options.dependencies, options.sources)
     readings: list[Reading] = []
     try:
         with place_in(options.root / "disk", keep=options.keep, fresh=True) as place:
-            facts = machine.facts(place.engine, REPOSITORY, place.bases)
+            facts = machine.facts(place.engine, REPOSITORY, all_bases(VARIANTS))
 
             def read(reading: Reading) -> None:
                 readings.append(reading)
@@ -111,24 +109,20 @@ def _json(facts: Mapping[str, Any], edits: Sequence[str], readings: Sequence[Rea
 
 def _measure(place: Place, edits: Sequence[str], read: Callable[[Reading], None]) -> None:
     """Warm the engine, then edit and build; a reading of the disk after every tenth edit."""
-    folder, image = place.engine.folder / "dependencies", standard_base(BACKEND)
-    ready = make_ready(place.engine, place.tree, BACKEND, folder, image, place.ca_bundle)
-    if len(ready) < edits.count(DEPENDENCY):
-        raise KiroError(f"only {len(ready)} packages can be added", fix="ask for fewer --dependencies")
+    packages = place.packages(BACKEND)
+    added: Mapping[str, str] = {}
     say("first build")
     _build(place)
     read(_reading(place, 0, ()))
-    added = 0
     seconds: list[float] = []
     for number, kind in enumerate(edits, start=1):
         if kind == DEPENDENCY:
-            place.tree.write(BACKEND, ready[added])
-            added += 1
+            added = packages.take(place.counter)
+            place.tree.write(BACKEND, added)
         else:
-            # on top of what the last dependency edit left
-            kept = {file: text for file, text in place.tree.edited(BACKEND).items() if file in ready[0]}
             edit = EDITS[BACKEND, SOURCE]
-            place.tree.write(BACKEND, kept | edit.change(place.tree.texts(BACKEND, edit.files), number))
+            edited = edit.change(place.tree.texts(BACKEND, edit.files), number)
+            place.tree.write(BACKEND, {**added, **edited})
         seconds.append(_build(place))
         if number % 10 == 0 or number == len(edits):
             read(_reading(place, number, seconds))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from kiro_invoke.engine import process
 from kiro_invoke.model.errors import KiroError
 
 _CARGO = "cargo build --workspace --bins --locked"
+#: As kiro.yaml names it: the tool's development images are named after it.
+_PROJECT = "kiro"
 _MARK = "kiro-bench-nanoseconds"
 #: A build that takes longer, in seconds, hangs: its sample is a failure.
 _HANGS = 1800.0
@@ -30,10 +33,13 @@ class Timed:
 class Builder:
     """Builds variants of one tree on one engine."""
 
-    def __init__(self, engine: BenchEngine, tree: Tree, repository: Path, ca_bundle: Path | None) -> None:
+    def __init__(
+        self, engine: BenchEngine, tree: Tree, repository: Path, bases: Sequence[str], ca_bundle: Path | None
+    ) -> None:
         self.engine = engine
         self.tree = tree
         self._repository = repository
+        self._bases = bases
         self._ca_bundle = ca_bundle
         self._containers: dict[Variant, _Container] = {}
 
@@ -53,10 +59,15 @@ class Builder:
         self._containers.clear()
 
     def _plain(self, variant: Variant) -> list[str]:
-        folder = self._repository if variant.dockerfile.startswith("benchmarks/") else self.tree.work
-        secret = ["--secret", f"id=ca_bundle,src={self._ca_bundle}"] if self._ca_bundle else []
         argv = ["docker", "buildx", "build", "--builder", "default", "--provenance=false", "--progress=plain"]
-        argv += ["--tag", variant.tag, "--file", str(folder / variant.dockerfile), *secret]
+        if self._ca_bundle:
+            argv += ["--secret", f"id=ca_bundle,src={self._ca_bundle}"]
+        folder = self._repository
+        if variant.dockerfile.startswith(variant.service):
+            folder = self.tree.work
+            for ref in self._bases:
+                argv += ["--build-context", f"{ref}=docker-image://{apart(ref)}"]
+        argv += ["--tag", variant.tag, "--file", str(folder / variant.dockerfile)]
         return [*argv, str(self.tree.work / variant.service)]
 
     def _kiro(self, variant: Variant) -> list[str]:
@@ -66,11 +77,41 @@ class Builder:
 
     def _container(self, variant: Variant) -> _Container:
         if variant not in self._containers:
-            made = process.run(self._plain(variant), env=self.engine.env)
+            made = process.run(self._kiro(variant), env=self.engine.env, timeout=_HANGS)
             if not made.ok:
                 raise KiroError(f"{variant.dockerfile} does not build: {made.stderr[-2000:]}")
             self._containers[variant] = _Container(self.engine, variant, self.tree)
         return self._containers[variant]
+
+
+def apart(ref: str) -> str:
+    """The name of a base image that only plain builds stand on.
+
+    The tool's builds share their layers with plain builds of the same Dockerfile, but not their mounts: had one
+    built what the other is timed with next, the other would find layers without the mounts that made them.
+    """
+    return f"kiro-bench/apart/{ref}"
+
+
+def make_apart(engine: BenchEngine, bases: Sequence[str]) -> tuple[str, ...]:
+    """Make the base images of plain builds: the same, but for one more file."""
+    for ref in bases:
+        text = f"FROM {ref}\nCOPY <<EOF /etc/kiro-bench\nEOF\n"
+        argv = [
+            "docker",
+            "buildx",
+            "build",
+            "--builder",
+            "default",
+            "--provenance=false",
+            "--tag",
+            apart(ref),
+            "-",
+        ]
+        made = process.run(argv, stdin=text, env=engine.env)
+        if not made.ok:
+            raise KiroError(f"{apart(ref)} does not build: {made.stderr[-500:]}")
+    return tuple(apart(ref) for ref in bases)
 
 
 class _Container:
@@ -81,8 +122,8 @@ class _Container:
         self._service = variant.service
         self._tree = tree
         self._held = tree.edited(variant.service)
-        argv = ("run", "--detach", "--rm", "--init", "--entrypoint", "sleep", variant.tag, "infinity")
-        self._id = engine.must(*argv).strip()
+        argv = ("run", "--detach", "--rm", "--init", "--entrypoint", "sleep")
+        self._id = engine.must(*argv, f"{_PROJECT}/{self._service}:dev", "infinity").strip()
 
     def build(self) -> Timed:
         """Bring its sources to the tree's state and run cargo; the time of cargo alone."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 
 from benchmarks import machine, record
-from benchmarks.doors import Builder
+from benchmarks.doors import Builder, make_apart
 from benchmarks.engine import bench_engine
 from benchmarks.figures import Sample
 from benchmarks.record import Run
@@ -39,7 +39,7 @@ ROOT = Path("/var/tmp/kiro-bench")
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 1 where a target was missed."""
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, interrupt)
+    stop_on_signals()
     try:
         return _measure(options)
     except KiroError as error:
@@ -62,10 +62,11 @@ def place_in(folder: Path, *, keep: bool, fresh: bool) -> Iterator[Place]:
     ca_bundle = host_bundle(os.environ)
     with bench_engine(folder, keep=keep, fresh=fresh) as engine:
         engine.load(bases)
+        kept = (*bases, *make_apart(engine, bases))
         tree = Tree(engine.folder / "tree")
         tree.copy_from(REPOSITORY)
-        builder = Builder(engine, tree, REPOSITORY, ca_bundle)
-        yield Place(engine, tree, builder, Counter(engine.folder / "numbers.json"), bases, ca_bundle)
+        builder = Builder(engine, tree, REPOSITORY, bases, ca_bundle)
+        yield Place(engine, tree, builder, Counter(engine.folder / "numbers.json"), kept, ca_bundle)
 
 
 def _measure(options: argparse.Namespace) -> int:
@@ -81,7 +82,7 @@ def _measure(options: argparse.Namespace) -> int:
     for name, group in groupby((block for block in left if block.slots), key=_engine_name):
         with place_in(options.root / name, keep=options.keep, fresh=options.fresh) as place:
             if not run.machine:
-                run.machine = machine.facts(place.engine, REPOSITORY, place.bases)
+                run.machine = machine.facts(place.engine, REPOSITORY, all_bases(VARIANTS))
                 run.machine["load_before"] = machine.load()
             runner = Runner(place, taken, say)
             for block in group:
@@ -134,9 +135,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def interrupt(_number: int, _frame: FrameType | None) -> None:
-    """SIGTERM ends a run as Ctrl-C does: no engine is left behind."""
-    raise KeyboardInterrupt
+def stop_on_signals() -> None:
+    """SIGTERM ends a run as Ctrl-C does, and Ctrl-C does even where a shell started it in the background."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGINT, interrupt)
 
 
 if __name__ == "__main__":

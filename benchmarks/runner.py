@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks import machine
-from benchmarks.dependencies import make_ready
+from benchmarks.dependencies import Packages
 from benchmarks.doors import Builder
 from benchmarks.edits import EDITS
 from benchmarks.engine import BenchEngine
@@ -18,7 +18,6 @@ from benchmarks.schedule import Block, Slot
 from benchmarks.trees import Counter, Tree
 from benchmarks.variants import Door, Variant
 from kiro_invoke.builds.dockerfile import parse
-from kiro_invoke.model.errors import KiroError
 
 #: What the build cache is cut down to between samples: superseded layers would fill the disk.
 _MOST_CACHE = "30gb"
@@ -37,6 +36,9 @@ class Place:
     bases: tuple[str, ...]
     ca_bundle: Path | None
 
+    def packages(self, service: str) -> Packages:
+        return Packages(self.engine, self.tree, service, standard_base(service), self.ca_bundle)
+
 
 class Runner:
     """Measures blocks on one engine; `taken` is called with each sample."""
@@ -45,7 +47,7 @@ class Runner:
         self._place = place
         self._taken = taken
         self._say = say
-        self._ready: dict[str, Sequence[Mapping[str, str]]] = {}
+        self._packages: dict[str, Packages] = {}
 
     def measure(self, block: Block) -> None:
         """Take the samples of a block, and leave the tree as it was."""
@@ -125,20 +127,9 @@ class Runner:
         return number
 
     def _next_dependency(self, service: str) -> Mapping[str, str]:
-        place = self._place
-        if service not in self._ready:
-            self._say(f"{service}: preparing packages to add")
-            folder, image = place.engine.folder / "dependencies", standard_base(service)
-            self._ready[service] = make_ready(
-                place.engine, place.tree, service, folder, image, place.ca_bundle
-            )
-        ready = self._ready[service]
-        number = place.counter.next(f"dependency of {service}")
-        if number > len(ready):
-            raise KiroError(
-                f"each of {len(ready)} packages was added to {service} once", fix="start afresh: --fresh"
-            )
-        return ready[number - 1]
+        if service not in self._packages:
+            self._packages[service] = self._place.packages(service)
+        return self._packages[service].take(self._place.counter)
 
     def _trim(self) -> None:
         """Remove images without a name, and the build cache that was not used for longest beyond a limit."""

@@ -51,7 +51,7 @@ def _target(target: Target, around: Surroundings) -> dict[str, object]:
         "context": literal(str(sent.context if sent else target.context)),
         "target": None if target.stage.isdigit() else literal(target.stage),
         "contexts": {ref: literal(image) for ref, image in around.contexts.items()},
-        "args": {_NAMESPACE: around.namespace} | args if around.namespace else args,
+        "args": args | {_NAMESPACE: around.namespace} if around.namespace else args,
         "secret": [literal(secret_option(secret)) for secret in around.secrets],
         "ssh": [literal(entry) for entry in around.ssh],
         # else a cached build would still change the image's id, and containers would be recreated

@@ -114,6 +114,8 @@ def run(
             records = beside(engine.cache_records)
         prove(prepared.plan, sending, engine, project.state)
         reclaimed = after_build(engine, project, prepared.recipes, done.steps, records.result)
+    if reclaimed and reclaimed.trouble:
+        say(f"superseded layers and mounts were not reclaimed: {reclaimed.trouble}")
     if reclaimed and reclaimed.freed:
         say(f"reclaimed {reclaimed.freed / 1e6:.0f} MB of superseded layers and mounts: {reclaimed.cause}")
     return BuildRecord(

@@ -154,7 +154,6 @@ function update(around) {
   rmSync(state);
   if (before.around !== around) doubt("Node, npm, the environment or a setting changed");
   if (before.stamp !== stamp()) doubt("the kept tree changed since");
-  checkSettings();
   const upToDate = before.locked === locked || npm(kept, "install", "--no-save", "--ignore-scripts") === 0;
   if (!upToDate) doubt("npm could not bring the kept tree up to date");
   const missing = checkTree(kept);

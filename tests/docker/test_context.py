@@ -8,6 +8,7 @@ import shutil
 import stat
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -225,14 +226,15 @@ def test_a_build_from_the_mirror_is_the_plain_build(checkout: Checkout, tmp_path
         ("away/keep", 0o606),
     ):
         (context / path).chmod(mode)
-    os.setxattr(context / "README.md", "user.kiro", b"1")
+    with suppress(OSError):  # not every file system has them
+        os.setxattr(context / "README.md", "user.kiro", b"1")
     (context / "unique").write_text(str(time.time_ns()))
     from_mirror = checkout.from_mirror(tmp_path / "mirror")
     assert is_cached(context, checkout.dockerfile) == [True]
     plain = checkout.plain(tmp_path / "plain")
     assert listing(from_mirror) == listing(plain)
     assert "hollow" in listing(plain) and "away/keep" in listing(plain) and "away/a" not in listing(plain)
-    assert os.getxattr(from_mirror / "README.md", "user.kiro") == b"1"
+    assert os.listxattr(from_mirror / "README.md") == os.listxattr(plain / "README.md")
     assert not (from_mirror / ".dockerignore").exists()
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from kiro_invoke import config
 from tests.support.engine import ROOT, build_steps, docker, kiro
 
 pytestmark = pytest.mark.docker
@@ -204,4 +205,4 @@ def test_a_clean_build_takes_nothing_from_cache_mounts_and_leaves_them_alone(tin
 def test_a_clean_build_leaves_no_cache_mount_behind(tiny: Path) -> None:
     write(tiny, str(time.time_ns()), dockerfile=TAINTED)
     built(tiny, "--clean")
-    assert "-clean-" not in docker("buildx", "du", "--verbose")
+    assert f"{config.load(tiny, {}).checkout}-clean-" not in docker("buildx", "du", "--verbose")

@@ -93,7 +93,7 @@ def test_a_debugger_stops_in_the_development_image(warmed: Ran) -> None:
 def test_the_development_image_builds_without_a_network_and_has_nothing_to_do(warmed: Ran) -> None:
     ran = docker(
         "run", "--rm", "--network=none", "--entrypoint=sh", "kiro/backend:dev", "-c",
-        "cargo build --workspace --bins --locked 2>&1",
+        "kiro-fresh build cargo build --workspace --bins --locked 2>&1",
     )  # fmt: skip
     assert "Finished" in ran
     assert "Compiling" not in ran, ran

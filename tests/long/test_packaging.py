@@ -51,7 +51,8 @@ def test_both_archives_hold_the_data_files(built: Path) -> None:
     data = {
         str(path.relative_to(ROOT))
         for folder in ("templates", "schemas")
-        for path in (ROOT / "kiro_invoke" / folder).iterdir()
+        for path in (ROOT / "kiro_invoke" / folder).rglob("*")
+        if path.is_file()
     } | {"kiro_invoke/py.typed"}
     assert len(data) > 5
     with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:

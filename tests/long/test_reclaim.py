@@ -66,8 +66,10 @@ COPY --from=build /built /built
 @pytest.fixture(scope="module")
 def engine(engine: None) -> Iterator[DockerEngine]:
     folder = Path(tempfile.mkdtemp(prefix="kiro-engine-"))  # short: a socket's path has 108 bytes at most
-    with private_engine(folder) as private:
-        base = f"docker save debian:13-slim | docker --host {private.address.url} load"
+    with private_engine(folder) as private, pytest.MonkeyPatch.context() as patch:
+        # buildx takes its engine from the environment: without this, all of it would be built on the shared one
+        patch.setenv("DOCKER_HOST", private.address.url)
+        base = f"env -u DOCKER_HOST docker save debian:13-slim | docker --host {private.address.url} load"
         subprocess.run(["sh", "-c", base], check=True, capture_output=True)
         yield docker_engine.connect(private.address, process.run, ours=False)
     shutil.rmtree(folder, ignore_errors=True)

@@ -174,6 +174,14 @@ def test_a_file_system_with_a_coarse_clock_gets_newer_times_too(
         assert seen[-1] > seen[-2]
 
 
+def marked(folder: Path) -> None:
+    """An edit: an extended attribute."""
+    try:
+        os.setxattr(folder / "run", "user.kiro", b"1")
+    except OSError:
+        pytest.skip("this file system has no attributes")
+
+
 def replaced(path: str, *by: str) -> Callable[[Path], None]:
     """An edit: `path` goes, and `by` comes (`write_tree`)."""
 
@@ -206,7 +214,7 @@ def replaced(path: str, *by: str) -> Callable[[Path], None]:
         (lambda app: (app / "empty").chmod(0o1700), []),
         (lambda app: (app / "empty/er").rmdir(), []),
         (lambda app: (app / "new/er").mkdir(parents=True), []),
-        (lambda app: os.setxattr(app / "run", "user.kiro", b"1"), ["run"]),
+        (marked, ["run"]),
     ],
 )
 def test_an_edit_reaches_the_mirror(

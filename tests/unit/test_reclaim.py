@@ -1,0 +1,309 @@
+"""Which layers a build made, when to reclaim, and that it is done: on an engine in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from kiro_invoke.builds.dockerfile import parse
+from kiro_invoke.builds.planner import Profile, Recipe
+from kiro_invoke.cache import reclaim
+from kiro_invoke.cache.made import GATHERED_BYTES, made_by, why_due
+from kiro_invoke.cache.reclaim import LAYERS, after_build, owner
+from kiro_invoke.cache.records import LAYER
+from kiro_invoke.engine.answers import cache_record
+from kiro_invoke.engine.protocol import CacheRecord, LocalImage
+from kiro_invoke.model.errors import EngineError
+from kiro_invoke.model.record import Step
+from kiro_invoke.model.service import Project, Service
+from tests.unit.fakes import FakeEngine
+
+DATA = Path(__file__).with_name("data")
+DOCKERFILE = """\
+ARG PLATFORM=amd64
+FROM debian:13-slim AS toolchain
+RUN mkdir /empty
+FROM toolchain AS planner
+COPY . .
+FROM toolchain AS tool
+RUN --mount=type=cache,id=app-tool,target=/t,from=toolchain,source=/empty make tool
+FROM toolchain AS cook
+COPY --from=planner /recipe /recipe
+RUN --mount=type=cache,id=app-deps-${PLATFORM},target=/deps,from=toolchain,source=/empty cook
+FROM cook AS build
+RUN --mount=type=bind,target=/app,rw --mount=type=cache,id=app-target,target=/t,from=cook,source=/target \\
+    --mount=type=cache,target=/root/.npm --mount=type=cache,id=$UNKNOWN,target=/u build
+"""
+
+
+def step(
+    text: str, *, stage: str = "build", at: float = 100.0, took: float = 1.0, cached: bool = False
+) -> Step:
+    return Step("app", stage, text, cached, took, at, at + took)
+
+
+def layer(description: str, *, at: float = 100.5, id: str = "made", size: int = 1) -> CacheRecord:
+    return CacheRecord(id, LAYER, description, created=at, size=size)
+
+
+# --- which layers a build made
+
+
+def test_a_real_builds_layers_are_told_from_those_of_builds_before_it() -> None:
+    records = tuple(map(cache_record, json.loads((DATA / "build_cache.json").read_text())))
+    steps = tuple(Step(**row) for row in json.loads((DATA / "build_cache_steps.json").read_text()))
+    made = made_by(records, steps)
+    assert sorted(r.description[-30:] for r in records if r.id in made) == sorted(
+        text[-30:]
+        for text in (
+            "[planner 1/2] COPY . .",
+            "[planner 2/2] COPY deps.txt /recipe",
+            "[build 1/2] COPY . .",
+            "mount / from exec /bin/sh -c head -c 5000000 /dev/urandom >target/program && cp target/program /built",
+            "[dev 1/1] COPY --from=build /built /built",
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("description", "text"),
+    [
+        ("[dev 1/2] COPY . .", "COPY . ."),
+        ("[build 1/2] COPY --from=a  /b /c", "COPY --from=a /b /c"),
+        ("mount / from exec /bin/sh -c make  all", "RUN --network=none make all"),
+        ("mount / from exec /bin/sh -c make", "RUN make"),
+        (
+            "mount / from exec /bin/sh -eu -c echo $X > /$X/d",
+            "RUN --mount=type=cache,target=/1 echo 1 > /1/d",
+        ),
+        ("mount / from exec /bin/sh -c set -e\necho hi\n", "RUN <<EOF (set -e...)"),
+        ("mount / from exec /bin/sh -c echo hi\n", "RUN --network=none <<EOF (echo hi)"),
+    ],
+)
+def test_a_layer_is_known_by_its_steps_instruction(description: str, text: str) -> None:
+    assert made_by([layer(description)], [step(text)]) == {"made"}
+
+
+@pytest.mark.parametrize(
+    ("description", "text"),
+    [
+        ("[dev 1/2] COPY . .", "COPY . /app"),
+        ("[dev 1/2] COPY . .", "RUN COPY . ."),
+        ("mount / from exec /bin/sh -c make", "RUN remake"),
+        ("mount / from exec /bin/sh -c make", "RUN make all"),
+        ("mount / from exec /bin/sh -c echo $X > /$X/d", "RUN echo 1 > /1/e"),
+        ("mount / from exec /bin/sh -c echo $X > /$X/d", "RUN true > /1/d"),
+        ("mount / from exec /bin/sh -c make", "COPY make"),
+        ("mount / from exec /bin/sh -c false\n", "RUN <<EOF (set -e...)"),
+    ],
+)
+def test_another_instructions_layer_is_not_taken_for_its_own(description: str, text: str) -> None:
+    assert made_by([layer(description)], [step(text)]) == frozenset()
+
+
+@pytest.mark.parametrize(("at", "own"), [(99.0, False), (99.9, True), (101.5, True), (120.0, False)])
+def test_a_layer_is_a_steps_own_if_it_is_of_its_time(at: float, own: bool) -> None:
+    assert bool(made_by([layer("[a 1/1] COPY . .", at=at)], [step("COPY . .")])) is own
+
+
+def test_what_was_cached_and_what_is_no_layer_was_not_made() -> None:
+    assert not made_by([layer("[a 1/1] COPY . .")], [step("COPY . .", cached=True)])
+    assert not made_by([layer("[a 1/1] FROM x")], [step("FROM x")])
+    mount = CacheRecord("m", "exec.cachemount", "[a 1/1] COPY . .", created=100.5)
+    assert not made_by([mount], [step("COPY . .")])
+
+
+# --- when
+
+
+@pytest.mark.parametrize(
+    ("steps", "gathered", "why"),
+    [
+        (
+            [step("RUN cook", stage="cook")],
+            0,
+            "stage cook ran: what its former result seeded is not used again",
+        ),
+        ([step("RUN mkdir /empty", stage="toolchain")], 0, "stage toolchain ran"),
+        ([step("FROM debian:13-slim", stage="toolchain")], 0, ""),
+        ([step("RUN cook", stage="cook", cached=True)], 0, ""),
+        ([step("RUN build")], GATHERED_BYTES, ""),
+        ([step("RUN build")], GATHERED_BYTES + 1, "500 MB of layers were made since the last time"),
+    ],
+)
+def test_it_is_time_when_a_seed_was_replaced_or_much_has_gathered(
+    steps: Sequence[Step], gathered: int, why: str
+) -> None:
+    found = why_due([parse(DOCKERFILE)], steps, gathered)
+    assert found.startswith(why)
+    assert bool(found) == bool(why)
+
+
+# --- whose
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    service = Service("app", tmp_path / "app", "shop/app", "other", None, tmp_path / "app/Dockerfile.fast")
+    return Project(tmp_path, "shop", (service,))
+
+
+@pytest.fixture
+def recipes(project: Project) -> tuple[Recipe, ...]:
+    path = project.services[0].fast_dockerfile
+    assert path is not None
+    return (Recipe(project.services[0], Profile.DEV, path, parse(DOCKERFILE)),)
+
+
+def test_mounts_are_known_by_their_ids_and_whether_the_project_is_in_their_seed(
+    project: Project, recipes: tuple[Recipe, ...]
+) -> None:
+    """A variable that only a stage knows tells no id: that mount stays."""
+    found = owner(project, recipes)
+    assert found.mounts == {
+        "app-tool": False,
+        "app-deps-amd64": False,
+        "app-target": True,
+        "/root/.npm": False,
+    }
+    assert (found.project, found.checkout, found.services) == ("shop", project.checkout, {"app"})
+
+
+def test_a_service_of_somebody_else_is_not_ours(project: Project, recipes: tuple[Recipe, ...]) -> None:
+    stranger = Service("other", project.root, "x", "other", None, None)
+    foreign = Recipe(stranger, Profile.DEV, project.root, recipes[0].parsed)
+    assert owner(project, (foreign,)).mounts == {}
+    assert owner(project, (foreign,)).services == set()
+
+
+# --- done
+
+
+def engine(project: Project, generations: int = 4) -> FakeEngine:
+    """An engine after changes of dependencies: each left a cooked layer, a mount and an image."""
+    found = FakeEngine()
+    records = [CacheRecord("toolchain", LAYER, "mount / from exec /bin/sh -c mkdir /empty")]
+    images = []
+    for n in range(generations):
+        cooked = CacheRecord(
+            f"cook{n}", LAYER, "mount / from exec sh -c cook", ("toolchain",), size=100, created=n
+        )
+        said = f'cached mount /t from exec build with id "{project.checkout}/app-target"'
+        mount = CacheRecord(f"target{n}", "exec.cachemount", said, (cooked.id,), size=10, created=n)
+        records += [cooked, mount]
+        own = {"dev.kiro.project": "shop", "dev.kiro.service": "app", "dev.kiro.checkout": project.checkout}
+        images.append(LocalImage(f"image{n}", ("shop/app:dev",) if n == generations - 1 else (), own, n))
+    found.records, found.local_images = records, images
+    return found
+
+
+COOKED = (step("RUN cook", stage="cook", at=3.0),)
+
+
+def test_what_was_superseded_is_removed_and_weighed(project: Project, recipes: tuple[Recipe, ...]) -> None:
+    ours = engine(project)
+    done = after_build(ours, project, recipes, COOKED, ours.cache_records)
+    assert done is not None
+    assert (done.freed, sorted(done.images), sorted(done.records)) == (
+        220, ["image0", "image1"], ["cook0", "cook1", "target0", "target1"],
+    )  # fmt: skip
+    assert done.cause.startswith("stage cook ran")
+    assert {record.id for record in ours.records} == {"toolchain", "cook2", "target2", "cook3", "target3"}
+    assert reclaim.reclaim(ours, project, recipes).freed == 0
+
+
+def test_images_go_first_because_the_cache_cannot_free_what_they_hold(
+    project: Project, recipes: tuple[Recipe, ...]
+) -> None:
+    class Holding(FakeEngine):
+        def cache_records(self) -> tuple[CacheRecord, ...]:
+            held = {image.id.replace("image", "cook") for image in self.local_images}
+            return tuple(
+                CacheRecord(r.id, r.kind, r.description, r.parents, shared=r.id in held, size=r.size)
+                for r in self.records
+            )
+
+        def _loose(self, ids: Sequence[str]) -> set[str]:
+            held = {image.id.replace("image", "cook") for image in self.local_images}
+            return super()._loose([id for id in ids if id not in held])
+
+    plain, ours = engine(project), Holding()
+    ours.records, ours.local_images = plain.records, plain.local_images
+    assert sorted(reclaim.reclaim(ours, project, recipes).records) == ["cook0", "cook1", "target0", "target1"]
+
+
+def test_what_could_not_be_removed_does_not_count(project: Project, recipes: tuple[Recipe, ...]) -> None:
+    """Somebody began to use it after it was looked at."""
+
+    class Busy(FakeEngine):
+        def _loose(self, ids: Sequence[str]) -> set[str]:
+            return super()._loose([id for id in ids if id != "target0"])
+
+    plain, ours = engine(project), Busy()
+    ours.records = plain.records
+    done = reclaim.reclaim(ours, project, recipes)
+    assert (sorted(done.records), done.freed) == (["cook1", "target1"], 110)
+
+
+def test_a_build_in_which_nothing_ran_costs_no_question(
+    project: Project, recipes: tuple[Recipe, ...]
+) -> None:
+    def never() -> Sequence[CacheRecord]:
+        pytest.fail("asked")
+
+    cached = (step("FROM a", stage="toolchain"), step("RUN cook", stage="cook", cached=True))
+    assert after_build(engine(project), project, recipes, cached, never) is None
+    assert not (project.state / LAYERS).exists()
+
+
+def test_source_layers_gather_before_they_are_looked_through(
+    project: Project, recipes: tuple[Recipe, ...]
+) -> None:
+    ours = engine(project, generations=0)
+    seen = []
+    for n in range(6):
+        size = 120_000_000
+        made = layer("mount / from exec /bin/sh -c make", id=f"made{n}", at=100.0 * n, size=size)
+        ours.records = [*ours.records, made]
+        done = after_build(ours, project, recipes, (step("RUN make", at=100.0 * n),), ours.cache_records)
+        seen.append(done and (done.cause, sorted(done.records)))
+    cause = "600 MB of layers were made since the last time"
+    assert seen == [None, None, None, None, (cause, ["made0", "made1", "made2"]), None]
+    kept = json.loads((project.state / LAYERS).read_text())
+    assert kept == {"layers": ["made3", "made4", "made5"], "gathered": 120_000_000}
+
+
+def test_layers_that_the_engine_dropped_are_forgotten(project: Project, recipes: tuple[Recipe, ...]) -> None:
+    ours = engine(project, generations=0)
+    for n in (1, 2):
+        ours.records = [layer("mount / from exec sh -c make", id=f"made{n}", at=100.0 * n)]
+        after_build(ours, project, recipes, (step("RUN make", at=100.0 * n),), ours.cache_records)
+    assert json.loads((project.state / LAYERS).read_text())["layers"] == ["made2"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"layers": 1, "gathered": 2}', '{"layers": [], "gathered": "x"}']
+)
+def test_a_damaged_note_is_an_empty_one(project: Project, recipes: tuple[Recipe, ...], text: str) -> None:
+    project.state.mkdir()
+    (project.state / LAYERS).write_text(text)
+    assert sorted(reclaim.reclaim(engine(project), project, recipes).records)[0] == "cook0"
+
+
+@pytest.mark.parametrize("broken", ["cache_records", "images_labelled", "remove_image", "prune"])
+def test_trouble_with_the_engine_is_no_trouble_for_the_build(
+    project: Project, recipes: tuple[Recipe, ...], broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise EngineError("the engine refused: gone", fix="start it")
+
+    ours = engine(project)
+    known = ours.cache_records()
+    monkeypatch.setattr(ours, broken, refuse)
+    done = after_build(ours, project, recipes, COOKED, lambda: known)
+    assert done is not None
+    assert done.trouble == "the engine refused: gone"
+    assert done.freed == 0
