@@ -20,7 +20,7 @@ from benchmarks.variants import Door, Variant
 from kiro_invoke.builds.dockerfile import parse
 
 #: What the build cache is cut down to between samples: superseded layers would fill the disk.
-_MOST_CACHE = "30gb"
+_MOST_CACHE = "16gb"
 
 Say = Callable[[str], None]
 

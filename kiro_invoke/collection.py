@@ -83,7 +83,11 @@ def build(
     from kiro_invoke.commands import building
     from kiro_invoke.commands.surface import perform
 
-    perform("build", format, building.build(service, prod=prod, clean=clean, show_definition=print, dry_run=dry_run))
+    perform(
+        "build",
+        format,
+        building.build(service, prod=prod, clean=clean, show_definition=print, dry_run=dry_run),
+    )
 
 
 @task(iterable=["service"], auto_shortflags=False, help={"service": _SERVICE, "format": _FORMAT})

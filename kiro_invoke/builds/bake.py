@@ -24,8 +24,8 @@ _NAMESPACE = "BUILDKIT_CACHE_MOUNT_NS"
 class Surroundings:
     """What every target of a build is given besides its own Dockerfile and context.
 
-    `checkout` labels images, `namespace` is that of the cache mounts ("": none). `sending` gives Dockerfiles the folders that are sent
-    for them; without, a target is built from the person's own.
+    `checkout` labels images, `namespace` is that of the cache mounts ("": none). `sending` gives Dockerfiles
+    the folders that are sent for them; without, a target is built from the person's own.
     """
 
     project: str

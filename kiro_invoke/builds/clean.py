@@ -18,13 +18,13 @@ def stages_to_run(dockerfile: Dockerfile) -> tuple[str, ...]:
 
 
 def _has_cache_mount(stage: Stage) -> bool:
-    return any(mount.get("type") == "cache" for instruction in stage.instructions for mount in instruction.mounts)
+    return any(
+        mount.get("type") == "cache" for instruction in stage.instructions for mount in instruction.mounts
+    )
 
 
 def reads_context(instruction: Instruction) -> bool:
     """Whether an instruction takes files from the build context."""
     if instruction.keyword in {"COPY", "ADD"}:
         return not instruction.sources and not instruction.heredoc
-    return any(
-        mount.get("type", "bind") == "bind" and not mount.get("from") for mount in instruction.mounts
-    )
+    return any(mount.get("type", "bind") == "bind" and not mount.get("from") for mount in instruction.mounts)

@@ -53,7 +53,9 @@ def mirrored(
                 texts={recipe.path: recipe.inline for recipe in wanted.recipes if recipe.inline is not None},
             )
             for recipe in wanted.recipes:
-                sending[service, recipe.path] = Sent(done.folder, done.dockerfiles[recipe.path], done.revision)
+                sending[service, recipe.path] = Sent(
+                    done.folder, done.dockerfiles[recipe.path], done.revision
+                )
         yield sending
 
 

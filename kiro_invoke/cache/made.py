@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from kiro_invoke.builds.dockerfile import Dockerfile
@@ -13,8 +14,8 @@ from kiro_invoke.model.record import Step
 #: Layers that may gather before they are looked through, in bytes.
 GATHERED_BYTES = 500_000_000
 #: A layer's record may be made a while after its step has ended, on a busy machine.
-_LATE_SECONDS = 10.0
-_EARLY_SECONDS = 0.5
+_LATE_SECONDS = 2.0
+_EARLY_SECONDS = 0.1
 
 _EXECUTED = "mount / from exec "
 _HEREDOC = re.compile(r"<<\S+ \((?P<first>.*?)(?:\.\.\.)?\)$")
@@ -24,11 +25,20 @@ _VARIABLE = re.compile(r"\$(?:\{[^}]*\}|\w+)")
 def made_by(records: Iterable[CacheRecord], steps: Iterable[Step]) -> frozenset[str]:
     """The layers that steps of a build made: of their instruction, and from their time.
 
-    One whose instruction cannot be recognized is left out.
+    Left out are those whose instruction cannot be recognized, and all of an instruction that more layers are of
+    than steps ran: another build did the same at the same time.
     """
-    ran = [step for step in steps if ran_here(step) and step.started]
+    by_text: defaultdict[str, list[Step]] = defaultdict(list)
+    for step in steps:
+        if ran_here(step) and step.started:
+            by_text[_joined(step.text)].append(step)
     layers = [record for record in records if record.kind == LAYER]
-    return frozenset(layer.id for layer in layers if any(_made(layer, step) for step in ran))
+    made: set[str] = set()
+    for text, same in by_text.items():
+        found = {layer.id for layer in layers if _in_time(layer, same) and _tells_of(layer, text)}
+        if len(found) <= len(same):
+            made |= found
+    return frozenset(made)
 
 
 def ran_here(step: Step) -> bool:
@@ -53,15 +63,16 @@ def why_due(dockerfiles: Iterable[Dockerfile], steps: Sequence[Step], gathered: 
     return ""
 
 
-def _made(layer: CacheRecord, step: Step) -> bool:
-    in_time = step.started - _EARLY_SECONDS <= layer.created <= step.completed + _LATE_SECONDS
-    return in_time and _tells_of(layer, step.text)
+def _in_time(layer: CacheRecord, steps: Iterable[Step]) -> bool:
+    return any(
+        step.started - _EARLY_SECONDS <= layer.created <= step.completed + _LATE_SECONDS for step in steps
+    )
 
 
 def _tells_of(layer: CacheRecord, text: str) -> bool:
     """Whether a record's description is that of the step that printed `text`."""
     if not layer.description.startswith(_EXECUTED):
-        return _joined(instruction(layer)) == _joined(text)
+        return _joined(instruction(layer)) == text
     if not text.startswith("RUN "):
         return False
     executed = layer.description.removeprefix(_EXECUTED)
@@ -69,7 +80,7 @@ def _tells_of(layer: CacheRecord, text: str) -> bool:
     if heredoc := _HEREDOC.search(text):
         return _joined(command).startswith(_joined(heredoc["first"]))
     # the engine prints the step with its variables filled in, and tells of the record without
-    return _ends_with(_joined(text), _VARIABLE.split(_joined(command if dash_c else executed)))
+    return _ends_with(text, _VARIABLE.split(_joined(command if dash_c else executed)))
 
 
 def _ends_with(text: str, parts: Sequence[str]) -> bool:

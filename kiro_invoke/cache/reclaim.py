@@ -104,7 +104,11 @@ def reclaim(
 def drop_namespace(engine: Engine, namespace: str) -> None:
     """Remove the cache mounts of a clean build, which nobody uses again; what cannot be removed now, later is."""
     with suppress(EngineError):
-        known = [(record.id, mount_id(record.description)) for record in engine.cache_records() if record.kind == MOUNT]
+        known = [
+            (record.id, mount_id(record.description))
+            for record in engine.cache_records()
+            if record.kind == MOUNT
+        ]
         _prune(engine, [id for id, mount in known if mount and mount[0] == namespace])
 
 

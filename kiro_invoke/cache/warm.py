@@ -88,7 +88,7 @@ def run(
     engine: Engine,
     observer: Observer,
     *,
-    say: Say = lambda text: None,
+    say: Say = lambda _text: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> BuildRecord:
     """Build from mirrors of the contexts, prove the images, and record what the engine did."""

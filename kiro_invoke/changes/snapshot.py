@@ -20,6 +20,8 @@ CHUNK = 1 << 20
 UNTRUSTED = -1
 #: How often a file is read that changes meanwhile. What was read last is taken, and not trusted.
 _TRIES = 3
+#: What a file or link answers with that has just become something else.
+_MOVED = GONE | {errno.EINVAL, errno.ENXIO}
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 #: Reads an open file to its end: (descriptor, path in the folder, its status) -> lowercase hex SHA-256.
@@ -145,7 +147,7 @@ def _look(root: Path, here: Folder, name: str, status: os.stat_result, now: int,
             else:
                 return None
         except OSError as error:
-            if error.errno not in GONE or not left:
+            if error.errno not in _MOVED or not left:
                 raise unreadable(root / path, error) from None
             try:
                 status = os.lstat(name, dir_fd=here.fd)

@@ -65,17 +65,18 @@ def stream(
         out: list[str] = []
         feeder = threading.Thread(target=_feed, args=(child.stdin, stdin), daemon=True)
         reader = threading.Thread(target=_drain, args=(child.stdout, out), daemon=True)
-        feeder.start()
-        reader.start()
         try:
             with _not_outliving(child):
+                feeder.start()
+                reader.start()
                 assert child.stderr is not None
                 for line in child.stderr:
                     on_stderr(line.rstrip("\n"))
                 child.wait()
         finally:
-            feeder.join(GRACE_SECONDS)
-            reader.join(GRACE_SECONDS)
+            for thread in (feeder, reader):
+                if thread.ident is not None:
+                    thread.join(GRACE_SECONDS)
     return Completed(tuple(argv), child.returncode, "".join(out), "")
 
 

@@ -8,7 +8,7 @@ const ignored = [
   "version", "description", "keywords", "homepage", "bugs", "license", "author", "contributors", "maintainers",
   "funding", "files", "main", "module", "browser", "types", "typings", "exports", "imports", "type", "sideEffects",
   "repository", "publishConfig", "browserslist", "eslintConfig", "prettier", "stylelint", "jest", "babel", "nyc",
-  "lint-staged", "husky", "commitlint",
+  "lint-staged", "husky", "commitlint", "//",
 ];
 // In the order in which npm runs them. `npm run install` runs the other two of its line as well, and so on.
 const lifecycle = [

@@ -128,7 +128,9 @@ def test_a_second_build_of_one_checkout_waits_and_says_so(tiny: Path) -> None:
 
 def start(root: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "kiro_invoke.cli", "build"], cwd=root, env={**os.environ, "PYTHONPATH": str(ROOT)}
+        [sys.executable, "-m", "kiro_invoke.cli", "build"],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
 
 
@@ -171,7 +173,11 @@ def test_an_image_that_holds_another_revision_is_not_called_a_success(tiny: Path
 
 @pytest.mark.parametrize("proof", ["/revision", "/not-there"])
 def test_an_image_that_embeds_no_revision_is_known_by_its_label(tiny: Path, proof: str) -> None:
-    write(tiny, "one", dockerfile=BASE + f"COPY . /app\nRUN echo none > /revision\nLABEL dev.kiro.proof={proof}\n")
+    write(
+        tiny,
+        "one",
+        dockerfile=BASE + f"COPY . /app\nRUN echo none > /revision\nLABEL dev.kiro.proof={proof}\n",
+    )
     assert kiro("build", cwd=tiny).code == 0
     labels = json.loads(docker("image", "inspect", "--format", "{{json .Config.Labels}}", IMAGE))
     assert re.fullmatch(r"kiro-revision-[0-9a-f]{64}", labels["dev.kiro.revision"])

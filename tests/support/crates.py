@@ -6,8 +6,10 @@ the backend's own, and cached. What follows has mounts of its own: `BUILDKIT_CAC
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -263,7 +265,7 @@ members = ["crates/*"]
 
 
 def small_workspace(checkout: Checkout, *, recipe: str = "", needed: Sequence[str] = ("itoa",)) -> None:
-    """kiro-backend (a program at version 0.0.1), which needs low, side and itoa; tools, which has no main.rs.
+    """kiro-backend, which needs low, side and itoa; tools, which has no main.rs. All but side are at version 0.0.1.
 
     The programs print new words. `recipe` makes the dependency layers this workspace's own.
     """
@@ -274,16 +276,16 @@ def small_workspace(checkout: Checkout, *, recipe: str = "", needed: Sequence[st
         "Cargo.lock": lockfile(
             {
                 "kiro-backend": ("0.0.1", (*needed, "low", "side")),
-                "low": ("0.1.0", ()),
+                "low": ("0.0.1", ()),
                 "side": ("0.1.0", ()),
-                "tools": ("0.1.0", ()),
+                "tools": ("0.0.1", ()),
             }
         ),
         "crates/kiro-backend/Cargo.toml": manifest(
             "kiro-backend", "0.0.1", f'description = "{recipe}"\n[dependencies]\n{app}'
         ),
         "crates/kiro-backend/src/main.rs": MAIN_RS.replace("@word@", new_word()),
-        "crates/low/Cargo.toml": manifest("low"),
+        "crates/low/Cargo.toml": manifest("low", "0.0.1"),
         "crates/low/src/lib.rs": LOW_RS.replace("@word@", new_word()),
         "crates/low/texts/one.txt": "one\n",
         "crates/low/texts/two.txt": "two\n",
@@ -293,7 +295,7 @@ def small_workspace(checkout: Checkout, *, recipe: str = "", needed: Sequence[st
         "crates/side/build.rs": SIDE_BUILD_RS,
         "crates/side/src/lib.rs": SIDE_RS,
         "crates/side/data/first": "1\n",
-        "crates/tools/Cargo.toml": manifest("tools"),
+        "crates/tools/Cargo.toml": manifest("tools", "0.0.1"),
         "crates/tools/src/bin/tool.rs": f'fn main() {{\n    println!("tool={new_word()}");\n}}\n',
         "crates/tools/tests/works.rs": "#[test]\nfn works() {}\n",
         "crates/tools/examples/show.rs": "fn main() {}\n",
@@ -376,3 +378,23 @@ def sweep(namespace: str, *, cooked: bool = False) -> None:
     cooks = {parent for mount in mounts for parent in mount.parents} if cooked else set()
     cooks &= {record.id for record in known if "kiro-fresh deps" in record.description}
     forget([*own_layers(namespace, known), *mounts, *(record for record in known if record.id in cooks)])
+
+
+def revision(root: Path, *, without: str = "") -> str:
+    """The revision of a tree by its definition; `without` is a folder in it that is no part of it."""
+    found = []
+    for folder, folders, files in os.walk(root):
+        if without and folder == str(root):
+            folders.remove(without)
+        for path in (Path(folder, name) for name in (*folders, *files)):
+            mode = path.lstat().st_mode
+            if stat.S_ISLNK(mode):
+                value = b"l" + os.fsencode(path.readlink())
+            elif stat.S_ISREG(mode):
+                content = hashlib.sha256(path.read_bytes()).hexdigest()
+                value = (b"x" if mode & 0o111 else b"f") + content.encode()
+            else:
+                continue
+            found.append((os.fsencode(path.relative_to(root)), value))
+    hashed = hashlib.sha256(b"".join(path + b"\0" + value + b"\0" for path, value in sorted(found)))
+    return f"kiro-revision-{hashed.hexdigest()}"

@@ -20,17 +20,26 @@ NAMES = (
 
 
 def write_tree(root: Path, paths: Iterable[str]) -> None:
-    """Make each path with its folders: a folder if it ends with `/`, a link for `name -> text`, else a file."""
+    """Make each path with its folders: a folder if it ends with `/`, a link for `name -> text`, else a file.
+
+    With the usual modes, whatever the umask.
+    """
     for path in paths:
         link, arrow, text = path.partition(" -> ")
         place = root / link
-        place.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(place if path.endswith("/") else place.parent)
         if arrow:
             place.symlink_to(text)
-        elif path.endswith("/"):
-            place.mkdir(exist_ok=True)
-        else:
+        elif not path.endswith("/"):
             place.write_text(f"content of {path}", errors="surrogateescape")
+            place.chmod(0o644)
+
+
+def _make_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir()
+        folder.chmod(0o755)
 
 
 def listing(root: Path) -> dict[str, tuple[str, int, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,8 +54,11 @@ def layer(description: str, *, at: float = 100.5, id: str = "made", size: int = 
 
 
 def test_a_real_builds_layers_are_told_from_those_of_builds_before_it() -> None:
-    records = tuple(map(cache_record, json.loads((DATA / "build_cache.json").read_text())))
+    recorded = map(cache_record, json.loads((DATA / "build_cache.json").read_text()))
     steps = tuple(Step(**row) for row in json.loads((DATA / "build_cache_steps.json").read_text()))
+    # another build followed before they were read
+    end = max(step.completed for step in steps) + 0.1
+    records = tuple(record for record in recorded if record.created < end)
     made = made_by(records, steps)
     assert sorted(r.description[-30:] for r in records if r.id in made) == sorted(
         text[-30:]
@@ -104,9 +108,15 @@ def test_another_instructions_layer_is_not_taken_for_its_own(description: str, t
     assert made_by([layer(description)], [step(text)]) == frozenset()
 
 
-@pytest.mark.parametrize(("at", "own"), [(99.0, False), (99.9, True), (101.5, True), (120.0, False)])
+@pytest.mark.parametrize(("at", "own"), [(99.0, False), (99.95, True), (102.5, True), (120.0, False)])
 def test_a_layer_is_a_steps_own_if_it_is_of_its_time(at: float, own: bool) -> None:
     assert bool(made_by([layer("[a 1/1] COPY . .", at=at)], [step("COPY . .")])) is own
+
+
+def test_a_layer_that_another_build_may_have_made_at_the_same_time_is_left_out() -> None:
+    twins = [layer("[a 1/1] COPY . .", id=id) for id in ("one", "two")]
+    assert not made_by(twins, [step("COPY . .")])
+    assert made_by(twins, [step("COPY . ."), step("COPY . .", stage="other")]) == {"one", "two"}
 
 
 def test_what_was_cached_and_what_is_no_layer_was_not_made() -> None:
@@ -169,7 +179,7 @@ def test_mounts_are_known_by_their_ids_and_whether_the_project_is_in_their_seed(
         "app-target": True,
         "/root/.npm": False,
     }
-    assert (found.project, found.checkout, found.services) == ("shop", project.checkout, {"app"})
+    assert (found.project, found.checkout, {*found.services}) == ("shop", project.checkout, {"app"})
 
 
 def test_a_service_of_somebody_else_is_not_ours(project: Project, recipes: tuple[Recipe, ...]) -> None:
@@ -221,10 +231,7 @@ def test_images_go_first_because_the_cache_cannot_free_what_they_hold(
     class Holding(FakeEngine):
         def cache_records(self) -> tuple[CacheRecord, ...]:
             held = {image.id.replace("image", "cook") for image in self.local_images}
-            return tuple(
-                CacheRecord(r.id, r.kind, r.description, r.parents, shared=r.id in held, size=r.size)
-                for r in self.records
-            )
+            return tuple(replace(r, shared=r.id in held) for r in self.records)
 
         def _loose(self, ids: Sequence[str]) -> set[str]:
             held = {image.id.replace("image", "cook") for image in self.local_images}
@@ -266,9 +273,11 @@ def test_source_layers_gather_before_they_are_looked_through(
     seen = []
     for n in range(6):
         size = 120_000_000
-        made = layer("mount / from exec /bin/sh -c make", id=f"made{n}", at=100.0 * n, size=size)
+        made = layer("mount / from exec /bin/sh -c make", id=f"made{n}", at=100.0 + n * 100, size=size)
         ours.records = [*ours.records, made]
-        done = after_build(ours, project, recipes, (step("RUN make", at=100.0 * n),), ours.cache_records)
+        done = after_build(
+            ours, project, recipes, (step("RUN make", at=100.0 + n * 100),), ours.cache_records
+        )
         seen.append(done and (done.cause, sorted(done.records)))
     cause = "600 MB of layers were made since the last time"
     assert seen == [None, None, None, None, (cause, ["made0", "made1", "made2"]), None]
@@ -279,8 +288,8 @@ def test_source_layers_gather_before_they_are_looked_through(
 def test_layers_that_the_engine_dropped_are_forgotten(project: Project, recipes: tuple[Recipe, ...]) -> None:
     ours = engine(project, generations=0)
     for n in (1, 2):
-        ours.records = [layer("mount / from exec sh -c make", id=f"made{n}", at=100.0 * n)]
-        after_build(ours, project, recipes, (step("RUN make", at=100.0 * n),), ours.cache_records)
+        ours.records = [layer("mount / from exec sh -c make", id=f"made{n}", at=100.0 + n * 100)]
+        after_build(ours, project, recipes, (step("RUN make", at=100.0 + n * 100),), ours.cache_records)
     assert json.loads((project.state / LAYERS).read_text())["layers"] == ["made2"]
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from kiro_invoke.changes import snapshot as module
@@ -164,7 +165,7 @@ def test_a_file_that_never_stands_still_is_taken_and_not_trusted(tmp_path: Path)
     assert (entry.value, entry.ctime_ns) == (content("xx"), UNTRUSTED)
 
 
-@pytest.mark.parametrize("becomes", ["nothing", "folder", "link", "pipe", "file"])
+@pytest.mark.parametrize("becomes", ["nothing", "folder", "link", "pipe", "socket", "file"])
 def test_what_vanishes_or_changes_its_kind_meanwhile_is_coped_with(
     tmp_path: Path, becomes: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,6 +182,7 @@ def test_what_vanishes_or_changes_its_kind_meanwhile_is_coped_with(
                 "folder": file.mkdir,
                 "link": lambda: file.symlink_to("/etc/passwd"),
                 "pipe": lambda: os.mkfifo(file),
+                "socket": lambda: os.mknod(file, stat.S_IFSOCK | 0o644),
                 "file": lambda: file.write_text("one"),
             }
             make[becomes]()
@@ -190,6 +192,21 @@ def test_what_vanishes_or_changes_its_kind_meanwhile_is_coped_with(
     expected = {"link": ("l", b"/etc/passwd"), "file": ("f", content("one"))}
     seen = scan(tmp_path, Rules(), NOTHING, later())
     assert values(seen) == ({"file": expected[becomes]} if becomes in expected else {})
+
+
+def test_a_link_that_becomes_a_file_meanwhile_is_read_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tree(tmp_path, ["one -> two"])
+    readlink = os.readlink
+
+    def replace_it(path: str, **more: int) -> str:
+        (tmp_path / "one").unlink()
+        (tmp_path / "one").write_text("one")
+        return readlink(path, **more)
+
+    monkeypatch.setattr(os, "readlink", replace_it)
+    assert values(scan(tmp_path, Rules(), NOTHING, later())) == {"one": ("f", content("one"))}
 
 
 def test_a_folder_that_vanishes_meanwhile_is_passed_over(tmp_path: Path) -> None:
@@ -270,6 +287,7 @@ snapshots = some.builds(
 )
 
 
+@settings(deadline=None)
 @given(entries)
 def test_the_revision_is_the_hash_of_the_tree_in_bytewise_order(tree: dict[str, Entry]) -> None:
     records = sorted(
@@ -292,6 +310,7 @@ def test_the_revision_of_a_known_tree(tmp_path: Path) -> None:
     assert scan(tmp_path, Rules(), NOTHING, later()).revision == known
 
 
+@settings(deadline=None, max_examples=50)
 @given(snapshots, snapshots, numbers)
 def test_what_is_stored_is_loaded(
     tmp_path_factory: pytest.TempPathFactory, first: Snapshot, second: Snapshot, number: int

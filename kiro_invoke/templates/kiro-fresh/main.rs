@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::{exit, Command};
 use std::{fs, io};
 
-use target::{beyond, copy, drop_unlocked, empty, hold, note_own, seed, size, walk, write_whole};
+use target::{beyond, copy, empty, hold, keep_locked, note_own, seed, size, walk, write_whole};
 use tree::Tree;
 
 fn main() {
@@ -66,7 +66,7 @@ fn deps(words: &[OsString]) -> io::Result<i32> {
     }
     let code = run(command, "CARGO_TARGET_DIR", target.as_os_str())?;
     if code == 0 {
-        drop_unlocked(target)?;
+        keep_locked(target)?;
     }
     if code == 0 && !fs::read_to_string(&stamp)?.contains(' ') {
         write_whole(&stamp, format!("{environment} {}", size(&walk(target)?)).as_bytes())?;

@@ -64,20 +64,35 @@ pub fn seed(target: &Path, cooked: &Path) -> io::Result<()> {
     write_whole(&manifest, &names.into_iter().collect::<Vec<_>>().join(&0))
 }
 
-/// Removes what packages left that Cargo.lock no longer has: nothing finds them again.
-pub fn drop_unlocked(target: &Path) -> io::Result<()> {
+/// Leaves of a cook what it is for. Goes what packages left that Cargo.lock no longer has: nothing finds them again;
+/// and what the workspace's own left: dummies, which each cook makes anew, of which no build may take anything.
+pub fn keep_locked(target: &Path) -> io::Result<()> {
     let Ok(lock) = fs::read_to_string("Cargo.lock") else { return Ok(()) };
-    let names = lock.lines().filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
+    let others = lock.split("[[package]]").filter(|entry| entry.contains("\nsource = "));
+    let names = others.filter_map(|entry| entry.split("name = \"").nth(1)?.split('"').next());
     let locked: BTreeSet<&str> = names.collect();
     let mut files: Vec<PathBuf> = walk(target)?.into_iter().map(|(path, _)| path).collect();
     // PROFILE/.fingerprint/NAME-HASH/... tells whose PROFILE/build/NAME-HASH/... and PROFILE/deps/...-HASH.... are
     let noted = files.iter().filter(|path| is_fingerprint(path)).filter_map(|path| path.parent());
-    let going = noted.filter_map(named_and_hashed).filter(|(name, _)| !locked.contains(name));
-    let going: BTreeSet<String> = going.map(|(_, hash)| hash.to_owned()).collect();
-    files.retain(|path| path.ancestors().filter_map(named_and_hashed).any(|(_, hash)| going.contains(hash)));
+    let units: BTreeSet<PathBuf> = noted.map(PathBuf::from).collect();
+    let profiles: BTreeSet<&Path> = units.iter().filter_map(|unit| unit.parent()?.parent()).collect();
+    let going = units.iter().filter_map(|unit| named_and_hashed(unit)).filter(|(name, _)| !locked.contains(name));
+    let going: BTreeSet<&str> = going.map(|(_, hash)| hash).collect();
+    files.retain(|path| {
+        path.ancestors().any(|part| {
+            named_and_hashed(part).is_some_and(|(_, hash)| going.contains(hash))
+                || part.parent().is_some_and(|folder| profiles.contains(folder)) && is_own(part)
+        })
+    });
     files.sort_by_key(|path| !is_fingerprint(path));
     files.into_iter().for_each(remove);
     Ok(())
+}
+
+/// Whether what stands directly in a profile's folder holds nothing but the workspace's own.
+fn is_own(path: &Path) -> bool {
+    let hidden = path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"."));
+    path.ends_with("incremental") || path.ends_with("examples") || path.is_file() && !hidden
 }
 
 fn named_and_hashed(path: &Path) -> Option<(&str, &str)> {

@@ -1,0 +1,425 @@
+"""kiro-fresh at work in the development image: what it touches, keeps and drops; what the image holds."""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from kiro_invoke.engine.certificates import host_bundle
+from tests.support.crates import FAST, Built, Checkout, revision, small_workspace, sweep
+from tests.support.engine import command, docker
+
+pytestmark = pytest.mark.docker
+
+SPACE = f"kiro-test-fresh-{os.getpid()}"
+TAG = f"{SPACE}:dev"
+MARKER = f"marker-{os.getpid()}-of-a-secret"
+LOW = "crates/low/src/lib.rs"
+COMMAND = "kiro-fresh build cargo build --workspace --bins --locked --offline"
+
+
+class Lab:
+    """The development image of a small workspace, built with a secret, and a container to try things in."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.checkout = Checkout(folder, SPACE)
+        small_workspace(self.checkout, recipe=SPACE)
+        self.secret = folder.parent / "bundle"
+        bundle = host_bundle(os.environ) or Path(ssl.get_default_verify_paths().openssl_cafile)
+        self.secret.write_text(f"{bundle.read_text()}\n# {MARKER}\n")
+        self.built: Built = self.checkout.image(TAG, FAST, f"--secret=id=ca_bundle,src={self.secret}")
+        assert self.built.code == 0, self.built.log[-3000:]
+        self.container = self.start()
+
+    def start(self) -> str:
+        sleep = ("--entrypoint=sleep", TAG, "600")
+        return docker("run", "--detach", "--rm", "--init", "--network=none", *sleep).strip()
+
+    def shell(self, script: str, container: str = "") -> str:
+        """Run a script in a container, in a folder of its own; what it printed. Each command must succeed."""
+        place = f"cd $(mktemp -d)\n{HELPERS}" if not container else "cd /app"
+        argv = ("docker", "exec", "--interactive", container or self.container, "sh", "-eu")
+        ran = command(*argv, stdin=f"{place}\n{script}\n")
+        assert ran.code == 0, f"{ran.out}\n{ran.err}"
+        return ran.out
+
+
+#: `old` dates all sources back; `when` is the year in which a file was changed.
+HELPERS = """\
+old() { find . -name target -prune -o -exec touch -h -d 2001-01-01 {} +; }
+when() { for it in "$@"; do date -d "@$(stat -c %Y "$it")" +%Y; done; }
+"""
+OLD, NOW = "2001", "20[2-9][0-9]"
+
+
+@pytest.fixture(scope="module")
+def lab(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    found = Lab(tmp_path_factory.mktemp("lab") / SPACE)
+    yield found
+    docker("rm", "--force", found.container)
+    docker("rmi", TAG)
+    sweep(SPACE, cooked=True)
+
+
+@pytest.fixture
+def fresh_container(lab: Lab) -> Iterator[Callable[[str], str]]:
+    """Runs scripts in a container of its own, in the folder of the sources."""
+    container = lab.start()
+    yield lambda script: lab.shell(script, container)
+    docker("rm", "--force", container)
+
+
+def words(text: str) -> str:
+    return " ".join(text.split())
+
+
+# --- the image
+
+
+def test_the_first_build_in_a_container_finds_nothing_to_do(fresh_container: Callable[[str], str]) -> None:
+    """Without a network. The second one, after an edit that looks old, compiles it."""
+    first = fresh_container(f"{COMMAND} 2>&1")
+    assert "Compiling" not in first
+    assert "Finished" in first
+    word = "an edit in the container"
+    second = fresh_container(
+        f"sed -i 's/word-[-0-9]*/{word}/' {LOW}; touch -d 2001-01-01 {LOW}; {COMMAND} 2>&1"
+    )
+    assert set(re.findall(r"Compiling (\S+)", second)) == {"low", "kiro-backend"}
+    assert f"low={word}" in fresh_container("target/debug/kiro-backend")
+    targets = fresh_container("cargo test --package tools --all-targets --locked --offline 2>&1")
+    assert set(re.findall(r"Running (?:unittests )?(\S+)", targets)) == {
+        "src/bin/tool.rs",
+        "benches/fast.rs",
+        "examples/show.rs",
+        "tests/works.rs",
+    }
+
+
+def test_a_secret_is_in_no_layer_no_history_and_no_log(lab: Lab) -> None:
+    assert "[crates 2/2]" in lab.built.ran, "the step that uses the secret did not run"
+    assert MARKER not in lab.built.log
+    assert MARKER not in docker("history", "--no-trunc", "--format", "{{json .}}", TAG)
+    assert MARKER not in docker("image", "inspect", TAG)
+    source = re.search(r"word-[-0-9]+", (lab.checkout.folder / LOW).read_text())
+    assert source
+    places = "/app /etc /home /opt /root /run /srv /tmp /usr/local /var"
+    for stage, place in (("crates", f"{places} /crates"), ("dev", places)):
+        search = f"grep -rlF --exclude-dir=secrets -e %s {place} || :"
+        step = f'RUN --mount=type=secret,id=marker echo "[$({search % "$(cat /run/secrets/marker)"})]"'
+        control = f' && echo "<$({search % source[0]})>"'
+        text = f"{lab.checkout.dockerfile(FAST)}\nFROM {stage} AS looked\n{step}{control if stage == 'dev' else ''}\n"
+        marker = lab.secret.with_name("marker")
+        marker.write_text(MARKER)
+        argv = lab.checkout.argv(f"--secret=id=marker,src={marker}", target="looked")
+        ran = command(*argv, stdin=text)
+        assert ran.code == 0, ran.err
+        assert re.search(r" \[\]$", ran.err, re.MULTILINE), ran.err[-2000:]
+        assert stage != "dev" or re.search(r" <\S*/low/src/lib.rs", ran.err), "what is there is not found"
+
+
+# --- the revision
+
+ODD = {
+    "plain": b"x",
+    "empty": b"",
+    "a b/c d": b"spaces",
+    "new\nline": b"newline",
+    "caf\udce9": b"not UTF-8",
+    "\u00e9": b"UTF-8",
+    "a": b"sorts before a/b and a.b",
+    "a-/b": b"-",
+    "a.b": b".",
+    "deep/er/and/deeper": b"deep",
+    ".hidden/.too": b"hidden",
+    **{
+        f"size-{size}": b"s" * size
+        for size in (55, 56, 63, 64, 65, 119, 120, 127, 128, 8191, 8192, 8193, 200_000)
+    },
+}
+
+
+def test_the_revision_is_what_its_definition_says(lab: Lab, tmp_path: Path) -> None:
+    root = tmp_path / "odd tree"
+    for name, content in ODD.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    (root / "runs").write_text("#!/bin/sh\n")
+    (root / "runs").chmod(0o755)
+    (root / "runs for others").write_text("#!/bin/sh\n")
+    (root / "runs for others").chmod(0o641)
+    (root / "no folder's record").mkdir()
+    (root / "link").symlink_to("plain")
+    (root / "dangling").symlink_to("nowhere/n\udcff")
+    (root / "to a folder").symlink_to("deep")
+    (root / "loop").symlink_to("loop")
+    (root / "target").mkdir()
+    (root / "target" / "made").write_text("no source")
+    os.mkfifo(root / "fifo")
+    (root / "sub" / "target").mkdir(parents=True)
+    (root / "sub" / "target" / "source").write_text("not cargo's")
+    said = docker(
+        "run", "--rm", "--network=none", f"--volume={root}:/tree:ro", "--workdir=/tree",
+        "--entrypoint=kiro-fresh", TAG, "revision",
+    )  # fmt: skip
+    assert said.strip() == revision(root, without="target")
+
+
+# --- what is touched
+
+
+@pytest.mark.parametrize(
+    ("edit", "touched", "left"),
+    [
+        ("echo 2 >p/src/lib.rs", "p/src/lib.rs", "p/src/other.rs p/data p/Cargo.toml q/src/lib.rs"),
+        ("echo 2 >p/data", "p/data p/src/lib.rs p/src", "q/src/lib.rs Cargo.toml"),
+        ("rm p/data", "p/src/lib.rs p/src p/build.rs", "q/src/lib.rs"),
+        ("echo 2 >p/src/new.rs", "p/src/lib.rs p/src p/build.rs", "q/src/lib.rs"),
+        ("mkdir p/empty", "p/src/lib.rs p/build.rs", "q/src/lib.rs"),
+        ("chmod +x p/src/lib.rs", "p/src/lib.rs p/build.rs", "q/src/lib.rs"),
+        ("ln -sf ../q/src/lib.rs p/link", "p/src/lib.rs q/src/lib.rs", "q/data"),
+        ("ln -sfn ../q p/folder", "p/src/lib.rs q/src/lib.rs q/data q/src", "Cargo.toml"),
+        ("ln -sf data p/src/lib.rs", "p/data p/build.rs", "q/src/lib.rs"),
+        ("echo 2 >Cargo.lock", "p/src/lib.rs q/src/lib.rs Cargo.toml q", ""),
+        ("export FLAVOUR=x", "p/src/lib.rs q/src/lib.rs Cargo.toml q", ""),
+        ("export HTTPS_PROXY=x https_proxy=y TERM=z HOSTNAME=h", "", "p/src/lib.rs q/src/lib.rs Cargo.toml"),
+        ("rm -r target", "p/src/lib.rs q/src/lib.rs Cargo.toml", ""),
+        ("truncate -s -1 target/.kiro/list", "p/src/lib.rs q/src/lib.rs Cargo.toml", ""),
+        (":", "", "p/src/lib.rs p/data p/src p q Cargo.toml Cargo.lock"),
+    ],
+)
+def test_what_differs_is_touched_and_nothing_else(lab: Lab, edit: str, touched: str, left: str) -> None:
+    said = lab.shell(
+        f"{TWO_PACKAGES}\n{edit}; old; kiro-fresh build true; when {touched}; echo /; when {left}"
+    )
+    seen, _, unseen = words(said).partition("/")
+    assert re.fullmatch(f"({NOW} ?)*", seen), said
+    assert len(seen.split()) == len(touched.split())
+    assert unseen.split() == [OLD] * len(left.split())
+
+
+TWO_PACKAGES = """\
+mkdir -p p/src q/src
+for it in Cargo.toml Cargo.lock p/Cargo.toml p/build.rs p/src/lib.rs p/src/other.rs p/data; do echo 1 >$it; done
+for it in q/Cargo.toml q/src/lib.rs q/data; do echo 1 >$it; done
+ln -s data p/link
+ln -s src p/folder
+old
+kiro-fresh build true
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        ("rm p/data", ":"),
+        ("echo 2 >p/new", "rm p/new"),
+        ("echo 2 >p/src/new.rs", "rm p/src/new.rs"),
+        ("echo 2 >p/data", "rm p/data"),
+        ("echo 2 >p/data", "echo 1 >p/data"),
+        ("echo 2 >p/src/lib.rs", "echo 1 >p/src/lib.rs"),
+        ("chmod +x p/data", "chmod -x p/data"),
+        ("ln -sf build.rs p/link", "ln -sf data p/link"),
+        ("export FLAVOUR=x", "unset FLAVOUR"),
+    ],
+)
+@pytest.mark.parametrize("end", ["false || :", "sh -c 'kill -KILL $PPID' || :"], ids=["failed", "killed"])
+def test_what_differed_in_a_build_without_success_differs_still(
+    lab: Lab, first: str, then: str, end: str
+) -> None:
+    failed = f"{first}; old; kiro-fresh build {end}"
+    said = lab.shell(f"{TWO_PACKAGES}\n{failed}\n{then}; old; kiro-fresh build true; when p/src/lib.rs")
+    assert re.fullmatch(NOW, words(said))
+    if first.startswith("echo 2 >p/src/lib.rs"):
+        return
+    again = lab.shell(
+        f"{TWO_PACKAGES}\n{failed}\n{then}; old; kiro-fresh build true; old; kiro-fresh build true; when p/src/lib.rs"
+    )
+    assert words(again) == OLD
+
+
+def test_what_a_link_leads_to_is_touched_once(lab: Lab) -> None:
+    edit = "ln -sf ../q/src/lib.rs p/link; old; kiro-fresh build true"
+    said = lab.shell(
+        f"{TWO_PACKAGES}\n{edit}; old; kiro-fresh build true; when p/src/lib.rs q/src/lib.rs q/data"
+    )
+    assert words(said) == f"{OLD} {OLD} {OLD}"
+
+
+def test_a_file_that_is_saved_while_the_command_runs_is_not_listed_as_compiled(lab: Lab) -> None:
+    saving = "echo 3 >p/src/lib.rs; old; kiro-fresh build sh -c 'echo 2 >p/src/lib.rs'"
+    again = "touch -d 2001-01-01 p/src/lib.rs; kiro-fresh build true; when p/src/lib.rs"
+    said = lab.shell(f"{TWO_PACKAGES}\n{saving}; {again}; {again}")
+    assert re.fullmatch(f"{NOW} {OLD}", words(said))
+
+
+def test_touched_files_are_newer_than_what_cargo_wrote_before_the_clock_went_back(lab: Lab) -> None:
+    written = (
+        "mkdir -p target/debug/.fingerprint/p-1; touch -d 2090-01-01 target/debug/.fingerprint/p-1/dep-lib-p"
+    )
+    said = lab.shell(
+        f"{TWO_PACKAGES}\n{written}; echo 2 >p/src/lib.rs; kiro-fresh build true; when p/src/lib.rs"
+    )
+    assert words(said) == "2090"
+
+
+def test_two_builds_of_one_target_wait_for_each_other(lab: Lab) -> None:
+    slow = "kiro-fresh build sh -c 'echo begun >>log; sleep 0.4; echo done >>log'"
+    said = lab.shell(f"{slow} & {slow} & wait; cat log")
+    assert (
+        words(said.replace("kiro-fresh: waiting for another build in this target", ""))
+        == "begun done begun done"
+    )
+
+
+# --- dependencies in a mount of their own
+
+BYTES = "head -c %d /dev/zero >d/%s"
+
+
+def test_dependencies_of_another_environment_are_dropped(lab: Lab) -> None:
+    said = lab.shell(
+        "kiro-fresh deps d touch d/a; kiro-fresh deps d ls d; FLAVOUR=x kiro-fresh deps d ls d; ls d"
+    )
+    assert (
+        words(said)
+        == "a kiro-fresh: starting the dependencies afresh: they were compiled in another environment"
+    )
+
+
+def test_dependencies_that_grew_by_half_are_dropped(lab: Lab) -> None:
+    steps = (BYTES % (1_000_000, "a"), BYTES % (300_000, "b"), BYTES % (300_000, "c"), "ls d")
+    runs = [f"kiro-fresh deps d sh -c '{step}; ls d'" for step in steps]
+    *kept, dropped = lab.shell("; echo /; ".join(runs)).split("/")
+    assert [words(one) for one in kept] == ["a", "a b", "a b c"]
+    assert "more than half again" in dropped
+    assert dropped.splitlines()[-1].startswith("kiro-fresh: ")
+
+
+@pytest.mark.parametrize("end", ["exit 3", "kill -KILL $PPID"], ids=["failed", "killed"])
+def test_the_size_of_half_the_dependencies_is_no_bound(lab: Lab, end: str) -> None:
+    first, second = BYTES % (10, "a"), BYTES % (1_000_000, "b")
+    broken = f"kiro-fresh deps d sh -c '{first}; {end}' && exit 1 || :"
+    said = lab.shell(f"{broken}; kiro-fresh deps d sh -c '{second}'; kiro-fresh deps d ls d")
+    assert words(said) == "a b"
+
+
+LOCKED = """\
+mkdir d; hash=0123456789abcde
+unit() {
+    mkdir -p d/debug/.fingerprint/$1-$hash$2 d/debug/build/$1-$hash$2/out d/debug/deps d/debug/incremental/$1-x
+    echo >d/debug/.fingerprint/$1-$hash$2/lib-$1; echo >d/debug/build/$1-$hash$2/out/examples
+    echo >d/debug/deps/lib$3-$hash$2.rlib; echo >d/debug/deps/$3-$hash$2.d; echo >d/debug/incremental/$1-x/query
+}
+unit md-5 1 md5; unit gone 2 gone; unit own 3 own
+echo >d/debug/own; echo >d/debug/own.d; echo >d/debug/.cargo-lock
+cat >Cargo.lock <<LOCK
+version = 4
+[[package]]
+name = "md-5"
+version = "1.0.0"
+source = "registry+https://example.org/index"
+[[package]]
+name = "own"
+version = "0.0.1"
+dependencies = [
+ "md-5",
+]
+LOCK
+"""
+
+
+def test_what_no_lockfile_names_and_dummies_leave_the_dependencies(lab: Lab) -> None:
+    kiro = "kiro-fresh deps d sh -ec 'mv made/* made/.[a-z]* d'"
+    said = lab.shell(f"{LOCKED}\nmv d made; {kiro}; find d -type f | LC_ALL=C sort; find d -type d -empty")
+    assert said.split() == [
+        "d/.kiro/deps",
+        "d/debug/.cargo-lock",
+        "d/debug/.fingerprint/md-5-0123456789abcde1/lib-md-5",
+        "d/debug/build/md-5-0123456789abcde1/out/examples",
+        "d/debug/deps/libmd5-0123456789abcde1.rlib",
+        "d/debug/deps/md5-0123456789abcde1.d",
+    ]
+
+
+# --- the target that is seeded with them
+
+COOKED = """\
+unit() {
+    mkdir -p $1/debug/.fingerprint/$2-1 $1/debug/deps $1/debug/build/$2-1
+    echo $2 >$1/debug/.fingerprint/$2-1/lib; echo $2 $3 >$1/debug/deps/lib$2-1.rlib
+    echo run >$1/debug/build/$2-1/script; chmod 755 $1/debug/build/$2-1/script
+    ln $1/debug/build/$2-1/script $1/debug/build/$2-1/script-1
+}
+unit cooked a; unit cooked b
+old
+list() { (cd $1 && find . -name .kiro -prune -o -type f -printf '%P %s %T@ %m %n\\n' | LC_ALL=C sort); }
+like() { list $1 >expected; list target >found; diff expected found && echo "$2"; }
+build() { kiro-fresh build --cooked $1 true; }
+"""
+
+
+def test_the_target_holds_what_is_cooked_and_nothing_of_former_cooks(lab: Lab) -> None:
+    said = lab.shell(
+        f"{COOKED}\nbuild cooked; like cooked seeded\n"
+        "cp -a cooked next; rm -r next/debug/*/*b-1*; unit next c\n"
+        "build next; like next again"
+    )
+    assert words(said) == "seeded again"
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        "printf cut >target/debug/deps/liba-1.rlib",
+        "rm target/debug/deps/liba-1.rlib",
+        "rm -r target/debug/.fingerprint",
+        "rm -r target/debug",
+        "rm target/.kiro/cooked",
+    ],
+)
+def test_a_seeding_that_was_cut_short_is_finished(lab: Lab, state: str) -> None:
+    said = lab.shell(f"{COOKED}\nbuild cooked; {state}; build cooked; like cooked whole")
+    assert (
+        words(said).removeprefix(
+            "kiro-fresh: starting the target afresh: its dependencies are not the cooked ones "
+        )
+        == "whole"
+    )
+
+
+def test_a_seeding_that_was_killed_is_finished(lab: Lab) -> None:
+    many = "(cd cooked/debug/deps && seq 2000 | split -a 4 -l 1 - lib); old"
+    delays = "004 007 010 015 020 030 040 060 090"
+    killed = "timeout -s KILL 0.$it kiro-fresh build --cooked cooked true || :"
+    rounds = f"for it in {delays}; do {killed}; build cooked; like cooked whole; rm -r target; done"
+    said = lab.shell(f"{COOKED}\n{many}\n{rounds}")
+    whole = [line for line in said.splitlines() if not line.startswith("kiro-fresh: ")]
+    assert whole == ["whole"] * 9
+
+
+def test_a_target_whose_dependencies_were_compiled_anew_starts_afresh(lab: Lab) -> None:
+    anew = "echo 'a by the build' >target/debug/deps/liba-1.rlib; echo >target/debug/other"
+    said = lab.shell(f"{COOKED}\nbuild cooked; {anew}; build cooked; like cooked afresh; ls target/debug")
+    assert "its dependencies are not the cooked ones" in said
+    assert said.splitlines()[-3:] == ["afresh", "build", "deps"]
+
+
+def test_a_target_that_holds_twice_of_its_own_starts_afresh(lab: Lab) -> None:
+    grown = "kiro-fresh build --cooked cooked sh -c 'head -c %d /dev/zero >target/debug/%s'; ls target/debug"
+    first, second, third, fourth = lab.shell(
+        f"{COOKED}\n"
+        + "; echo /; ".join(grown % it for it in ((100_000, "x"), (60_000, "y"), (60_000, "z"), (1, "w")))
+    ).split("/")
+    assert words(first) == "build deps x"
+    assert words(second) == "build deps x y"
+    assert words(third) == "build deps x y z"
+    assert "it holds twice of what its first build left" in fourth
+    assert fourth.split()[-3:] == ["build", "deps", "w"]
