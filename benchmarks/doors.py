@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ _HANGS = 1800.0
 
 @dataclass(frozen=True)
 class Timed:
-    """A build that ended: wall seconds, or None and its last words if it failed."""
+    """A build that ended: wall seconds and what is known of its stages, or None and its last words if it failed."""
 
     seconds: float | None
     detail: str = ""
@@ -50,7 +51,9 @@ class Builder:
         begun = time.monotonic()
         done = process.run(argv, env=self.engine.env, timeout=_HANGS)
         seconds = time.monotonic() - begun
-        return Timed(seconds) if done.ok else Timed(None, done.stderr[-2000:])
+        if not done.ok:
+            return Timed(None, done.stderr[-2000:])
+        return Timed(seconds, stages_that_ran(done.stdout) if variant.door is Door.KIRO else "")
 
     def stop_containers(self) -> None:
         """Remove the containers that cargo was asked in."""
@@ -73,7 +76,7 @@ class Builder:
     def _kiro(self, variant: Variant) -> list[str]:
         prod = ["--prod"] if variant.is_prod else []
         kiro = [sys.executable, "-m", "kiro_invoke.cli", "build", "--service", variant.service, *prod]
-        return ["env", f"--chdir={self.tree.work}", *kiro]
+        return ["env", f"--chdir={self.tree.work}", *kiro, "--format", "json"]
 
     def _container(self, variant: Variant) -> _Container:
         if variant not in self._containers:
@@ -82,6 +85,12 @@ class Builder:
                 raise KiroError(f"{variant.dockerfile} does not build: {made.stderr[-2000:]}")
             self._containers[variant] = _Container(self.engine, variant, self.tree)
         return self._containers[variant]
+
+
+def stages_that_ran(answer: str) -> str:
+    """From the tool's JSON answer: each stage that was not cached and the seconds of its steps."""
+    stages = (stage for service in json.loads(answer)["services"] for stage in service["stages"])
+    return ", ".join(f"{stage['name']} {stage['seconds']:.1f} s" for stage in stages if not stage["cached"])
 
 
 def apart(ref: str) -> str:

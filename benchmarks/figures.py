@@ -14,7 +14,8 @@ from benchmarks.variants import VARIANTS
 class Sample:
     """One timed build: wall seconds, and the machine's load (1 minute) just before.
 
-    `edit` is the number of its edit, 0 where there was none. A build that failed has no seconds.
+    `edit` is the number of its edit, 0 where there was none. A build that failed has no seconds; `detail` is
+    then its last words, else the stages that ran.
     """
 
     service: str

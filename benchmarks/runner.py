@@ -20,7 +20,7 @@ from benchmarks.variants import Door, Variant
 from kiro_invoke.builds.dockerfile import parse
 
 #: What the build cache is cut down to between samples: superseded layers would fill the disk.
-_MOST_CACHE = "16gb"
+_MOST_CACHE = "14gb"
 
 Say = Callable[[str], None]
 
@@ -67,7 +67,8 @@ class Runner:
         at = datetime.now(UTC).isoformat(timespec="seconds")
         timed = self._place.builder.build(variant)
         shown = "failed" if timed.seconds is None else f"{timed.seconds:.2f} s"
-        self._say(f"{variant.service} {scenario.name} {variant.name} {slot.round}: {shown}")
+        more = f" ({timed.detail})" if timed.detail and timed.seconds is not None else ""
+        self._say(f"{variant.service} {scenario.name} {variant.name} {slot.round}: {shown}{more}")
         if scenario.name == DEPENDENCY:
             self._trim()
         return Sample(

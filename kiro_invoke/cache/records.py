@@ -26,8 +26,11 @@ def mount_id(description: str) -> tuple[str, str] | None:
 
 
 def last_used(record: CacheRecord) -> float:
-    """Seconds since the epoch; one that was never used again was used when it was made."""
-    return max(record.created, record.used)
+    """Seconds since the epoch; one that was never used again was used when it was made.
+
+    Of a mount only that is known: to an engine that weighs its cache, weighing a mount is a use of it.
+    """
+    return record.created if record.kind == MOUNT else max(record.created, record.used)
 
 
 def instruction(record: CacheRecord) -> str:

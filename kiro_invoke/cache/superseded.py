@@ -68,7 +68,8 @@ def superseded_images(images: Iterable[LocalImage], owner: Owner) -> Superseded:
     newest: set[str] = set()
     for service in owner.services:
         of_service = [image for image in own if image.labels[LABEL_SERVICE] == service]
-        of_service.sort(key=lambda image: image.created, reverse=True)
+        # the engine dates images to the second: one that has a name is the newest of its second
+        of_service.sort(key=lambda image: (image.created, bool(image.names)), reverse=True)
         newest.update(image.id for image in of_service[:KEEP])
     remove: list[Item] = []
     keep: list[Item] = []
@@ -106,7 +107,7 @@ def superseded_records(
     """
     graph = Graph(records)
     mounts = tuple(_own_mounts(records, owner))
-    old = _old_mounts(mounts, owner, now)
+    old = _old_mounts(graph, mounts, owner, now)
     seeds, orphans = _own_seeds(graph, mounts, old, owner)
     layers = {id for id in (*made, *seeds) if graph.is_layer(id)}
     causes = _causes_to_stay(graph, mounts, old, layers - orphans)
@@ -135,8 +136,16 @@ def _own_mounts(records: Iterable[CacheRecord], owner: Owner) -> Iterator[_OwnMo
             yield _OwnMount(record, *known)
 
 
-def _old_mounts(mounts: Iterable[_OwnMount], owner: Owner, now: float) -> dict[str, str]:
-    """The mounts that go, and why: all but the last used of each id, and those of clean builds."""
+def _old_mounts(graph: Graph, mounts: Iterable[_OwnMount], owner: Owner, now: float) -> dict[str, str]:
+    """The mounts that go, and why: all but the last used of each id, and those of clean builds.
+
+    When a mount was used is told by what was made on the layer that it was seeded from.
+    """
+
+    def recency(mount: _OwnMount) -> tuple[bool, float, float]:
+        seeds = [graph.recency(seed) for seed in mount.record.parents if seed in graph.by_id]
+        return mount.record.in_use, max(seeds, default=0.0), mount.record.created
+
     by_id: defaultdict[str, list[_OwnMount]] = defaultdict(list)
     old: dict[str, str] = {}
     for mount in mounts:
@@ -145,10 +154,10 @@ def _old_mounts(mounts: Iterable[_OwnMount], owner: Owner, now: float) -> dict[s
         elif not mount.record.in_use and last_used(mount.record) < now - CLEAN_SECONDS:
             old[mount.record.id] = "a clean build used it once"
     for id, several in by_id.items():
-        several.sort(key=lambda mount: (mount.record.in_use, last_used(mount.record)), reverse=True)
-        for mount in several[KEEP:]:
-            if not mount.record.in_use:
-                old[mount.record.id] = f"{KEEP} mounts {id} were used since"
+        several.sort(key=recency, reverse=True)
+        old |= dict.fromkeys(
+            (mount.record.id for mount in several[KEEP:]), f"{KEEP} mounts {id} were used since"
+        )
     return old
 
 

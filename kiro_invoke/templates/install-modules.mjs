@@ -36,8 +36,8 @@ function hash(parts) {
 function surroundings() {
   const passing = /^(HOSTNAME|PWD|OLDPWD|SHLVL|_|NODE_EXTRA_CA_CERTS|(https?|ftp|all|no)_proxy)$/i;
   const env = Object.entries(process.env).filter(([name]) => !passing.test(name));
-  const ranges = ["dependencies", "devDependencies", "optionalDependencies", "peerDependencies"];
-  const manifest = Object.entries(parsed(join(plan, "package.json"))).filter(([key]) => !ranges.includes(key));
+  const known = ["dependencies", "devDependencies", "optionalDependencies", "peerDependencies", "lifecycle"];
+  const manifest = Object.entries(parsed(join(plan, "package.json"))).filter(([key]) => !known.includes(key));
   const { packages, dependencies, ...lock } = parsed(join(plan, lockfile));
   const npm = realpathSync(execFileSync("sh", ["-c", "command -v npm"], { encoding: "utf8" }).trim());
   return hash([

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from kiro_invoke.engine.certificates import host_bundle
-from tests.support.crates import FAST, Built, Checkout, revision, small_workspace, sweep
+from tests.support.crates import FAST, Built, Checkout, small_workspace, sweep
 from tests.support.engine import command, docker
+from tests.support.odd_tree import odd_tree, revision_of
 
 pytestmark = pytest.mark.docker
 
@@ -44,7 +45,8 @@ class Lab:
     def shell(self, script: str, container: str = "") -> str:
         """Run a script in a container, in a folder of its own; what it printed. Each command must succeed."""
         place = f"cd $(mktemp -d)\n{HELPERS}" if not container else "cd /app"
-        argv = ("docker", "exec", "--interactive", container or self.container, "sh", "-eu")
+        compiler = () if container else ("--env=RUSTC=true",)  # which needs no time to tell its version
+        argv = ("docker", "exec", "--interactive", *compiler, container or self.container, "sh", "-eu")
         ran = command(*argv, stdin=f"{place}\n{script}\n")
         assert ran.code == 0, f"{ran.out}\n{ran.err}"
         return ran.out
@@ -109,67 +111,45 @@ def test_a_secret_is_in_no_layer_no_history_and_no_log(lab: Lab) -> None:
     assert MARKER not in docker("image", "inspect", TAG)
     source = re.search(r"word-[-0-9]+", (lab.checkout.folder / LOW).read_text())
     assert source
-    places = "/app /etc /home /opt /root /run /srv /tmp /usr/local /var"
-    for stage, place in (("crates", f"{places} /crates"), ("dev", places)):
-        search = f"grep -rlF --exclude-dir=secrets -e %s {place} || :"
-        step = f'RUN --mount=type=secret,id=marker echo "[$({search % "$(cat /run/secrets/marker)"})]"'
-        control = f' && echo "<$({search % source[0]})>"'
-        text = f"{lab.checkout.dockerfile(FAST)}\nFROM {stage} AS looked\n{step}{control if stage == 'dev' else ''}\n"
-        marker = lab.secret.with_name("marker")
-        marker.write_text(MARKER)
-        argv = lab.checkout.argv(f"--secret=id=marker,src={marker}", target="looked")
-        ran = command(*argv, stdin=text)
-        assert ran.code == 0, ran.err
-        assert re.search(r" \[\]$", ran.err, re.MULTILINE), ran.err[-2000:]
-        assert stage != "dev" or re.search(r" <\S*/low/src/lib.rs", ran.err), "what is there is not found"
+    places = [
+        f"{root}/{name}"
+        for root in ("", "/stage")
+        for name in ["app", "etc", "home", "opt", "root", "run", "tmp", "usr/local", "var"]
+    ]
+    search = f"grep -rlF --exclude-dir=secrets -e %s {' '.join(places)} /stage/crates || :"
+    step = "RUN --mount=type=secret,id=marker --mount=type=bind,from=crates,target=/stage"
+    step += f' echo "found [$({search % "$(cat /run/secrets/marker)"})]" && {search % source[0]}'
+    text = f"{lab.checkout.dockerfile(FAST)}\nFROM dev AS looked\n{step}\n"
+    marker = lab.secret.with_name("marker")
+    marker.write_text(MARKER)
+    argv = lab.checkout.argv(f"--secret=id=marker,src={marker}", "--output=type=cacheonly", target="looked")
+    ran = command(*argv, stdin=text)
+    assert ran.code == 0, ran.err
+    assert re.search(r" found \[\]$", ran.err, re.MULTILINE), ran.err[-2000:]
+    assert re.search(r"^#\S+ [\d.]+ /app/\S+/low/src/lib.rs$", ran.err, re.MULTILINE), (
+        "what is there is not found"
+    )
 
 
 # --- the revision
 
-ODD = {
-    "plain": b"x",
-    "empty": b"",
-    "a b/c d": b"spaces",
-    "new\nline": b"newline",
-    "caf\udce9": b"not UTF-8",
-    "\u00e9": b"UTF-8",
-    "a": b"sorts before a/b and a.b",
-    "a-/b": b"-",
-    "a.b": b".",
-    "deep/er/and/deeper": b"deep",
-    ".hidden/.too": b"hidden",
-    **{
-        f"size-{size}": b"s" * size
-        for size in (55, 56, 63, 64, 65, 119, 120, 127, 128, 8191, 8192, 8193, 200_000)
-    },
-}
+#: Sizes at which SHA-256 pads in another way, or reading takes another turn.
+SIZES = (1, 55, 56, 63, 64, 65, 119, 120, 127, 128, 8191, 8192, 8193, 16385)
 
 
 def test_the_revision_is_what_its_definition_says(lab: Lab, tmp_path: Path) -> None:
-    root = tmp_path / "odd tree"
-    for name, content in ODD.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    (root / "runs").write_text("#!/bin/sh\n")
-    (root / "runs").chmod(0o755)
-    (root / "runs for others").write_text("#!/bin/sh\n")
-    (root / "runs for others").chmod(0o641)
-    (root / "no folder's record").mkdir()
-    (root / "link").symlink_to("plain")
-    (root / "dangling").symlink_to("nowhere/n\udcff")
-    (root / "to a folder").symlink_to("deep")
-    (root / "loop").symlink_to("loop")
-    (root / "target").mkdir()
-    (root / "target" / "made").write_text("no source")
-    os.mkfifo(root / "fifo")
-    (root / "sub" / "target").mkdir(parents=True)
-    (root / "sub" / "target" / "source").write_text("not cargo's")
+    root = odd_tree(tmp_path)
+    for size in SIZES:
+        (root / f"size {size}").write_bytes(b"s" * size)
+    for folder in ("target", "a/target"):
+        (root / folder).mkdir()
+        (root / folder / "made").write_text("by cargo, or a source in a folder that is called so")
+    (root / "to itself").symlink_to("to itself")
     said = docker(
         "run", "--rm", "--network=none", f"--volume={root}:/tree:ro", "--workdir=/tree",
         "--entrypoint=kiro-fresh", TAG, "revision",
     )  # fmt: skip
-    assert said.strip() == revision(root, without="target")
+    assert said.strip() == revision_of(root, b"target")
 
 
 # --- what is touched
@@ -234,15 +214,10 @@ kiro-fresh build true
 def test_what_differed_in_a_build_without_success_differs_still(
     lab: Lab, first: str, then: str, end: str
 ) -> None:
-    failed = f"{first}; old; kiro-fresh build {end}"
-    said = lab.shell(f"{TWO_PACKAGES}\n{failed}\n{then}; old; kiro-fresh build true; when p/src/lib.rs")
-    assert re.fullmatch(NOW, words(said))
-    if first.startswith("echo 2 >p/src/lib.rs"):
-        return
-    again = lab.shell(
-        f"{TWO_PACKAGES}\n{failed}\n{then}; old; kiro-fresh build true; old; kiro-fresh build true; when p/src/lib.rs"
-    )
-    assert words(again) == OLD
+    failed = f"{first}; old; kiro-fresh build {end}; {then}"
+    next_one = "old; kiro-fresh build true; when p/src/lib.rs"
+    said = lab.shell(f"{TWO_PACKAGES}\n{failed}; {next_one}; {next_one}")
+    assert re.fullmatch(f"{NOW} {OLD}", words(said))
 
 
 def test_what_a_link_leads_to_is_touched_once(lab: Lab) -> None:
@@ -337,7 +312,7 @@ LOCK
 
 
 def test_what_no_lockfile_names_and_dummies_leave_the_dependencies(lab: Lab) -> None:
-    kiro = "kiro-fresh deps d sh -ec 'mv made/* made/.[a-z]* d'"
+    kiro = "kiro-fresh deps d mv made/debug d"
     said = lab.shell(f"{LOCKED}\nmv d made; {kiro}; find d -type f | LC_ALL=C sort; find d -type d -empty")
     assert said.split() == [
         "d/.kiro/deps",
@@ -354,12 +329,12 @@ def test_what_no_lockfile_names_and_dummies_leave_the_dependencies(lab: Lab) -> 
 COOKED = """\
 unit() {
     mkdir -p $1/debug/.fingerprint/$2-1 $1/debug/deps $1/debug/build/$2-1
-    echo $2 >$1/debug/.fingerprint/$2-1/lib; echo $2 $3 >$1/debug/deps/lib$2-1.rlib
+    echo $2 >$1/debug/.fingerprint/$2-1/lib; echo $2 >$1/debug/deps/lib$2-1.rlib
     echo run >$1/debug/build/$2-1/script; chmod 755 $1/debug/build/$2-1/script
     ln $1/debug/build/$2-1/script $1/debug/build/$2-1/script-1
 }
 unit cooked a; unit cooked b
-old
+old; mkdir app; cd app
 list() { (cd $1 && find . -name .kiro -prune -o -type f -printf '%P %s %T@ %m %n\\n' | LC_ALL=C sort); }
 like() { list $1 >expected; list target >found; diff expected found && echo "$2"; }
 build() { kiro-fresh build --cooked $1 true; }
@@ -368,9 +343,9 @@ build() { kiro-fresh build --cooked $1 true; }
 
 def test_the_target_holds_what_is_cooked_and_nothing_of_former_cooks(lab: Lab) -> None:
     said = lab.shell(
-        f"{COOKED}\nbuild cooked; like cooked seeded\n"
-        "cp -a cooked next; rm -r next/debug/*/*b-1*; unit next c\n"
-        "build next; like next again"
+        f"{COOKED}\nbuild ../cooked; like ../cooked seeded\n"
+        "cp -a ../cooked ../next; rm -r ../next/debug/*/*b-1*; unit ../next c\n"
+        "build ../next; like ../next again"
     )
     assert words(said) == "seeded again"
 
@@ -386,7 +361,7 @@ def test_the_target_holds_what_is_cooked_and_nothing_of_former_cooks(lab: Lab) -
     ],
 )
 def test_a_seeding_that_was_cut_short_is_finished(lab: Lab, state: str) -> None:
-    said = lab.shell(f"{COOKED}\nbuild cooked; {state}; build cooked; like cooked whole")
+    said = lab.shell(f"{COOKED}\nbuild ../cooked; {state}; build ../cooked; like ../cooked whole")
     assert (
         words(said).removeprefix(
             "kiro-fresh: starting the target afresh: its dependencies are not the cooked ones "
@@ -396,24 +371,28 @@ def test_a_seeding_that_was_cut_short_is_finished(lab: Lab, state: str) -> None:
 
 
 def test_a_seeding_that_was_killed_is_finished(lab: Lab) -> None:
-    many = "(cd cooked/debug/deps && seq 2000 | split -a 4 -l 1 - lib); old"
-    delays = "004 007 010 015 020 030 040 060 090"
-    killed = "timeout -s KILL 0.$it kiro-fresh build --cooked cooked true || :"
-    rounds = f"for it in {delays}; do {killed}; build cooked; like cooked whole; rm -r target; done"
+    many = "(cd ../cooked/debug/deps && seq 500 | split -a 4 -l 1 - lib && touch -d 2001-01-01 *)"
+    delays = "004 008 012 018 026 040"
+    killed = "timeout -s KILL 0.$it kiro-fresh build --cooked ../cooked true || :"
+    rounds = f"for it in {delays}; do {killed}; build ../cooked; like ../cooked whole; rm -r target; done"
     said = lab.shell(f"{COOKED}\n{many}\n{rounds}")
     whole = [line for line in said.splitlines() if not line.startswith("kiro-fresh: ")]
-    assert whole == ["whole"] * 9
+    assert whole == ["whole"] * 6
 
 
 def test_a_target_whose_dependencies_were_compiled_anew_starts_afresh(lab: Lab) -> None:
     anew = "echo 'a by the build' >target/debug/deps/liba-1.rlib; echo >target/debug/other"
-    said = lab.shell(f"{COOKED}\nbuild cooked; {anew}; build cooked; like cooked afresh; ls target/debug")
+    said = lab.shell(
+        f"{COOKED}\nbuild ../cooked; {anew}; build ../cooked; like ../cooked afresh; ls target/debug"
+    )
     assert "its dependencies are not the cooked ones" in said
     assert said.splitlines()[-3:] == ["afresh", "build", "deps"]
 
 
 def test_a_target_that_holds_twice_of_its_own_starts_afresh(lab: Lab) -> None:
-    grown = "kiro-fresh build --cooked cooked sh -c 'head -c %d /dev/zero >target/debug/%s'; ls target/debug"
+    grown = (
+        "kiro-fresh build --cooked ../cooked sh -c 'head -c %d /dev/zero >target/debug/%s'; ls target/debug"
+    )
     first, second, third, fourth = lab.shell(
         f"{COOKED}\n"
         + "; echo /; ".join(grown % it for it in ((100_000, "x"), (60_000, "y"), (60_000, "z"), (1, "w")))

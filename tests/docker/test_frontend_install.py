@@ -76,6 +76,7 @@ class Bench:
         self.project = folder / "project"
         self.test = folder / "test"
         self.name = name
+        self._cleans: dict[tuple[str, ...], str] = {}
         for each in (self.project, self.test):
             each.mkdir()
         (self.test / "listing").write_text(LISTING)
@@ -118,6 +119,9 @@ class Bench:
 
         npm notes the project's name and version in the tree: they are the projection's here too.
         """
+        files = [path.read_text() for path in sorted([*self.project.iterdir(), self.test / "behaviour"])]
+        if (key := (flavour, *files)) in self._cleans:
+            return self._cleans[key]
         ran = self.run(
             "rm -rf /clean; cd /project; node /templates/project-manifest.mjs /clean; cd /clean\n"
             "npm ci --prefer-offline --no-audit --no-fund >/dev/null\n"
@@ -125,6 +129,7 @@ class Bench:
             flavour,
         )
         assert ran.code == 0, ran.err
+        self._cleans[key] = ran.out
         return ran.out
 
 

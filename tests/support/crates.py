@@ -6,13 +6,14 @@ the backend's own, and cached. What follows has mounts of its own: `BUILDKIT_CAC
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
-import stat
+import signal
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, takewhile
 from pathlib import Path
 from types import MappingProxyType
 
@@ -117,13 +118,14 @@ class Checkout:
     edit: Callable[[str], str] = field(default=lambda text: text)
     runs: Iterator[int] = field(default_factory=lambda: count(1))
 
-    def write(self, path: str, text: str, *, mode: int = 0o644) -> None:
-        """Write a file, older than all that were written before it."""
+    def write(self, path: str, text: str, *, mode: int = 0o644, as_old: bool = True) -> None:
+        """Write a file: older than all that were written before it, or just now."""
         place = self.folder / path
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text)
         place.chmod(mode)
-        self.date_back(path)
+        if as_old:
+            self.date_back(path)
 
     def replace(self, path: str, old: str, new: str) -> None:
         """Edit a file: one place in it."""
@@ -147,19 +149,26 @@ class Checkout:
         self.date_back(path)
 
     def remove(self, path: str) -> None:
-        (self.folder / path).unlink()
+        """Remove a file, and the folders that were there for it alone."""
+        place = self.folder / path
+        place.unlink()
+        for folder in takewhile(lambda one: one != self.folder and not any(one.iterdir()), place.parents):
+            folder.rmdir()
 
     def date_back(self, path: str) -> None:
         when = _LONG_AGO - 3600 * next(_ages)
         os.utime(self.folder / path, (when, when), follow_symlinks=False)
 
-    def tree(self) -> dict[str, str]:
-        """Every file's text, every link's as `-> text`."""
-        found = (path for path in sorted(self.folder.rglob("*")) if path.is_symlink() or path.is_file())
-        return {
-            str(p.relative_to(self.folder)): f"-> {p.readlink()}" if p.is_symlink() else p.read_text()
-            for p in found
-        }
+    def tree(self) -> dict[str, tuple[str, str]]:
+        """Each file's permission bits (octal) and text; of a link `link` and where it leads."""
+        found = {}
+        for path in self.folder.rglob("*"):
+            name = str(path.relative_to(self.folder))
+            if path.is_symlink():
+                found[name] = ("link", str(path.readlink()))
+            elif path.is_file():
+                found[name] = (f"{path.stat().st_mode & 0o777:o}", path.read_text())
+        return found
 
     def dockerfile(self, file: str) -> str:
         text = self.edit((ROOT / "backend" / file).read_text())
@@ -182,12 +191,13 @@ class Checkout:
         self,
         file: str = FAST,
         *arguments: str,
+        target: str = "shown",
         given: Mapping[str, str] | None = None,
         env: Mapping[str, str] | None = None,
     ) -> Built:
         """Build the image's stages, run its programs there."""
         out = self.folder.parent / f"{self.folder.name}-out-{next(self.runs)}"
-        argv = self.argv(f"--output=type=local,dest={out}", *arguments, given=given)
+        argv = self.argv(f"--output=type=local,dest={out}", *arguments, target=target, given=given)
         ran = command(*argv, stdin=self.dockerfile(file), env=env, timeout=300)
         printed = {path.name: path.read_text() for path in out.iterdir()} if ran.code == 0 else {}
         return Built(ran.code, ran.err, _BUILD_STEP[file], printed)
@@ -307,6 +317,46 @@ def small_workspace(checkout: Checkout, *, recipe: str = "", needed: Sequence[st
     checkout.link("crates/low/src/folder", "../folders/one")
 
 
+# --- the processes of a build's steps
+
+
+def running(recipe: str, command: str) -> list[int]:
+    """The first processes of the steps in which `kiro-fresh COMMAND` runs, in builds of workspaces of that recipe."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            ours = words[:2] == [b"kiro-fresh", command.encode()]
+            if ours and recipe in (folder / "root/recipe.json").read_text():
+                found.append(_first_beside(folder))
+    return found
+
+
+def _first_beside(folder: Path) -> int:
+    """The process that ends all others of its step with it."""
+    step = (folder / "ns/pid").readlink()
+    for other in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            numbers = re.search(r"^NSpid:(.*)$", (other / "status").read_text(), re.MULTILINE)
+            if numbers and numbers[1].split()[-1] == "1" and (other / "ns/pid").readlink() == step:
+                return int(other.name)
+    raise ProcessLookupError
+
+
+def killed(recipe: str, done: Callable[[], bool], delay: float, *, command: str) -> bool:
+    """Kill (SIGKILL) such a step some seconds after it began, unless the build is done before; whether it was."""
+    while not done():
+        if running(recipe, command):
+            time.sleep(delay)
+            found = running(recipe, command)
+            for pid in found:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            return bool(found)
+        time.sleep(0.005)
+    return False
+
+
 # --- the engine's records of steps and mounts
 
 
@@ -378,23 +428,3 @@ def sweep(namespace: str, *, cooked: bool = False) -> None:
     cooks = {parent for mount in mounts for parent in mount.parents} if cooked else set()
     cooks &= {record.id for record in known if "kiro-fresh deps" in record.description}
     forget([*own_layers(namespace, known), *mounts, *(record for record in known if record.id in cooks)])
-
-
-def revision(root: Path, *, without: str = "") -> str:
-    """The revision of a tree by its definition; `without` is a folder in it that is no part of it."""
-    found = []
-    for folder, folders, files in os.walk(root):
-        if without and folder == str(root):
-            folders.remove(without)
-        for path in (Path(folder, name) for name in (*folders, *files)):
-            mode = path.lstat().st_mode
-            if stat.S_ISLNK(mode):
-                value = b"l" + os.fsencode(path.readlink())
-            elif stat.S_ISREG(mode):
-                content = hashlib.sha256(path.read_bytes()).hexdigest()
-                value = (b"x" if mode & 0o111 else b"f") + content.encode()
-            else:
-                continue
-            found.append((os.fsencode(path.relative_to(root)), value))
-    hashed = hashlib.sha256(b"".join(path + b"\0" + value + b"\0" for path, value in sorted(found)))
-    return f"kiro-revision-{hashed.hexdigest()}"

@@ -13,6 +13,7 @@ import pytest
 from benchmarks import disk, network, record
 from benchmarks.dependencies import FILES, POOLS, only_added, pool
 from benchmarks.disk import Reading
+from benchmarks.doors import stages_that_ran
 from benchmarks.edits import EDITS
 from benchmarks.figures import Figures, Sample
 from benchmarks.record import Run
@@ -321,6 +322,14 @@ def test_nothing_measured_is_nothing_met() -> None:
     judged = judge(Figures([]))
     assert len(judged) >= len(TARGETS) > 20
     assert {each.verdict for each in judged} == {Verdict.UNMEASURED}
+
+
+def test_the_stages_that_ran_are_kept_beside_a_sample() -> None:
+    stages = [
+        {"name": "base", "seconds": 0, "cached": True},
+        {"name": "build", "seconds": 1.26, "cached": False},
+    ]
+    assert stages_that_ran(json.dumps({"services": [{"stages": stages}]})) == "build 1.3 s"
 
 
 def test_a_failed_build_meets_nothing() -> None:

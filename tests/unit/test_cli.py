@@ -392,6 +392,19 @@ def test_output_that_nobody_takes_is_no_traceback(doors: Doors, sink: str, said:
     assert said in ran.err
 
 
+def test_a_message_that_nobody_takes_leaves_the_exit_code(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        argv = [sys.executable, *KIRO, "build", "--format", "xml"]
+        done = subprocess.run(
+            argv, cwd=tmp_path, env=ALONE, stderr=writer, stdout=subprocess.PIPE, check=False
+        )
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stdout) == (2, b"")
+
+
 def test_a_foreign_tasks_file_may_take_the_tasks_under_a_name(doors: Doors) -> None:
     ran = doors.foreign.result()
     mine, ours = ran.out.splitlines()

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from docker.errors import DockerException
@@ -25,7 +26,7 @@ from kiro_invoke.engine import client, docker
 from kiro_invoke.engine.api import ANSWER_SECONDS, WORK_SECONDS, Refused, Unanswered, UnixApi, spoken
 from kiro_invoke.engine.cli_files import KnownPlugins
 from kiro_invoke.engine.locate import Address, TlsFiles
-from kiro_invoke.engine.protocol import RegistryRefused, RegistrySilent
+from kiro_invoke.engine.protocol import CacheRecord, LocalImage, RegistryRefused, RegistrySilent
 from kiro_invoke.model.errors import EngineError
 from tests.unit.fakes import FakeRun
 
@@ -62,7 +63,7 @@ class Script:
                 self.end_headers()
                 self.wfile.write(answer or b'{"message": "not found"}')
 
-            do_POST = do_GET
+            do_POST = do_DELETE = do_GET
 
             def address_string(self) -> str:
                 return "test"
@@ -276,6 +277,90 @@ def test_over_tcp_the_sdk_asks_the_same(script: Script, home: Path) -> None:
         engine._client.close()
     with pytest.raises(EngineError, match="the engine refused"):
         engine.image(REF)
+
+
+# -- what builds leave behind ---------------------------------------------------------------------------
+
+
+def test_records_are_read_whatever_the_engine_leaves_out(engine: docker.DockerEngine, script: Script) -> None:
+    """The key of the parents begins with a space at some engines; a record may never have been used."""
+    whole = {
+        "ID": "a",
+        "Type": "regular",
+        "Description": "x",
+        "InUse": True,
+        "Shared": True,
+        "Size": 5,
+        " Parents": ["p"],
+        "CreatedAt": "2026-01-02T03:04:05.123456789Z",
+        "LastUsedAt": None,
+    }
+    script.answers["/system/df"] = json.dumps(
+        {"BuildCache": [whole, {"ID": "b", "Parents": ["a"], "LastUsedAt": "2026-01-02T03:04:05Z"}]}
+    ).encode()
+    assert engine.cache_records() == (
+        CacheRecord("a", "regular", "x", ("p",), True, True, 5, 1767323045.123456, 0.0),
+        CacheRecord("b", "", "", ("a",), used=1767323045.0),
+    )
+
+
+def asked_of(script: Script) -> list[tuple[str, dict[str, str]]]:
+    """Paths without the version, and queries."""
+    split = [urlsplit(path) for path in script.asked]
+    return [(one.path.removeprefix("/v1.45"), dict(parse_qsl(one.query))) for one in split]
+
+
+def test_records_are_removed_by_their_ids_and_never_those_of_images(
+    engine: docker.DockerEngine, script: Script
+) -> None:
+    """With `all`, an engine would also drop what images hold; without a filter, everything."""
+    script.answers["/build/prune"] = b'{"CachesDeleted": ["a1"], "SpaceReclaimed": 5}'
+    script.asked.clear()
+    assert engine.prune(["a1", "b2"]) == {"a1"}
+    assert asked_of(script) == [("/build/prune", {"filters": '{"id": ["^(a1|b2)$"]}'})]
+    script.asked.clear()
+    engine.prune([f"id{number}" for number in range(250)])
+    assert [query["filters"].count("id") for _, query in asked_of(script)] == [101, 101, 51]
+    script.asked.clear()
+    script.answers["/build/prune"] = b'{"CachesDeleted": null}'
+    assert engine.prune([]) == frozenset()
+    assert script.asked == []
+    assert engine.prune(["a1"]) == frozenset()
+
+
+def test_images_are_told_with_their_names_and_who_stands_on_them(
+    engine: docker.DockerEngine, script: Script
+) -> None:
+    rows = [
+        {"Id": "1", "RepoTags": ["a:1"], "RepoDigests": None, "Labels": {"x": "y"}, "Created": 7},
+        {"Id": "2", "RepoTags": ["<none>:<none>"], "RepoDigests": ["<none>@<none>"], "Labels": None},
+        {"Id": "3", "RepoTags": [], "RepoDigests": ["a@sha256:1"]},
+    ]
+    script.answers["/images/json"] = json.dumps(rows).encode()
+    script.answers["/containers/json"] = b'[{"ImageID": "2"}]'
+    script.asked.clear()
+    assert engine.images_labelled("x=y") == (
+        LocalImage("1", ("a:1",), {"x": "y"}, 7.0),
+        LocalImage("2", (), {}, 0.0, in_use=True),
+        LocalImage("3", ("a@sha256:1",), {}, 0.0),
+    )
+    assert asked_of(script) == [
+        ("/images/json", {"filters": '{"label": ["x=y"]}'}),
+        ("/containers/json", {"all": "true"}),
+    ]
+
+
+@pytest.mark.parametrize(("status", "gone"), [(200, True), (404, False), (409, False)])
+def test_an_image_that_is_used_stays_without_a_word(
+    engine: docker.DockerEngine, script: Script, status: int, gone: bool
+) -> None:
+    script.answers["/images/sha256:1"] = error(status, b'{"message": "conflict"}')
+    script.asked.clear()
+    assert engine.remove_image("sha256:1") is gone
+    assert asked_of(script) == [("/images/sha256:1", {"noprune": "true"})]
+    script.answers["/images/sha256:1"] = error(500, b'{"message": "disk full"}')
+    with pytest.raises(EngineError, match="disk full"):
+        engine.remove_image("sha256:1")
 
 
 # -- buildx -------------------------------------------------------------------------------------------

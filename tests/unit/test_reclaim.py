@@ -255,6 +255,22 @@ def test_what_could_not_be_removed_does_not_count(project: Project, recipes: tup
     assert (sorted(done.records), done.freed) == (["cook1", "target1"], 110)
 
 
+def test_what_the_engine_calls_removed_but_still_has_is_not_freed(
+    project: Project, recipes: tuple[Recipe, ...]
+) -> None:
+    class Boasting(FakeEngine):
+        def prune(self, ids: Sequence[str]) -> frozenset[str]:
+            return super().prune(ids) | {"cook0"}
+
+        def _loose(self, ids: Sequence[str]) -> set[str]:
+            return super()._loose([id for id in ids if id != "cook0"])
+
+    plain, ours = engine(project), Boasting()
+    ours.records = plain.records
+    done = reclaim.reclaim(ours, project, recipes)
+    assert (sorted(done.records), done.freed) == (["cook1", "target0", "target1"], 120)
+
+
 def test_a_build_in_which_nothing_ran_costs_no_question(
     project: Project, recipes: tuple[Recipe, ...]
 ) -> None:

@@ -92,7 +92,17 @@ def test_the_last_two_dependency_layers_stay_with_all_that_was_made_on_them() ->
 
 
 def test_last_means_used_last_not_made_last() -> None:
-    assert gone(changed(cache(1, 2, 3), "target1", used=99)) == ids(2)
+    assert gone(changed(cache(1, 2, 3), "program1", used=99)) == ids(2)
+    late = layer("late1", "sources1", at=99)
+    assert gone((*cache(1, 2, 3), late)) == ids(2)
+
+
+def test_what_a_mounts_record_says_of_its_use_tells_nothing() -> None:
+    """To the engine, adding up the sizes of its mounts is a use of each: first of the newest, it may be."""
+    records = cache(1, 2, 3, 4)
+    for number, used in ((4, 90), (3, 91), (2, 92), (1, 93)):
+        records = changed(records, f"target{number}", used=used)
+    assert gone(records) == ids(1, 2)
 
 
 @pytest.mark.parametrize("id", ["target1", "cook1", "sources1", "program1", "recipe1"])
@@ -100,6 +110,14 @@ def test_what_is_in_use_stays_with_what_it_was_made_on(id: str) -> None:
     records = changed(cache(1, 2, 3), id, in_use=True)
     assert id not in gone(records)
     assert not gone(records) & Graph(records).above([id])
+
+
+def test_mounts_in_use_count_as_used_last() -> None:
+    assert gone(changed(cache(1, 2, 3), "target1", in_use=True)) == ids(2)
+    records = cache(1, 2, 3)
+    for number in (1, 2, 3):
+        records = changed(records, f"target{number}", in_use=True)
+    assert not gone(records) & {"target1", "target2", "target3"}
 
 
 @pytest.mark.parametrize("id", ["cook1", "program1"])
@@ -121,8 +139,8 @@ def test_each_goes_and_stays_with_its_cause() -> None:
 
 def test_a_toolchain_is_anybodys() -> None:
     """A mount seeded from it tells nothing of what else was made on it."""
-    records = (*TOOLCHAIN, *(mount(f"deps{n}", "toolchain", name="app-deps", at=n) for n in range(4)))
-    others = tuple(layer(f"other{n}", "toolchain", at=n) for n in range(4))
+    records = (*TOOLCHAIN, *(mount(f"deps{n}", "toolchain", name="app-deps", at=n + 1) for n in range(4)))
+    others = tuple(layer(f"other{n}", "toolchain", "[a 1/1] COPY . .", at=n) for n in range(4))
     assert gone((*records, *others)) == {"deps0", "deps1"}
 
 
@@ -294,6 +312,7 @@ def test_images_that_lost_their_names_go_but_for_the_newest() -> None:
     named = image("d", 40, "shop/app:dev")
     assert removed(image("a", 10), image("b", 20), image("c", 30), named) == ["a", "b"]
     assert removed(image("b", 20), image("a", 10)) == []
+    assert removed(image("a", 40), image("b", 40), named) == ["b"]
 
 
 @pytest.mark.parametrize(
