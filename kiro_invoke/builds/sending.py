@@ -11,6 +11,7 @@ from pathlib import Path
 from kiro_invoke.builds.planner import Recipe
 from kiro_invoke.changes.context import Rules, rules_of
 from kiro_invoke.changes.mirror import held, mirror_name, refresh
+from kiro_invoke.model.errors import ConfigError
 from kiro_invoke.model.plan import Sending, Sent
 from kiro_invoke.model.service import Project
 
@@ -43,10 +44,11 @@ def mirrored(
         for name, wanted in sorted(_by_mirror(recipes, project.root).items()):
             service = wanted.recipes[0].service.name
             mirror = holding.enter_context(held(place, name, lambda service=service: waiting(service)))  # type: ignore[misc]
+            rules = _as_they_are_now(wanted, name, project.root)
             done = refresh(
                 mirror,
                 wanted.context,
-                wanted.rules,
+                rules,
                 [recipe.path for recipe in wanted.recipes],
                 state=project.state,
                 now=now(),
@@ -57,6 +59,19 @@ def mirrored(
                     done.folder, done.dockerfiles[recipe.path], done.revision
                 )
         yield sending
+
+
+def _as_they_are_now(wanted: _Wanted, name: str, root: Path) -> Rules:
+    """The ignore rules, read again: waiting for another build may have taken a while."""
+    recipe = wanted.recipes[0]
+    rules = rules_of(recipe.service.context, recipe.path)
+    if mirror_name(root, recipe.service.name, rules) != name:
+        raise ConfigError(
+            "the ignore files changed while another build was waited for",
+            file=str(recipe.path),
+            fix="build again",
+        )
+    return rules
 
 
 def _by_mirror(recipes: Sequence[Recipe], root: Path) -> dict[str, _Wanted]:

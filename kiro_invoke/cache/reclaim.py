@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Sequence, Set
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from kiro_invoke.builds.bake import LABEL_CHECKOUT
@@ -32,10 +32,15 @@ _VARIABLE = re.compile(r"\$\{?(\w+)")
 
 @dataclass(frozen=True)
 class Made:
-    """The layers that builds of this checkout made, and the bytes of those since the last reclaiming."""
+    """The layers that builds of this checkout made, and the bytes of those since the last reclaiming.
+
+    `weight` is what the cache held on `engine` when it was last read, in bytes, less what images hold too.
+    """
 
     layers: frozenset[str] = frozenset()
     gathered: int = 0
+    weight: int = 0
+    engine: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ def after_build(
         return None
     cause = ""
     try:
-        made = noted(project.state / LAYERS, records(), steps)
+        made = noted(engine, project.state / LAYERS, records(), steps)
         cause = why_due((recipe.parsed for recipe in recipes), steps, made.gathered)
         return reclaim(engine, project, recipes, cause=cause, clock=clock) if cause else None
     except EngineError as trouble:
@@ -95,9 +100,10 @@ def reclaim(
     file = project.state / LAYERS
     plan = superseded_records(records, whose, made=_read(file).layers, now=clock())
     gone = _prune(engine, [item.id for item in plan.remove])
-    after = {record.id for record in engine.cache_records()} if gone else {record.id for record in records}
+    records = engine.cache_records() if gone else records
+    after = {record.id for record in records}
     freed = {record.id: record.size for record in before if record.id in gone and record.id not in after}
-    _write(file, Made(_read(file).layers & after, 0))
+    _write(file, Made(_read(file).layers & after, 0, _weight(records), engine.facts.address))
     return Reclaimed(cause, tuple(images), tuple(freed), sum(freed.values()), plan)
 
 
@@ -123,13 +129,27 @@ def owner(project: Project, recipes: Iterable[Recipe]) -> Owner:
     return Owner(project.name, project.checkout, services, mounts)
 
 
-def noted(file: Path, records: Sequence[CacheRecord], steps: Sequence[Step]) -> Made:
+def cache_bytes(engine: Engine, project: Project) -> int:
+    """What the engine's cache held when a build of this checkout last made something; read now where none did.
+
+    Reading takes an engine with thousands of records longer than a build in which nothing changed.
+    """
+    file = project.state / LAYERS
+    made = _read(file)
+    if made.engine != engine.facts.address:
+        made = replace(made, weight=_weight(engine.cache_records()), engine=engine.facts.address)
+        _write(file, made)
+    return made.weight
+
+
+def noted(engine: Engine, file: Path, records: Sequence[CacheRecord], steps: Sequence[Step]) -> Made:
     """Remember which of the records a build's steps made; all that is remembered now."""
     known = _read(file)
     fresh = made_by(records, steps) - known.layers
     bytes = sum(record.size for record in records if record.id in fresh)
     here = {record.id for record in records}
-    made = Made((known.layers & here) | fresh, known.gathered + bytes)
+    layers = (known.layers & here) | fresh
+    made = Made(layers, known.gathered + bytes, _weight(records), engine.facts.address)
     _write(file, made)
     return made
 
@@ -165,13 +185,18 @@ def _reads(stage: Stage | None) -> bool:
 
 
 def _read(file: Path) -> Made:
-    with suppress(OSError, ValueError, KeyError, TypeError):
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         raw = json.loads(file.read_text(encoding="utf-8"))
-        return Made(frozenset(map(str, raw["layers"])), int(raw["gathered"]))
+        weight, engine = int(raw.get("weight", 0)), str(raw.get("engine", ""))
+        return Made(frozenset(map(str, raw["layers"])), int(raw["gathered"]), weight, engine)
     return Made()
 
 
 def _write(file: Path, made: Made) -> None:
     """Remember; where that is not possible, later builds reclaim less."""
     with suppress(OSError):
-        write_whole(file, json.dumps({"layers": sorted(made.layers), "gathered": made.gathered}))
+        write_whole(file, json.dumps({**asdict(made), "layers": sorted(made.layers)}))
+
+
+def _weight(records: Iterable[CacheRecord]) -> int:
+    return sum(record.size for record in records if not record.shared)

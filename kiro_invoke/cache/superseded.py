@@ -109,7 +109,9 @@ def superseded_records(
     mounts = tuple(_own_mounts(records, owner))
     old = _old_mounts(graph, mounts, owner, now)
     seeds, orphans = _own_seeds(graph, mounts, old, owner)
-    layers = {id for id in (*made, *seeds) if graph.is_layer(id)}
+    # where others build the same steps, what we made may be what they use, and nothing would tell
+    shared = any(_is_foreign(record, owner) for record in records)
+    layers = {id for id in (*(() if shared else made), *seeds) if graph.is_layer(id)}
     causes = _causes_to_stay(graph, mounts, old, layers - orphans)
     candidates = layers | old.keys()
     stays = graph.above(causes.keys() | (graph.by_id.keys() - candidates))
@@ -181,6 +183,12 @@ def _own_seeds(
         if hanging <= {*old}:
             orphans |= below
     return standing, orphans
+
+
+def _is_foreign(record: CacheRecord, owner: Owner) -> bool:
+    """Whether a mount is one of ours but for its namespace: somebody else builds the same Dockerfiles."""
+    known = mount_id(record.description) if record.kind == MOUNT else None
+    return known is not None and owner.mounts.get(known[1], False) and not owner.has_namespace(known[0])
 
 
 def _in_namespace(record: CacheRecord, owner: Owner) -> bool:

@@ -13,14 +13,15 @@ from kiro_invoke.builds.dockerfile import parse
 from kiro_invoke.builds.executor import execute, images
 from kiro_invoke.builds.planner import Profile, Recipe, base_refs, without_syntax_line
 from kiro_invoke.builds.progress import Observer
+from kiro_invoke.cache.made import ran_here
 from kiro_invoke.cache.proving import prove
-from kiro_invoke.cache.reclaim import after_build
+from kiro_invoke.cache.reclaim import after_build, cache_bytes
 from kiro_invoke.engine.bases import Base, Say
 from kiro_invoke.engine.protocol import Engine
 from kiro_invoke.engine.side_by_side import beside
 from kiro_invoke.model.errors import BaseUnavailable, ConfigError
 from kiro_invoke.model.plan import BuildPlan
-from kiro_invoke.model.record import BaseRecord, BuildRecord, Step
+from kiro_invoke.model.record import BaseRecord, BuildRecord
 from kiro_invoke.model.service import Project, Secret, Service
 
 CA_SECRET = "ca_bundle"
@@ -98,8 +99,6 @@ def run(
     def waiting(service: str) -> None:
         say(f"waiting for another build of {service} to end")
 
-    # asked beside the build, where it costs no time; it holds if the build then adds nothing
-    records = beside(engine.cache_records)
     with mirrored(prepared.recipes, project, waiting=waiting) as sending:
         done = execute(
             prepared.plan,
@@ -110,10 +109,11 @@ def run(
             observer=observer,
             clock=clock,
         )
-        if not _added_nothing(done.steps):
-            records = beside(engine.cache_records)
+        # read beside the proof, and not at all where nothing can have changed
+        records = beside(engine.cache_records) if any(map(ran_here, done.steps)) else None
         prove(prepared.plan, sending, engine, project.state)
-        reclaimed = after_build(engine, project, prepared.recipes, done.steps, records.result)
+        read = records.result if records else engine.cache_records
+        reclaimed = after_build(engine, project, prepared.recipes, done.steps, read)
     if reclaimed and reclaimed.trouble:
         say(f"superseded layers and mounts were not reclaimed: {reclaimed.trouble}")
     if reclaimed and reclaimed.freed:
@@ -123,12 +123,8 @@ def run(
         base_images=tuple(BaseRecord(base.ref, base.status, base.holds) for base in prepared.bases),
         images=images(prepared.plan, prepared.recipes, done.steps, project.root),
         steps=done.steps,
-        cache_bytes=sum(record.size for record in records.result() if not record.shared),
+        cache_bytes=cache_bytes(engine, project),
     )
-
-
-def _added_nothing(steps: Sequence[Step]) -> bool:
-    return all(step.cached or not step.stage or step.text.startswith("FROM ") for step in steps)
 
 
 def placed(trouble: BaseUnavailable, project: Project, recipes: Sequence[Recipe]) -> BaseUnavailable:

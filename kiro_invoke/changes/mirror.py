@@ -85,7 +85,7 @@ def held(place: Path, name: str, waiting: Callable[[], None]) -> Iterator[Mirror
     `waiting` is called once if another build holds it.
     """
     with _writing(place):
-        place.mkdir(parents=True, exist_ok=True)
+        _own_folder(place)
         lock = FileLock(place / f"{name}.lock")
         try:
             lock.acquire(blocking=False)
@@ -176,6 +176,8 @@ def _copy_dockerfiles(
         copies[dockerfile] = copy
         contents[copy] = _dockerfile(dockerfile, texts)
         contents[copy.with_name(f"{copy.name}{IGNORE_FILE}")] = _IGNORES_NOTHING
+    if mirror.dockerfiles.is_symlink():
+        mirror.dockerfiles.unlink()
     folders = {path.parent for path in contents}
     for path in sorted(mirror.dockerfiles.rglob("*"), reverse=True):
         if path not in contents and path not in folders:
@@ -203,6 +205,22 @@ def _dockerfile(path: Path, texts: Mapping[Path, str]) -> bytes:
         raise ConfigError(
             f"the Dockerfile cannot be read: {error.strerror}", file=str(path), fix="make it readable"
         ) from None
+
+
+def _own_folder(place: Path) -> None:
+    """The folder of the mirrors, for this user's eyes only: a copy is never more open than what it copies.
+
+    A link in its place could lead anywhere, and what is there would be replaced.
+    """
+    for folder in (place.parent, place):
+        if folder.is_symlink():
+            raise ConfigError(
+                "the state folder must not be a link",
+                file=str(folder),
+                fix="remove the link; it is made anew",
+            )
+    place.mkdir(parents=True, exist_ok=True)
+    place.chmod(0o700)
 
 
 def _empty(folder: Path) -> Path:

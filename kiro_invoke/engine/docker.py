@@ -115,7 +115,7 @@ class DockerEngine:
             with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
                 file = archive.extractfile(archive.getmembers()[0])
                 return file.read() if file else None
-        except NotFound:
+        except (NotFound, KeyError):  # the latter for a link
             return None
         finally:
             self._client.api.remove_container(container, v=True, force=True)

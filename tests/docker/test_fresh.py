@@ -52,12 +52,14 @@ class Lab:
         return ran.out
 
 
-#: `old` dates all sources back; `when` is the year in which a file was changed.
+#: `old` dates all sources back; `mark` draws a line; `since` tells of paths whether they are dated after it.
 HELPERS = """\
+line=$(mktemp)
 old() { find . -name target -prune -o -exec touch -h -d 2001-01-01 {} +; }
-when() { for it in "$@"; do date -d "@$(stat -c %Y "$it")" +%Y; done; }
+mark() { sleep 0.01; touch "$line"; sleep 0.01; }
+newer() { find "$1" -maxdepth 0 -newer "$line" | grep -q .; }
+since() { for it in "$@"; do newer "$it" && echo new || echo old; done; }
 """
-OLD, NOW = "2001", "20[2-9][0-9]"
 
 
 @pytest.fixture(scope="module")
@@ -152,11 +154,11 @@ def test_the_revision_is_what_its_definition_says(lab: Lab, tmp_path: Path) -> N
     assert said.strip() == revision_of(root, b"target")
 
 
-# --- what is touched
+# --- what counts as changed
 
 
 @pytest.mark.parametrize(
-    ("edit", "touched", "left"),
+    ("edit", "new", "left"),
     [
         ("echo 2 >p/src/lib.rs", "p/src/lib.rs", "p/src/other.rs p/data p/Cargo.toml q/src/lib.rs"),
         ("echo 2 >p/data", "p/data p/src/lib.rs p/src", "q/src/lib.rs Cargo.toml"),
@@ -166,8 +168,9 @@ def test_the_revision_is_what_its_definition_says(lab: Lab, tmp_path: Path) -> N
         ("chmod +x p/src/lib.rs", "p/src/lib.rs p/build.rs", "q/src/lib.rs"),
         ("ln -sf ../q/src/lib.rs p/link", "p/src/lib.rs q/src/lib.rs", "q/data"),
         ("ln -sfn ../q p/folder", "p/src/lib.rs q/src/lib.rs q/data q/src", "Cargo.toml"),
-        ("ln -sf data p/src/lib.rs", "p/data p/build.rs", "q/src/lib.rs"),
+        ("ln -sf ../data p/src/lib.rs", "p/data p/build.rs", "q/src/lib.rs"),
         ("echo 2 >Cargo.lock", "p/src/lib.rs q/src/lib.rs Cargo.toml q", ""),
+        ("echo 2 >shared", "p/src/lib.rs q/src/lib.rs Cargo.toml q", ""),
         ("export FLAVOUR=x", "p/src/lib.rs q/src/lib.rs Cargo.toml q", ""),
         ("export HTTPS_PROXY=x https_proxy=y TERM=z HOSTNAME=h", "", "p/src/lib.rs q/src/lib.rs Cargo.toml"),
         ("rm -r target", "p/src/lib.rs q/src/lib.rs Cargo.toml", ""),
@@ -175,20 +178,21 @@ def test_the_revision_is_what_its_definition_says(lab: Lab, tmp_path: Path) -> N
         (":", "", "p/src/lib.rs p/data p/src p q Cargo.toml Cargo.lock"),
     ],
 )
-def test_what_differs_is_touched_and_nothing_else(lab: Lab, edit: str, touched: str, left: str) -> None:
+def test_what_differs_is_dated_as_new_and_nothing_else(lab: Lab, edit: str, new: str, left: str) -> None:
     said = lab.shell(
-        f"{TWO_PACKAGES}\n{edit}; old; kiro-fresh build true; when {touched}; echo /; when {left}"
+        f"{TWO_PACKAGES}\nmark; {edit}; old; kiro-fresh build true; since {new}; echo /; since {left}"
     )
-    seen, _, unseen = words(said).partition("/")
-    assert re.fullmatch(f"({NOW} ?)*", seen), said
-    assert len(seen.split()) == len(touched.split())
-    assert unseen.split() == [OLD] * len(left.split())
+    changed, _, kept = words(said).partition("/")
+    assert changed.split() == ["new"] * len(new.split())
+    assert kept.split() == ["old"] * len(left.split())
 
 
 TWO_PACKAGES = """\
 mkdir -p p/src q/src
-for it in Cargo.toml Cargo.lock p/Cargo.toml p/build.rs p/src/lib.rs p/src/other.rs p/data; do echo 1 >$it; done
-for it in q/Cargo.toml q/src/lib.rs q/data; do echo 1 >$it; done
+for it in p/build.rs p/src/lib.rs p/src/other.rs p/data q/src/lib.rs q/data shared; do echo 1 >$it; done
+for it in p q; do printf '[package]\\nname = "%s"\\nversion = "0.1.0"\\n' $it >$it/Cargo.toml; done
+printf '[workspace]\\nresolver = "2"\\nmembers = ["p", "q"]\\n' >Cargo.toml
+echo 'version = 4' >Cargo.lock
 ln -s data p/link
 ln -s src p/folder
 old
@@ -214,35 +218,41 @@ kiro-fresh build true
 def test_what_differed_in_a_build_without_success_differs_still(
     lab: Lab, first: str, then: str, end: str
 ) -> None:
+    """For the next one; after that one's success, no more."""
     failed = f"{first}; old; kiro-fresh build {end}; {then}"
-    next_one = "old; kiro-fresh build true; when p/src/lib.rs"
+    next_one = "mark; old; kiro-fresh build true; since p/src/lib.rs"
     said = lab.shell(f"{TWO_PACKAGES}\n{failed}; {next_one}; {next_one}")
-    assert re.fullmatch(f"{NOW} {OLD}", words(said))
+    assert words(said) == "new old"
 
 
-def test_what_a_link_leads_to_is_touched_once(lab: Lab) -> None:
+def test_what_a_link_leads_to_is_new_once(lab: Lab) -> None:
     edit = "ln -sf ../q/src/lib.rs p/link; old; kiro-fresh build true"
-    said = lab.shell(
-        f"{TWO_PACKAGES}\n{edit}; old; kiro-fresh build true; when p/src/lib.rs q/src/lib.rs q/data"
-    )
-    assert words(said) == f"{OLD} {OLD} {OLD}"
+    again = "mark; old; kiro-fresh build true; since p/src/lib.rs q/src/lib.rs q/data"
+    assert words(lab.shell(f"{TWO_PACKAGES}\n{edit}; {again}")) == "old old old"
 
 
 def test_a_file_that_is_saved_while_the_command_runs_is_not_listed_as_compiled(lab: Lab) -> None:
-    saving = "echo 3 >p/src/lib.rs; old; kiro-fresh build sh -c 'echo 2 >p/src/lib.rs'"
-    again = "touch -d 2001-01-01 p/src/lib.rs; kiro-fresh build true; when p/src/lib.rs"
-    said = lab.shell(f"{TWO_PACKAGES}\n{saving}; {again}; {again}")
-    assert re.fullmatch(f"{NOW} {OLD}", words(said))
+    """Neither as what it was before: it may have been compiled as either."""
+    saving = "echo 3 >p/src/lib.rs; old; kiro-fresh build sh -c 'sleep 0.01; echo 2 >p/src/lib.rs'"
+    again = "mark; echo 3 >p/src/lib.rs; old; kiro-fresh build true; since p/src/lib.rs"
+    assert words(lab.shell(f"{TWO_PACKAGES}\n{saving}; {again}; {again}")) == "new old"
 
 
-def test_touched_files_are_newer_than_what_cargo_wrote_before_the_clock_went_back(lab: Lab) -> None:
+def test_what_is_new_is_newer_than_what_cargo_wrote_before_the_clock_went_back(lab: Lab) -> None:
     written = (
         "mkdir -p target/debug/.fingerprint/p-1; touch -d 2090-01-01 target/debug/.fingerprint/p-1/dep-lib-p"
     )
-    said = lab.shell(
-        f"{TWO_PACKAGES}\n{written}; echo 2 >p/src/lib.rs; kiro-fresh build true; when p/src/lib.rs"
-    )
-    assert words(said) == "2090"
+    edit = "echo 2 >p/src/lib.rs; kiro-fresh build find p/src/lib.rs -newermt 2090-01-01"
+    assert words(lab.shell(f"{TWO_PACKAGES}\n{written}; {edit}")) == "p/src/lib.rs"
+
+
+def test_an_edit_is_new_to_every_variant_that_was_compiled_before(lab: Lab) -> None:
+    """A target holds variants of one crate (features, profiles), and the next build may want another than the last."""
+    variant = "mkdir -p target/debug/.fingerprint/p-%s; touch target/debug/.fingerprint/p-%s/dep-lib-p"
+    edits = f"{variant % (1, 1)}; echo 2 >p/src/lib.rs; old; kiro-fresh build sh -c '{variant % (2, 2)}'"
+    later = "old; kiro-fresh build find p/src/lib.rs -newer target/debug/.fingerprint/p-%s/dep-lib-p"
+    said = lab.shell(f"{TWO_PACKAGES}\n{edits}; {later % 1}; {later % 2}")
+    assert words(said) == "p/src/lib.rs"
 
 
 def test_two_builds_of_one_target_wait_for_each_other(lab: Lab) -> None:

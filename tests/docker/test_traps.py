@@ -92,7 +92,6 @@ def test_programs_are_no_dummies_of_the_recipe(make: Make) -> None:
 
 def test_production_follows_content_too(make: Make) -> None:
     one = make()
-    one.more = {}
     assert one.build(PROD).code == 0
     word = one.reword(LOW)
     built = one.build(PROD)
@@ -241,7 +240,6 @@ def test_mounts_of_another_name_are_no_reason_to_build(shared: Checkout) -> None
 @pytest.mark.parametrize("file", [FAST, PROD])
 def test_a_step_that_finds_nothing_to_do_ships_the_program_all_the_same(make: Make, file: str) -> None:
     one = make()
-    one.more = {}
     before = one.build(file).output
     layers = own_layers(one.namespace, records())
     step = [record for record in layers if "kiro-fresh build" in record.description]

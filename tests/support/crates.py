@@ -44,7 +44,7 @@ COPY --from=seen /seen/ /
     PROD: """
 FROM runtime AS seen
 USER root
-RUN mkdir /seen && kiro-backend >/seen/kiro-backend{more}
+RUN mkdir /seen && kiro-backend >/seen/kiro-backend
 FROM scratch AS shown
 COPY --from=seen /seen/ /
 """,
@@ -109,7 +109,7 @@ class Built:
 class Checkout:
     """A working copy of a workspace, and the namespace of its mounts.
 
-    `more` are commands to run in the image, by name; `edit` changes the Dockerfile's text.
+    `more` are commands to run in the development image, by name; `edit` changes the Dockerfile's text.
     """
 
     folder: Path

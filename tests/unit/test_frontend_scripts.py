@@ -292,7 +292,9 @@ class Installer:
             each.mkdir()
         self.manifest: dict[str, Any] = {}
         self.env = {"PATH": f"{self.bin}:{os.environ['PATH']}", "HOME": str(folder)}
-        (self.bin / "npm").write_text(FAKE_NPM.format(python=sys.executable))
+        # through a shell: the path of a `#!` line ends at its first space
+        (self.bin / "npm").write_text(f'#!/bin/sh\nexec "{sys.executable}" -IS "$0.py" "$@"\n')
+        (self.bin / "npm.py").write_text(FAKE_NPM.format(python=sys.executable))
         (self.bin / "npm").chmod(0o755)
 
     def behave(self, script: str) -> None:

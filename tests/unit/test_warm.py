@@ -219,17 +219,17 @@ class Weighed(FakeEngine):
         return super().cache_records()
 
 
-@pytest.mark.parametrize(("stream", "readings"), [("cached", 1), ("success", 2)])
-def test_the_cache_is_weighed_again_only_after_a_build_that_ran_something(
-    tmp_path: Path, stream: str, readings: int
-) -> None:
+def test_the_cache_is_read_only_after_a_build_that_ran_something(tmp_path: Path) -> None:
+    """Reading it takes some engines longer than such a build."""
     shop = project(tmp_path, service(tmp_path, dev="FROM a AS base\nRUN x\n"))
     engine = Weighed()
-    engine.bake_lines = recorded(stream)
     prepared = warm.prepare(shop, warm.read_recipes(shop, BOTH), lambda r: plan_images(r, "x"), ())
-    record = warm.run(prepared, shop, engine, Seen())
-    assert engine.weighed == readings
-    assert record.cache_bytes == 1000 or readings == 1
+    seen = []
+    for stream in ("cached", "cached", "success", "cached"):
+        engine.bake_lines = recorded(stream)
+        record = warm.run(prepared, shop, engine, Seen())
+        seen.append((record.cache_bytes, engine.weighed))
+    assert seen == [(1000, 1), (1000, 1), (3000, 2), (3000, 2)]
 
 
 def test_an_engine_that_cannot_weigh_its_cache_is_said(tmp_path: Path) -> None:
