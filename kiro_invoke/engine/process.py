@@ -219,9 +219,13 @@ def _end_group(child: subprocess.Popen[str]) -> None:
 def _group_lives(child: subprocess.Popen[str]) -> bool:
     """Whether a process of the child's group runs; one that only waits to be collected does not."""
     child.poll()
-    for file in Path("/proc").glob("[0-9]*/stat"):
+    for process in Path("/proc").iterdir():  # a list: a second Ctrl-C leaves no open folder behind
+        if not process.name.isdigit():
+            continue
         with suppress(OSError):
-            state, _parent, group = file.read_text(errors="replace").rpartition(")")[2].split()[:3]
+            state, _parent, group = (
+                (process / "stat").read_text(errors="replace").rpartition(")")[2].split()[:3]
+            )
             if int(group) == child.pid and state not in {"Z", "X"}:
                 return True
     return False
