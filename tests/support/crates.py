@@ -343,15 +343,19 @@ def _first_beside(folder: Path) -> int:
     raise ProcessLookupError
 
 
+def kill(pids: Iterable[int]) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 def killed(recipe: str, done: Callable[[], bool], delay: float, *, command: str) -> bool:
     """Kill (SIGKILL) such a step some seconds after it began, unless the build is done before; whether it was."""
     while not done():
         if running(recipe, command):
             time.sleep(delay)
             found = running(recipe, command)
-            for pid in found:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            kill(found)
             return bool(found)
         time.sleep(0.005)
     return False
