@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Set
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+from kiro_invoke.engine.api import Unanswered
 from kiro_invoke.engine.protocol import CacheRecord, ImageFacts, LocalImage
 
 
@@ -52,3 +54,16 @@ def local_image(image: Mapping[str, Any], used: Set[str]) -> LocalImage:
         created=float(image.get("Created") or 0),
         in_use=id in used,
     )
+
+
+def only_file(archive: bytes) -> bytes | None:
+    """The content of the file that an archive (tar) of one path holds; None where it is none, a link for example."""
+    import tarfile
+
+    try:
+        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+            member = tar.next()
+            file = tar.extractfile(member) if member is not None and member.isreg() else None
+            return file.read() if file else None
+    except tarfile.TarError:
+        raise Unanswered("it broke off") from None

@@ -21,6 +21,8 @@ WORK_SECONDS = 600
 #: The API of the oldest engine that is good enough: newer ones speak it too, and mean the same by it.
 API_VERSION = (1, 45)
 
+Query = Mapping[str, str]
+
 #: What the system said, within the layers that HTTP clients wrap around it.
 _SYSTEM_REASON = re.compile(r"\[Errno -?\d+\] ([^'\")]+)")
 _UNIX = "unix://"
@@ -39,13 +41,18 @@ class Refused(Exception):
 
 
 class Api(Protocol):
-    """Asks the engine one question. `version` of the API is spoken."""
+    """Asks the engine questions, each Refused or Unanswered if there is trouble. `version` of the API is spoken."""
 
     @property
     def version(self) -> str: ...
 
-    def ask(self, method: str, path: str, query: Mapping[str, str] | None = None) -> object:
-        """The JSON answer (None for an empty one); Refused or Unanswered."""
+    def ask(
+        self, method: str, path: str, query: Query | None = None, body: Mapping[str, object] | None = None
+    ) -> object:
+        """The JSON answer (None for an empty one) to a question, which may have a body of JSON too."""
+
+    def fetch(self, path: str, query: Query | None = None) -> bytes:
+        """An answer that is no JSON."""
 
 
 @dataclass(frozen=True)
@@ -60,16 +67,32 @@ class UnixApi:
         """The same for real work with an engine that said this of itself."""
         return replace(self, seconds=WORK_SECONDS, version=spoken(server))
 
-    def ask(self, method: str, path: str, query: Mapping[str, str] | None = None) -> object:
+    def ask(
+        self, method: str, path: str, query: Query | None = None, body: Mapping[str, object] | None = None
+    ) -> object:
+        sent = b"" if body is None else json.dumps(body).encode()
+        answer = self._answer(method, path, query, sent)
+        try:
+            return json.loads(answer) if answer.strip() else None
+        except ValueError:
+            raise Unanswered("it broke off") from None
+
+    def fetch(self, path: str, query: Query | None = None) -> bytes:
+        return self._answer("GET", path, query, b"")
+
+    def _answer(self, method: str, path: str, query: Query | None, sent: bytes) -> bytes:
         prefix = f"/v{self.version}" if self.version else ""
         target = quote(f"{prefix}{path}", safe="/:") + (f"?{urlencode(query)}" if query else "")
         # to HTTP/1.0 an engine answers without chunks, and closes the connection
-        request = f"{method} {target} HTTP/1.0\r\nHost: docker\r\nContent-Length: 0\r\n\r\n"
+        head = (
+            f"{method} {target} HTTP/1.0\r\nHost: docker\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(sent)}\r\n\r\n"
+        )
         try:
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.settimeout(self.seconds)
                 connection.connect(self.path)
-                connection.sendall(request.encode())
+                connection.sendall(head.encode() + sent)
                 with connection.makefile("rb") as stream:
                     answer = stream.read()
         except OSError as error:
@@ -114,22 +137,24 @@ def _numbers(version: object) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", str(version or "0.0"))[:2])
 
 
-def _read(answer: bytes) -> object:
-    """The JSON of an HTTP answer that was read to its end."""
+def _read(answer: bytes) -> bytes:
+    """What an HTTP answer that was read to its end holds."""
     head, found, body = answer.partition(b"\r\n\r\n")
     status = re.match(rb"HTTP/\d\.\d (\d{3})", head)
     if status is None or not found:
         raise Unanswered("it broke off" if answer else "it closed the connection without an answer")
     length = re.search(rb"^content-length:[ \t]*(\d+)", head, re.IGNORECASE | re.MULTILINE)
-    try:
-        if length and len(body) < int(length[1]):
-            raise ValueError
-        value = json.loads(body) if body.strip() else None
-    except ValueError:
-        if status[1] < b"400":
-            raise Unanswered("it broke off") from None
-        value = body.decode(errors="replace")
+    if length and len(body) < int(length[1]):
+        raise Unanswered("it broke off")
     if status[1] >= b"400":
-        words = value.get("message") if isinstance(value, dict) else value
-        raise Refused(int(status[1]), short(str(words or f"HTTP status {int(status[1])}")))
-    return value
+        raise Refused(int(status[1]), refusal(body) or f"HTTP status {int(status[1])}")
+    return body
+
+
+def refusal(body: bytes) -> str:
+    """The engine's own words for an error."""
+    try:
+        value = json.loads(body)
+    except ValueError:
+        value = body.decode(errors="replace")
+    return short(str(value.get("message") if isinstance(value, dict) else value or ""))

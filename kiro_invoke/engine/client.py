@@ -5,6 +5,7 @@ Loading the SDK takes a third of a second: this module is imported where it is n
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import warnings
@@ -19,7 +20,17 @@ import urllib3.exceptions
 from docker.errors import DockerException
 from docker.tls import TLSConfig
 
-from kiro_invoke.engine.api import ANSWER_SECONDS, WORK_SECONDS, Refused, Unanswered, short, spoken, unix_path
+from kiro_invoke.engine.api import (
+    ANSWER_SECONDS,
+    WORK_SECONDS,
+    Query,
+    Refused,
+    Unanswered,
+    refusal,
+    short,
+    spoken,
+    unix_path,
+)
 from kiro_invoke.engine.locate import Address, TlsFiles
 from kiro_invoke.engine.protocol import RegistryRefused, RegistrySilent
 
@@ -86,21 +97,30 @@ class SdkApi:
         self.client = client
         self.version = version
 
-    def ask(self, method: str, path: str, query: Mapping[str, str] | None = None) -> object:
+    def ask(
+        self, method: str, path: str, query: Query | None = None, body: Mapping[str, object] | None = None
+    ) -> object:
+        options: dict[str, object] = {} if body is None else {"json": body}
+        answer = self._answer(method, path, query, options)
+        try:
+            return json.loads(answer) if answer.strip() else None
+        except ValueError:
+            raise Unanswered("it broke off") from None
+
+    def fetch(self, path: str, query: Query | None = None) -> bytes:
+        return self._answer("GET", path, query, {})
+
+    def _answer(self, method: str, path: str, query: Query | None, options: Mapping[str, object]) -> bytes:
         api = self.client.api
         url = f"{api.base_url}/v{self.version}{quote(path, safe='/:')}"
         try:
             # the SDK's own way, with the headers that config.json gives
-            answer = getattr(api, f"_{method.lower()}")(url, params=dict(query or {}))
-            value = answer.json() if answer.content.strip() else None
-        except ValueError:
-            value = answer.text
+            answer = getattr(api, f"_{method.lower()}")(url, params=dict(query or {}), **options)
         except TROUBLE as error:
             raise Unanswered(short(error)) from None
         if answer.status_code >= 400:
-            words = value.get("message") if isinstance(value, dict) else value
-            raise Refused(answer.status_code, short(str(words or answer.reason)))
-        return value
+            raise Refused(answer.status_code, refusal(answer.content) or short(str(answer.reason)))
+        return bytes(answer.content)
 
 
 def first_contact(address: Address) -> tuple[SdkApi, Mapping[str, Any]]:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import functools
-import io
 import json
 import re
-import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from kiro_invoke.engine import process
-from kiro_invoke.engine.answers import cache_record, image_facts, local_image
+from kiro_invoke.engine.answers import cache_record, image_facts, local_image, only_file
 from kiro_invoke.engine.api import (
     ANSWER_SECONDS,
     Api,
@@ -107,18 +105,16 @@ class DockerEngine:
 
     @_translated
     def image_file(self, ref: str, path: str) -> bytes | None:
-        from docker.errors import NotFound
-
-        container = self._client.api.create_container(ref, ["never started"], network_disabled=True)["Id"]
+        wanted = {"Image": ref, "Cmd": ["never started"], "NetworkDisabled": True}
+        container = row(self._api.ask("POST", "/containers/create", body=wanted))["Id"]
         try:
-            chunks, _ = self._client.api.get_archive(container, path)
-            with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
-                file = archive.extractfile(archive.getmembers()[0])
-                return file.read() if file else None
-        except (NotFound, KeyError):  # the latter for a link
-            return None
+            return only_file(self._api.fetch(f"/containers/{container}/archive", {"path": path}))
+        except Refused as answer:
+            if answer.status == 404:
+                return None
+            raise
         finally:
-            self._client.api.remove_container(container, v=True, force=True)
+            self._api.ask("DELETE", f"/containers/{container}", {"v": "true", "force": "true"})
 
     def probe(self, ref: str, seconds: float) -> None:
         from kiro_invoke.engine import client

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import socketserver
 import ssl
 import subprocess
+import tarfile
 import tempfile
 import threading
 import time
@@ -46,6 +48,8 @@ class Script:
         default_factory=lambda: {"/version": json.dumps(VERSION).encode(), "/_ping": b"OK"}
     )
     asked: list[str] = field(default_factory=list)
+    #: the bodies of questions
+    sent: list[object] = field(default_factory=list)
 
     def handler(self) -> type[BaseHTTPRequestHandler]:
         script = self
@@ -53,6 +57,8 @@ class Script:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 script.asked.append(self.path)
+                if sent := self.rfile.read(int(self.headers.get("Content-Length") or 0)):
+                    script.sent.append(json.loads(sent))
                 path = self.path.partition("?")[0]
                 answer = next((one for end, one in script.answers.items() if path.endswith(end)), None)
                 if callable(answer):
@@ -185,6 +191,65 @@ def test_an_image_is_told_by_its_id_labels_and_size(
     assert engine.image("acme/app:2") is None
 
 
+def archive(name: str = "app", *, kind: bytes = tarfile.REGTYPE, content: bytes = b"\x7fELF") -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        member = tarfile.TarInfo(name)
+        member.type, member.size, member.linkname = kind, len(content), "elsewhere"
+        tar.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+LINK = archive(kind=tarfile.SYMTYPE, content=b"")
+
+
+@pytest.mark.parametrize(
+    ("answer", "content"),
+    [
+        (archive(), b"\x7fELF"),
+        (archive(content=b""), b""),
+        (LINK, None),
+        (archive(kind=tarfile.LNKTYPE, content=b""), None),
+        (archive(kind=tarfile.DIRTYPE, content=b""), None),
+        (None, None),
+    ],
+    ids=["file", "empty", "link", "hard link", "folder", "absent"],
+)
+def test_a_file_of_an_image_is_read_from_a_container_that_never_runs(
+    engine: docker.DockerEngine, script: Script, answer: bytes | None, content: bytes | None
+) -> None:
+    script.answers["/containers/create"] = b'{"Id": "c1"}'
+    script.answers["/containers/c1"] = b""
+    if answer is not None:
+        script.answers["/containers/c1/archive"] = answer
+    script.asked.clear()
+    assert engine.image_file(REF, "/usr/bin/app") == content
+    assert asked_of(script) == [
+        ("/containers/create", {}),
+        ("/containers/c1/archive", {"path": "/usr/bin/app"}),
+        ("/containers/c1", {"v": "true", "force": "true"}),
+    ]
+    assert script.sent == [{"Image": REF, "Cmd": ["never started"], "NetworkDisabled": True}]
+
+
+@pytest.mark.parametrize("cut", [100, 700])
+def test_an_archive_that_breaks_off_is_the_engines_trouble(
+    engine: docker.DockerEngine, script: Script, cut: int
+) -> None:
+    script.answers["/containers/create"] = b'{"Id": "c1"}'
+    script.answers["/containers/c1"] = b""
+    script.answers["/containers/c1/archive"] = archive(content=b"x" * 5000)[:cut]
+    with pytest.raises(EngineError, match="broke off"):
+        engine.image_file(REF, "/usr/bin/app")
+    assert script.asked[-1].startswith("/v1.45/containers/c1?")
+
+
+def asked_of(script: Script) -> list[tuple[str, dict[str, str]]]:
+    """Paths without the version, and queries."""
+    split = [urlsplit(path) for path in script.asked]
+    return [(one.path.removeprefix("/v1.45"), dict(parse_qsl(one.query))) for one in split]
+
+
 def error(status: int, body: bytes) -> Answer:
     def answer(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(status)
@@ -274,6 +339,11 @@ def test_over_tcp_the_sdk_asks_the_same(script: Script, home: Path) -> None:
         assert script.asked[-1] == "/v1.45/system/df?type=build-cache"
         with pytest.raises(EngineError, match="the engine refused: disk full"):
             engine.image("broken")
+        script.answers["/containers/create"] = b'{"Id": "c1"}'
+        script.answers["/containers/c1"] = b""
+        script.answers["/containers/c1/archive"] = archive()
+        assert engine.image_file(REF, "/usr/bin/app") == b"\x7fELF"
+        assert script.sent == [{"Image": REF, "Cmd": ["never started"], "NetworkDisabled": True}]
         engine._client.close()
     with pytest.raises(EngineError, match="the engine refused"):
         engine.image(REF)
@@ -302,12 +372,6 @@ def test_records_are_read_whatever_the_engine_leaves_out(engine: docker.DockerEn
         CacheRecord("a", "regular", "x", ("p",), True, True, 5, 1767323045.123456, 0.0),
         CacheRecord("b", "", "", ("a",), used=1767323045.0),
     )
-
-
-def asked_of(script: Script) -> list[tuple[str, dict[str, str]]]:
-    """Paths without the version, and queries."""
-    split = [urlsplit(path) for path in script.asked]
-    return [(one.path.removeprefix("/v1.45"), dict(parse_qsl(one.query))) for one in split]
 
 
 def test_records_are_removed_by_their_ids_and_never_those_of_images(
