@@ -212,7 +212,7 @@ def test_npms_settings_are_followed(kept: Bench) -> None:
 
 # --- in BuildKit's cache mount
 
-#: What the test wants comes by a mount: below a step with a secret, a new COPY makes BuildKit read the whole image.
+#: What the test wants comes by a mount: below a step with a secret, a COPY makes some engines read the whole image.
 INPUTS = "--mount=type=bind,from=inputs,source=/kiro/test,target=/test"
 LISTED = f"""
 FROM base AS listed
