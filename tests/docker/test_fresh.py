@@ -246,7 +246,6 @@ def test_what_is_new_is_newer_than_what_cargo_wrote_before_the_clock_went_back(l
     assert words(lab.shell(f"{TWO_PACKAGES}\n{written}; {edit}")) == "p/src/lib.rs"
 
 
-@pytest.mark.xfail(strict=False, reason="kiro-fresh does not remember yet since when a source is as it is")
 def test_an_edit_is_new_to_every_variant_that_was_compiled_before(lab: Lab) -> None:
     """A target holds variants of one crate (features, profiles), and the next build may want another than the last."""
     variant = "mkdir -p target/debug/.fingerprint/p-%s; touch target/debug/.fingerprint/p-%s/dep-lib-p"
@@ -254,6 +253,30 @@ def test_an_edit_is_new_to_every_variant_that_was_compiled_before(lab: Lab) -> N
     later = "old; kiro-fresh build find p/src/lib.rs -newer target/debug/.fingerprint/p-%s/dep-lib-p"
     said = lab.shell(f"{TWO_PACKAGES}\n{edits}; {later % 1}; {later % 2}")
     assert words(said) == "p/src/lib.rs"
+
+
+def test_a_source_that_only_looks_new_is_no_news(lab: Lab) -> None:
+    """A fresh checkout, or `touch`: what was compiled since the last edit stays compiled."""
+    unit = "mkdir -p target/debug/.fingerprint/p-1; touch target/debug/.fingerprint/p-1/dep-lib-p"
+    compiled = f"echo 2 >p/src/lib.rs; kiro-fresh build sh -c 'sleep 0.02; {unit}'; sleep 0.02"
+    touched = (
+        "find p -exec touch {} +; kiro-fresh build find p -newer target/debug/.fingerprint/p-1/dep-lib-p"
+    )
+    assert words(lab.shell(f"{TWO_PACKAGES}\n{compiled}; {touched}")) == ""
+
+
+def test_what_cannot_be_dated_is_not_taken_for_compiled(lab: Lab) -> None:
+    """Cargo would take a source that looks old for what it compiled before: the build stops instead."""
+    unit = "mkdir -p target/debug/.fingerprint/p-1; touch target/debug/.fingerprint/p-1/dep-lib-p"
+    edit = "echo 2 >p/src/lib.rs; old"
+    said = lab.shell(
+        f"{TWO_PACKAGES}\n{unit}; {edit}; chown -R 1 .; chmod -R a+rwX .\n"
+        "setpriv --reuid 2 --regid 2 --clear-groups kiro-fresh build true 2>&1 || echo stopped"
+    )
+    assert (
+        words(said)
+        == "kiro-fresh: ./p/src/lib.rs cannot be dated: Operation not permitted (os error 1) stopped"
+    )
 
 
 def test_two_builds_of_one_target_wait_for_each_other(lab: Lab) -> None:

@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from kiro_invoke.engine.cli_files import SYSTEM_FOLDERS
 from tests.support.engine import Ran, command
 
 pytestmark = pytest.mark.docker
+
+#: The docker CLI's own plugin, which is started without it where that is known to come to the same.
+BUILDX = {f"{folder}/docker-buildx" for folder in (str(Path.home() / ".docker/cli-plugins"), *SYSTEM_FOLDERS)}
 
 RECORDER = """
 import json, sys
@@ -43,7 +47,7 @@ def test_the_tool_talks_to_the_engine_and_to_nobody_else(
     seen = json.loads(record.read_text())
     assert [address for address in seen["connect"] if not address.endswith("docker.sock")] == []
     assert seen["resolve"] == []
-    assert {argv[0] for argv in seen["start"]} <= {"docker"}
+    assert {argv[0] for argv in seen["start"]} <= {"docker", *BUILDX}
     if task != ("config",):
         assert seen["connect"]
         assert seen["start"]

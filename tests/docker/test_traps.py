@@ -99,6 +99,25 @@ def test_production_follows_content_too(make: Make) -> None:
     assert built.compiled == {"low", "kiro-backend"}
 
 
+def test_an_edit_reaches_every_variant_that_the_target_holds(make: Make) -> None:
+    """A feature comes with an edit that looks old, and goes again: the crate without it was compiled before."""
+    one = make()
+    manifest, program = "crates/low/Cargo.toml", "crates/kiro-backend/Cargo.toml"
+    one.write(manifest, (one.folder / manifest).read_text() + "[features]\nloud = []\n")
+    quiet, loud = 'low = { path = "../low" }', 'low = { path = "../low", features = ["loud"] }'
+    assert one.build().code == 0
+    word = one.reword(LOW)
+    one.replace(program, quiet, loud)
+    assert one.build().output["low"] == word
+    one.replace(program, loud, quiet)
+    back = one.build()
+    assert back.output["low"] == word
+    assert back.compiled == {"low", "kiro-backend"}
+    one.replace(program, quiet, loud)
+    one.reword(MAIN)
+    assert one.build().compiled == {"kiro-backend"}, "this variant has the edit"
+
+
 # --- failed builds (trap 16)
 
 

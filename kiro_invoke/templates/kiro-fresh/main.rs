@@ -26,7 +26,7 @@ fn main() {
     let done = match words.first().and_then(|word| word.to_str()) {
         Some("deps") => deps(&words[1..]),
         Some("build") => build(&words[1..]),
-        Some("revision") => Tree::scan(&target()).map(|tree| println!("{}", tree.revision())).map(|()| 0),
+        Some("revision") => Tree::scan(&target(), &Tree::default(), None).map(|tree| println!("{}", tree.revision())).map(|()| 0),
         _ => Err(usage()),
     };
     exit(done.unwrap_or_else(|error| {
@@ -83,9 +83,11 @@ fn build(words: &[OsString]) -> io::Result<i32> {
     }
     let list = target.join(".kiro/list");
     let old = Tree::read(&list);
-    let mut new = Tree::scan(&target)?.with_environment()?;
+    let (oldest, newest) = target::compiled(&target)?;
+    let mut new = Tree::scan(&target, &old, oldest)?.with_environment()?;
     old.or_in_doubt(&new).write(&list)?;
-    new.touch(old.to_touch(&new), target::after_all_in(&target)?);
+    let now = fs::metadata(&list)?.modified()?; // by the clock that dates what cargo writes
+    new.touch(old.to_touch(&new), now, newest)?;
     let code = run(command, "KIRO_REVISION", OsStr::new(&new.revision()))?;
     if code == 0 {
         new.unmoved().write(&list)?;

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{symlink, MetadataExt};
 use std::os::unix::io::AsRawFd;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 extern "C" {
     fn flock(file: i32, operation: i32) -> i32;
@@ -129,23 +129,30 @@ fn same(one: &Metadata, other: &Metadata) -> bool {
     (one.len(), one.mtime(), one.mtime_nsec()) == (other.len(), other.mtime(), other.mtime_nsec())
 }
 
-/// Now, or just after whatever cargo wrote last where the clock has gone back since.
-pub fn after_all_in(target: &Path) -> io::Result<SystemTime> {
-    let mut last = SystemTime::now();
+/// When the oldest unit of the target's own and the newest of all were compiled.
+pub fn compiled(target: &Path) -> io::Result<(Option<SystemTime>, Option<SystemTime>)> {
+    let cooked = fs::read(target.join(".kiro/cooked")).unwrap_or_default();
+    let cooked: BTreeSet<&[u8]> = cooked.split(|byte| *byte == 0).collect();
+    let (mut oldest, mut newest) = (None::<SystemTime>, None::<SystemTime>);
     let mut folders = vec![(target.to_path_buf(), 0)];
     while let Some((folder, depth)) = folders.pop() {
         let units = matches!(folder.file_name().and_then(OsStr::to_str), Some(".fingerprint" | "build"));
         let inside = fs::read_dir(&folder)?.flatten().map(|item| item.path());
         for path in inside.filter(|path| path.is_dir() && !path.is_symlink()) {
             if units {
-                let times = fs::read_dir(&path)?.flatten().filter_map(|file| file.metadata().ok()?.modified().ok());
-                last = times.map(|time| time + Duration::from_millis(1)).fold(last, SystemTime::max);
+                for file in fs::read_dir(&path)?.flatten() {
+                    let Ok(time) = file.metadata().and_then(|meta| meta.modified()) else { continue };
+                    newest = newest.max(Some(time));
+                    if relative(&file.path(), target).is_some_and(|file| !cooked.contains(file.as_slice())) {
+                        oldest = Some(oldest.map_or(time, |oldest| oldest.min(time)));
+                    }
+                }
             } else if depth < 3 && !path.ends_with("deps") && !path.ends_with("incremental") {
                 folders.push((path, depth + 1));
             }
         }
     }
-    Ok(last)
+    Ok((oldest, newest))
 }
 
 /// Copies files of one folder to the same places in another: times, modes and hard links kept.

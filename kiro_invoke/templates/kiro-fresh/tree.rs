@@ -23,19 +23,23 @@ type Mark = (u64, u64, i64, i64, i64, i64);
 
 /// Of each path what it holds: `f` or `x` (executable) and the hash of a file, `l` and a link's text, `d` of a
 /// folder. The empty path holds the environment. A list may doubt: `?` stands there instead of what follows the kind,
-/// or of all where the kind is in doubt too.
+/// or of all where the kind is in doubt too. With it, since when that is so, in nanoseconds since 1970: the target may
+/// hold several variants of a crate (features, profiles), some compiled before that and some after.
 #[derive(Default)]
 pub struct Tree {
     entries: BTreeMap<Vec<u8>, Vec<u8>>,
+    since: HashMap<Vec<u8>, u64>,
+    oldest: Option<SystemTime>,
     marks: HashMap<Vec<u8>, Mark>,
 }
 
 impl Tree {
-    /// Everything in this folder but `target`.
-    pub fn scan(target: &Path) -> io::Result<Tree> {
+    /// Everything in this folder but `target`, dated as `old` knows it where that matters to a target whose oldest own
+    /// unit was compiled at `oldest`.
+    pub fn scan(target: &Path, old: &Tree, oldest: Option<SystemTime>) -> io::Result<Tree> {
         let place = |path: &Path| fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
         let target = place(target);
-        let mut tree = Tree::default();
+        let mut tree = Tree { since: old.since.clone(), oldest, ..Tree::default() };
         let mut folders = vec![PathBuf::new()];
         while let Some(folder) = folders.pop() {
             for item in fs::read_dir(Path::new(".").join(&folder))? {
@@ -55,12 +59,19 @@ impl Tree {
         Ok(self)
     }
 
-    /// Takes a path in; sockets and devices are left out. Returns its kind.
+    /// Takes a path in; sockets and devices are left out. Returns its kind. Dates it before it reads it: what is saved
+    /// later has another date.
     fn look(&mut self, name: &[u8]) -> io::Result<u8> {
         let path = at(name);
         let named = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
-        let meta = fs::symlink_metadata(&path).map_err(named)?;
+        let mut meta = fs::symlink_metadata(&path).map_err(named)?;
         let kind = meta.file_type();
+        if kind.is_file() || kind.is_dir() {
+            if let Some(since) = self.date_of(name).filter(|since| self.misleads(meta.modified().ok(), *since)) {
+                date(&path, since).map_err(named)?;
+                meta = fs::symlink_metadata(&path).map_err(named)?;
+            }
+        }
         let entry = if kind.is_symlink() {
             [b"l", fs::read_link(&path)?.as_os_str().as_bytes()].concat()
         } else if kind.is_dir() {
@@ -91,16 +102,22 @@ impl Tree {
         let text = fs::read(path).unwrap_or_default();
         let fields: Vec<&[u8]> = text.split(|byte| *byte == 0).collect();
         let mut tree = Tree::default();
-        if let [b"kiro-fresh 1", pairs @ .., b"end", b""] = fields.as_slice() {
-            tree.entries = pairs.chunks_exact(2).map(|pair| (pair[0].to_vec(), pair[1].to_vec())).collect();
+        if let [b"kiro-fresh 2", entries @ .., b"end", b""] = fields.as_slice() {
+            for [path, entry, since] in entries.chunks_exact(3).filter_map(|fields| <&[_; 3]>::try_from(fields).ok()) {
+                tree.entries.insert(path.to_vec(), entry.to_vec());
+                if let Some(since) = std::str::from_utf8(since).ok().and_then(|since| since.parse().ok()) {
+                    tree.since.insert(path.to_vec(), since);
+                }
+            }
         }
         tree
     }
 
     pub fn write(&self, path: &Path) -> io::Result<()> {
-        let mut text = b"kiro-fresh 1\0".to_vec();
+        let mut text = b"kiro-fresh 2\0".to_vec();
         for (name, entry) in &self.entries {
-            text.extend([name, &b"\0"[..], entry, b"\0"].concat());
+            let since = self.since.get(name).map(u64::to_string).unwrap_or_default();
+            text.extend([name, &b"\0"[..], entry, b"\0", since.as_bytes(), b"\0"].concat());
         }
         text.extend(b"end\0");
         write_whole(path, &text)
@@ -115,7 +132,8 @@ impl Tree {
             (Some(old), Some(new)) if old[0] == new[0] => vec![old[0], b'?'],
             _ => b"?".to_vec(),
         };
-        Tree { entries: paths.map(|path| (path.clone(), entry(path))).collect(), ..Tree::default() }
+        let entries = paths.map(|path| (path.clone(), entry(path))).collect();
+        Tree { entries, since: self.since.clone(), ..Tree::default() }
     }
 
     /// With what was saved or generated since it was looked at in doubt: no command can be known to have read that.
@@ -126,7 +144,7 @@ impl Tree {
             true => (path.clone(), entry.clone()),
             false => (path.clone(), vec![entry[0], b'?']),
         });
-        Tree { entries: entries.collect(), ..Tree::default() }
+        Tree { entries: entries.collect(), since: self.since.clone(), ..Tree::default() }
     }
 
     /// The paths to touch. A new text of a known source concerns that file alone; whatever else changed, the whole
@@ -166,27 +184,38 @@ impl Tree {
         Vec::new()
     }
 
-    /// Dates `paths` at `time`, what links lead to included: cargo looks there. They are looked at again afterwards,
-    /// so that a file that is saved meanwhile is not taken for what it was before.
-    pub fn touch(&mut self, mut paths: BTreeSet<Vec<u8>>, time: SystemTime) {
+    /// Dates `paths` at `now`, what links lead to included: cargo looks there. They are looked at again, so that a
+    /// file that is saved meanwhile is not taken for what it was before. Where the clock has gone back since cargo wrote
+    /// the `newest` unit, they are dated after that. What cannot be dated is an error, unless cargo sees it as it is.
+    pub fn touch(&mut self, mut paths: BTreeSet<Vec<u8>>, now: SystemTime, newest: Option<SystemTime>) -> io::Result<()> {
+        let time = newest.map_or(now, |newest| now.max(newest + Duration::from_millis(1)));
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
         let here = fs::canonicalize(".").unwrap_or_default();
         let links = paths.iter().map(|path| at(path)).filter(|path| path.is_symlink());
         let led_to: Vec<_> = links.filter_map(|link| relative(&fs::canonicalize(link).ok()?, &here)).collect();
         led_to.iter().for_each(|path| paths.extend(self.beneath(path)));
-        for path in paths.iter().map(|path| at(path)).filter(|path| path.is_file() || path.is_dir()) {
-            let _ = File::open(path).and_then(|file| file.set_times(FileTimes::new().set_modified(time)));
+        for path in &paths {
+            let place = at(path);
+            if place.is_file() || place.is_dir() {
+                let seen = || fs::metadata(&place).and_then(|meta| meta.modified()).map_or(true, |dated| Some(dated) > newest);
+                match date(&place, time) {
+                    Err(error) if !place.is_symlink() && !seen() => {
+                        return Err(io::Error::new(error.kind(), format!("{} cannot be dated: {error}", place.display())));
+                    }
+                    _ => drop(self.since.insert(path.clone(), since)),
+                }
+            }
         }
         for path in paths {
             if self.look(&path).is_err() {
                 self.entries.remove(&path);
             }
         }
+        Ok(())
     }
 
-    /// Dated back: they are what the target was built from, and only later edits are news to it.
+    /// With their dates: the target was built from them, and only later edits are news to it.
     pub fn copy_sources(&self, into: &Path) -> io::Result<()> {
-        let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(946_684_800);
-        let dated = |path: &Path| File::open(path)?.set_times(FileTimes::new().set_modified(long_ago));
         fs::create_dir_all(into)?;
         for (path, entry) in self.entries.iter().filter(|(path, _)| !path.is_empty()) {
             let (from, to) = (at(path), into.join(OsStr::from_bytes(path)));
@@ -196,11 +225,24 @@ impl Tree {
                     fs::set_permissions(&to, fs::metadata(&from)?.permissions())?;
                 }
                 b'l' => symlink(OsStr::from_bytes(&entry[1..]), &to)?,
-                _ => copy_file(&from, &to, long_ago)?,
+                _ => copy_file(&from, &to, self.date_of(path).unwrap_or(fs::metadata(&from)?.modified()?))?,
             }
         }
-        let mut folders = self.entries.iter().filter(|(_, entry)| *entry == b"d");
-        folders.try_for_each(|(path, _)| dated(&into.join(OsStr::from_bytes(path))))
+        let folders = self.entries.iter().filter(|(_, entry)| *entry == b"d");
+        let mut dated = folders.filter_map(|(path, _)| Some((into.join(OsStr::from_bytes(path)), self.date_of(path)?)));
+        dated.try_for_each(|(path, time)| date(&path, time))
+    }
+
+    /// Whether cargo could draw a wrong conclusion from a date: that something is new which is not, or that something
+    /// compiled before `since` holds what is there since. Where it cannot, a file is left alone: in a bind mount of
+    /// the context each one that is dated has to be copied.
+    fn misleads(&self, dated: Option<SystemTime>, since: SystemTime) -> bool {
+        dated.is_some_and(|dated| dated > since || dated < since && self.oldest.is_some_and(|oldest| oldest < since))
+    }
+
+    /// Since when a path is as it is.
+    fn date_of(&self, path: &[u8]) -> Option<SystemTime> {
+        Some(SystemTime::UNIX_EPOCH + Duration::from_nanos(*self.since.get(path)?))
     }
 }
 
@@ -216,6 +258,10 @@ pub fn environment() -> io::Result<String> {
     let version = version.map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", compiler.to_string_lossy())))?;
     hash.update(&version.stdout);
     Ok(hash.hex())
+}
+
+fn date(path: &Path, time: SystemTime) -> io::Result<()> {
+    File::open(path)?.set_times(FileTimes::new().set_modified(time))
 }
 
 fn at(path: &[u8]) -> PathBuf {
