@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from kiro_invoke import config
 from tests.conftest import Stack
-from tests.docker.test_warm_cache import copy_backend
-from tests.support.engine import Ran, docker, free_port, http, kiro, wait_for
+from tests.support.crates import forget, mounts_of
+from tests.support.engine import ROOT, Ran, docker, free_port, http, kiro, wait_for
 
 pytestmark = pytest.mark.docker
 
@@ -193,3 +195,10 @@ def test_an_edit_with_an_old_date_is_never_missed(warmed: Ran, tmp_path: Path) -
             docker("rm", "--force", "--volumes", name)
     finally:
         docker("rmi", "kiro-copy/backend:dev")
+        forget(mounts_of(config.load(tmp_path, {}).checkout))
+
+
+def copy_backend(folder: Path) -> None:
+    """A repository with the real backend alone, as a project of its own."""
+    shutil.copytree(ROOT / "backend", folder / "backend", ignore=shutil.ignore_patterns("target", "data"))
+    (folder / "kiro.yaml").write_text("project: kiro-copy\nservices:\n  - name: backend\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -14,14 +15,18 @@ import pytest
 from kiro_invoke import config
 from kiro_invoke.builds.dockerfile import parse
 from kiro_invoke.builds.planner import Profile, Recipe
+from kiro_invoke.builds.progress import Event, Printed
 from kiro_invoke.cache import warm
 from kiro_invoke.engine import process
 from kiro_invoke.engine.docker import DockerEngine, connect
 from kiro_invoke.engine.locate import locate
 from kiro_invoke.model.plan import BuildPlan, Target
+from tests.support.crates import FAST, LOCKED, PROD, Checkout, small_workspace, sweep
 from tests.support.engine import ROOT, Ran, build_steps, docker, kiro
 
 pytestmark = pytest.mark.docker
+
+SPACE = f"kiro-test-warm-{os.getpid()}"
 
 DOCKERFILES = (
     "backend/Dockerfile",
@@ -77,28 +82,34 @@ def test_images_carry_the_projects_label(warmed: Ran) -> None:
     assert labels["dev.kiro.service"] == "backend"
 
 
-def test_the_debug_and_the_release_cook_run_side_by_side(warmed: Ran, tmp_path: Path) -> None:
+def test_the_debug_and_the_release_cook_run_side_by_side(engine: None, tmp_path: Path) -> None:
     """A locked registry mount must not make one wait for the other."""
-    copy_backend(tmp_path)
-    manifest = tmp_path / "backend/Cargo.toml"
-    # a keyword that no run before this one had: the engine must not have this recipe's layer
-    keyword = f'license = "MIT"\nkeywords = ["run-{time.time_ns()}"]'
-    manifest.write_text(manifest.read_text().replace('license = "MIT"', keyword, 1))
+    # crates that no run before this one had: the engine must not have this recipe's layer
+    small_workspace(Checkout(tmp_path / "app", ""), recipe=f"{SPACE}-{time.time_ns()}", needed=tuple(LOCKED))
+    for file in (PROD, FAST):
+        shutil.copy(ROOT / "backend" / file, tmp_path / "app")
+    (tmp_path / "kiro.yaml").write_text(f"project: {SPACE}\nservices:\n  - name: app\n")
     project = config.load(tmp_path, {})
     recipes = warm.read_recipes(project, (Profile.PROD, Profile.DEV))
-    engine = docker_engine()
     prepared = warm.prepare(project, recipes, cooks_only, ())
-    record = warm.run(prepared, project, engine, lambda event: None)
-    spans = [(s.started, s.completed) for i in record.images for s in i.stages if s.name == "cook"]
-    (release_start, release_end), (debug_start, debug_end) = spans
-    assert 0 < max(release_start, debug_start) < min(release_end, debug_end)
+    compiling: list[str] = []
+
+    def seen(event: Event) -> None:
+        if isinstance(event, Printed) and "cook" in event.step.stage and "Compiling" in event.line:
+            compiling.append(event.step.target)
+
+    warm.run(prepared, project, docker_engine(), seen)
+    sweep(project.checkout, cooked=True)
+    assert len(set(compiling)) == 2
+    turns = [target for target, _ in itertools.groupby(compiling)]
+    assert len(turns) > 2, "one ended before the other began"
 
 
 def cooks_only(recipes: tuple[Recipe, ...]) -> BuildPlan:
     """The dependency layers of both profiles, and nothing that stands on them."""
     return BuildPlan(
         tuple(
-            Target(f"{recipe.profile}-cook", "backend", recipe.service.context, recipe.path, "cook", "test")
+            Target(f"{recipe.profile}-cook", "app", recipe.service.context, recipe.path, "cook", "test")
             for recipe in recipes
         )
     )
@@ -106,9 +117,3 @@ def cooks_only(recipes: tuple[Recipe, ...]) -> BuildPlan:
 
 def docker_engine() -> DockerEngine:
     return connect(locate(os.environ, process.run), process.run, ours=False)
-
-
-def copy_backend(folder: Path) -> None:
-    """A repository with the real backend alone, as a project of its own."""
-    shutil.copytree(ROOT / "backend", folder / "backend", ignore=shutil.ignore_patterns("target", "data"))
-    (folder / "kiro.yaml").write_text("project: kiro-copy\nservices:\n  - name: backend\n")
