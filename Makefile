@@ -48,13 +48,13 @@ test-unit: $(VENV)/.installed ## The quick tests: no engine, under 20 s
 
 test-docker: $(VENV)/.installed ## The tests on a real engine and in a real browser
 	@[ "$$KIRO_TEST_DOCKER" = 0 ] || $(KIRO) setup
-	@$(PY) -m pytest tests/docker tests/browser $(ARGS)
+	@$(PY) -m pytest -m 'not long' tests/docker tests/browser $(ARGS)
 
 test: lint test-unit test-docker ## Everything but the long suites
 
 test-long: $(VENV)/.installed ## Fault, random-sequence and truth suites
 	@[ "$$KIRO_TEST_DOCKER" = 0 ] || $(KIRO) setup
-	@$(PY) -m pytest tests/long $(ARGS)
+	@$(PY) -m pytest -m long tests/docker tests/long $(ARGS)
 
 clean: ## Remove the virtual environment and tool caches (not the Docker caches)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

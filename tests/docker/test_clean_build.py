@@ -48,6 +48,7 @@ def released(checkout: Checkout, *arguments: str, ran: Set[str] = frozenset()) -
     return binary
 
 
+@pytest.mark.long
 def test_a_clean_build_makes_the_same_binary_as_mounts_with_a_past(checkout: Checkout) -> None:
     source = "crates/low/src/lib.rs"
     first = released(checkout)

@@ -155,6 +155,7 @@ def kept(bench: Bench) -> Bench:
     return bench
 
 
+@pytest.mark.long
 def test_edits_cost_no_clean_install_and_come_to_the_same(bench: Bench) -> None:
     nested = {"ms": "ms@2.0.0", "debug": "debug@4.3.6", "debug/node_modules/ms": "ms@2.1.2"}
     edits: dict[str, dict[str, str]] = {
@@ -281,6 +282,7 @@ def project(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         docker("buildx", "prune", "--force", "--filter", f"id=^({ids})$")
 
 
+@pytest.mark.long
 def test_a_killed_build_is_made_good_by_the_next(project: Project, bench: Bench) -> None:
     project.install(TWO)
     packages = {**TWO, "mkdirp": "mkdirp@3.0.1"}
@@ -307,6 +309,7 @@ def clean(bench: Bench, packages: Packages) -> str:
     return bench.clean()
 
 
+@pytest.mark.long
 def test_a_mount_that_somebody_touched_is_not_used(project: Project, bench: Bench) -> None:
     """Not even when the file has its old size and date."""
     project.install(TWO)
@@ -325,6 +328,7 @@ def test_a_lockfile_that_changes_during_the_install_fails_the_build(project: Pro
     assert "kiro: package-lock.json changed during the install" in ran.err
 
 
+@pytest.mark.long
 def test_another_base_image_starts_with_an_empty_mount(project: Project, bench: Bench) -> None:
     """Even where Node and npm say the same of themselves: what else is in the image may matter."""
     project.install(TWO)

@@ -99,6 +99,7 @@ def test_production_follows_content_too(make: Make) -> None:
     assert built.compiled == {"low", "kiro-backend"}
 
 
+@pytest.mark.long
 def test_an_edit_reaches_every_variant_that_the_target_holds(make: Make) -> None:
     """A feature comes with an edit that looks old, and goes again: the crate without it was compiled before."""
     one = make()
@@ -225,6 +226,7 @@ fn main() {
 """
 
 
+@pytest.mark.long
 def test_a_library_that_the_toolchain_lost_is_missed(make: Make) -> None:
     one = make()
     one.write("crates/side/build.rs", READS_SYSTEM)
@@ -292,6 +294,7 @@ def test_two_checkouts_built_at_once_get_each_its_own_program(make: Make, namesp
 # --- dependencies
 
 
+@pytest.mark.long
 def test_a_removed_dependency_is_gone(make: Make) -> None:
     """And adding one or removing one compiles no other."""
     recipe = f"{SPACE}-recipe"

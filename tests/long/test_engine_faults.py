@@ -14,7 +14,7 @@ from kiro_invoke.engine import docker as docker_engine
 from tests.support.engine import docker, kiro
 from tests.support.private_engine import PrivateEngine, private_engine
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

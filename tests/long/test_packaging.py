@@ -14,6 +14,8 @@ import pytest
 from kiro_invoke.version import __version__
 from tests.support.engine import ROOT, command
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:

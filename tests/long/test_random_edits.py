@@ -30,7 +30,7 @@ from tests.support.crates import (
 from tests.support.odd_tree import revision_of
 from tests.support.random_crates import EDITS, Workspace, edited, first_workspace, lay
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.long]
 
 SEED = 20_251_122
 SPACE = f"kiro-test-random-{os.getpid()}"
@@ -174,7 +174,7 @@ def test_whatever_happened_before_the_program_is_that_of_a_clean_build(swept: No
     one.lay(one.now)
     one.build()
     steps = [kind for kind, times in DISTURBANCES.items() for _ in range(times)]
-    steps += ["edit"] * 14
+    steps += ["edit"] * 10
     assert len(steps) >= 40
     chance.shuffle(steps)
     for number, kind in enumerate(steps, 1):
@@ -199,7 +199,7 @@ def test_two_checkouts_that_are_edited_and_built_at_once_stay_apart(
     ]
     for one in both:
         one.lay(one.now)
-    for _ in range(4):
+    for _ in range(3):
         with ThreadPoolExecutor(2) as pool:
             for one, built in zip(both, pool.map(lambda one: one.checkout.build(), both), strict=True):
                 one.judge(built)

@@ -28,7 +28,7 @@ from kiro_invoke.model.service import Project, Service
 from tests.support.private_engine import private_engine
 from tests.unit.build_fakes import Seen
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.long]
 
 MB = 1_000_000
 #: What each compilation makes, random as programs are to an engine.

@@ -17,7 +17,7 @@ import pytest
 from kiro_invoke.engine import installer, process
 from tests.support.engine import ROOT, docker
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.long]
 
 IMAGE = "kiro-test/bookworm"
 NAME = f"kiro-setup-{os.getpid()}"
