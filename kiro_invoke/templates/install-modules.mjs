@@ -174,8 +174,9 @@ function installAnew(around) {
     copyTree(place, kept);
     remember(around, missing);
   } catch (error) {
-    if (!(error instanceof Doubt)) throw error;
-    say(`every install will be a clean one: ${error.message}`);
+    // what is installed is right all the same; what is kept is nothing without its note, and would only take room
+    for (const name of names(kept)) rmSync(join(kept, name), { recursive: true, force: true });
+    say(`${error instanceof Doubt ? "every" : "the next"} install will be a clean one: ${error.message}`);
   }
 }
 

@@ -173,8 +173,13 @@ def test_the_revision_is_what_its_definition_says(lab: Lab, tmp_path: Path) -> N
         ("echo 2 >shared", "p/src/lib.rs q/src/lib.rs Cargo.toml q", ""),
         ("export FLAVOUR=x", "p/src/lib.rs q/src/lib.rs Cargo.toml q", ""),
         ("export HTTPS_PROXY=x https_proxy=y TERM=z HOSTNAME=h", "", "p/src/lib.rs q/src/lib.rs Cargo.toml"),
-        ("rm -r target", "p/src/lib.rs q/src/lib.rs Cargo.toml", ""),
+        ("rm -r target", "", "p/src/lib.rs q/src/lib.rs Cargo.toml"),
         ("truncate -s -1 target/.kiro/list", "p/src/lib.rs q/src/lib.rs Cargo.toml", ""),
+        (
+            "mkdir p/src/n; echo 1 >p/src/n/Cargo.toml",
+            "p/src/n/Cargo.toml p/src/lib.rs p/build.rs",
+            "q/src/lib.rs",
+        ),
         (":", "", "p/src/lib.rs p/data p/src p q Cargo.toml Cargo.lock"),
     ],
 )
@@ -195,7 +200,9 @@ printf '[workspace]\\nresolver = "2"\\nmembers = ["p", "q"]\\n' >Cargo.toml
 echo 'version = 4' >Cargo.lock
 ln -s data p/link
 ln -s src p/folder
+unit() { mkdir -p target/debug/.fingerprint/p-$1; touch target/debug/.fingerprint/p-$1/dep-lib-p; }
 old
+unit 0
 kiro-fresh build true
 """
 
@@ -239,11 +246,59 @@ def test_a_file_that_is_saved_while_the_command_runs_is_not_listed_as_compiled(l
 
 
 def test_what_is_new_is_newer_than_what_cargo_wrote_before_the_clock_went_back(lab: Lab) -> None:
-    written = (
-        "mkdir -p target/debug/.fingerprint/p-1; touch -d 2090-01-01 target/debug/.fingerprint/p-1/dep-lib-p"
+    soon = "unit 1; touch -d @$(date +%s.%N | awk '{printf \"%.3f\", $1 + 0.6}') target/debug/.fingerprint/p-1/dep-lib-p"
+    edit = "echo 2 >p/src/lib.rs; kiro-fresh build find p/src/lib.rs -newer target/debug/.fingerprint/p-1/dep-lib-p"
+    assert words(lab.shell(f"{TWO_PACKAGES}\n{soon}; {edit}")) == "p/src/lib.rs"
+
+
+def test_a_target_from_the_future_starts_afresh(lab: Lab) -> None:
+    """Nothing could be dated after it without looking new in each build until then."""
+    far = "touch -d 2090-01-01 target/debug/.fingerprint/p-0/dep-lib-p"
+    said = lab.shell(f"{TWO_PACKAGES}\n{far}; kiro-fresh build ls target; kiro-fresh build ls target")
+    assert words(said) == "kiro-fresh: starting the target afresh: the clock has gone back since it was built"
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        "echo 2 >p/src/lib.rs; unit 1; echo 1 >p/src/lib.rs",
+        "echo 2 >p/src/lib.rs; unit 1; echo 1 >p/src/lib.rs; old",
+        "kiro-fresh build sh -c 'echo 2 >p/src/lib.rs; sleep 0.01; false' || :; unit 1; echo 1 >p/src/lib.rs; old",
+        "ln -sf build.rs p/link; unit 1; ln -sf data p/link; old",
+        "echo 2 >p/src/new.rs; unit 1; rm p/src/new.rs; old",
+    ],
+    ids=["undone", "restored", "saved-in-a-failing-build", "relinked", "added-and-removed"],
+)
+def test_what_somebody_else_compiled_meanwhile_is_not_trusted(lab: Lab, foreign: str) -> None:
+    """A plain `cargo build` between two of kiro-fresh's, or one that was killed: from what, nobody knows."""
+    unit = "target/debug/.fingerprint/p-1/dep-lib-p"
+    then = f"sleep 0.01; {foreign}; sleep 0.01; kiro-fresh build find p/src/lib.rs -newer {unit}"
+    assert words(lab.shell(f"{TWO_PACKAGES}\n{then}; {QUIET}; since p/src/lib.rs")) == "p/src/lib.rs old"
+
+
+#: One more build, by which nothing is news any more.
+QUIET = "unit 2; sleep 0.01; kiro-fresh build true; mark; old; kiro-fresh build true"
+
+
+def test_what_a_build_generates_among_the_sources_concerns_its_package(lab: Lab) -> None:
+    """In the next build it is as in the context, or not there at all: only its package can make it again."""
+    generated = "kiro-fresh build sh -c 'echo made >p/src/gen.rs; echo made >p/data'"
+    next_one = "rm p/src/gen.rs; echo 1 >p/data; mark; old; kiro-fresh build true"
+    assert (
+        words(lab.shell(f"{TWO_PACKAGES}\n{generated}; {next_one}; since p/build.rs q/src/lib.rs"))
+        == "new old"
     )
-    edit = "echo 2 >p/src/lib.rs; kiro-fresh build find p/src/lib.rs -newermt 2090-01-01"
-    assert words(lab.shell(f"{TWO_PACKAGES}\n{written}; {edit}")) == "p/src/lib.rs"
+
+
+def test_a_build_that_does_not_begin_leaves_the_dates_alone(lab: Lab) -> None:
+    edit = "echo 2 >p/src/lib.rs; mark; touch p/src/lib.rs; RUSTC=/nowhere kiro-fresh build true 2>&1 || :"
+    assert words(lab.shell(f"{TWO_PACKAGES}\n{edit}; since p/src/lib.rs")).endswith(" new")
+
+
+def test_what_comes_and_goes_while_it_is_looked_at_does_no_harm(lab: Lab) -> None:
+    vim = "for it in $(seq 400); do echo >p/4913; rm p/4913; done"
+    builds = "for it in 1 2 3 4 5 6; do kiro-fresh build true; done"
+    assert lab.shell(f"{TWO_PACKAGES}\n({vim}) & {builds}; wait") == ""
 
 
 def test_an_edit_is_new_to_every_variant_that_was_compiled_before(lab: Lab) -> None:
@@ -267,10 +322,9 @@ def test_a_source_that_only_looks_new_is_no_news(lab: Lab) -> None:
 
 def test_what_cannot_be_dated_is_not_taken_for_compiled(lab: Lab) -> None:
     """Cargo would take a source that looks old for what it compiled before: the build stops instead."""
-    unit = "mkdir -p target/debug/.fingerprint/p-1; touch target/debug/.fingerprint/p-1/dep-lib-p"
-    edit = "echo 2 >p/src/lib.rs; old"
+    edit = "echo 2 >p/src/lib.rs; touch -d 2001-01-01 p/src/lib.rs"
     said = lab.shell(
-        f"{TWO_PACKAGES}\n{unit}; {edit}; chown -R 1 .; chmod -R a+rwX .\n"
+        f"{TWO_PACKAGES}\n{edit}; chown -R 1 .; chmod -R a+rwX .\n"
         "setpriv --reuid 2 --regid 2 --clear-groups kiro-fresh build true 2>&1 || echo stopped"
     )
     assert (
@@ -421,6 +475,12 @@ def test_a_target_whose_dependencies_were_compiled_anew_starts_afresh(lab: Lab) 
     )
     assert "its dependencies are not the cooked ones" in said
     assert said.splitlines()[-3:] == ["afresh", "build", "deps"]
+
+
+def test_a_dependency_that_each_build_compiles_anew_is_no_reason_to_start_afresh_again(lab: Lab) -> None:
+    """It may read a variable that is set for the build and was not for the cook."""
+    build = "kiro-fresh build --cooked ../cooked sh -c 'echo again >target/debug/deps/liba-1.rlib'"
+    assert lab.shell(f"{COOKED}\n{build}; {build}; {build}") == ""
 
 
 def test_a_target_that_holds_twice_of_its_own_starts_afresh(lab: Lab) -> None:

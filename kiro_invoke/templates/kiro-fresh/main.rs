@@ -16,9 +16,10 @@ mod tree;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{exit, Command};
+use std::time::{Duration, SystemTime};
 use std::{fs, io};
 
-use target::{beyond, copy, empty, hold, keep_locked, note_own, seed, size, walk, write_whole};
+use target::{beyond, copy, dated, empty, hold, keep_locked, note_own, seed, size, walk, write_whole, Units};
 use tree::Tree;
 
 fn main() {
@@ -26,7 +27,7 @@ fn main() {
     let done = match words.first().and_then(|word| word.to_str()) {
         Some("deps") => deps(&words[1..]),
         Some("build") => build(&words[1..]),
-        Some("revision") => Tree::scan(&target(), &Tree::default(), None).map(|tree| println!("{}", tree.revision())).map(|()| 0),
+        Some("revision") => Tree::scan(&target()).map(|tree| println!("{}", tree.revision())).map(|()| 0),
         _ => Err(usage()),
     };
     exit(done.unwrap_or_else(|error| {
@@ -78,19 +79,28 @@ fn build(words: &[OsString]) -> io::Result<i32> {
     let ([cooked, into], command) = options(["--cooked", "--into"], words);
     let target = target();
     let _held = hold(&target)?;
+    let environment = tree::environment()?;
+    if Units::of(&target)?.newest > Some(SystemTime::now() + Duration::from_secs(1)) {
+        println!("kiro-fresh: starting the target afresh: the clock has gone back since it was built");
+        empty(&target)?;
+    }
     if let Some(cooked) = &cooked {
         seed(&target, cooked)?;
     }
-    let list = target.join(".kiro/list");
+    let (list, units) = (target.join(".kiro/list"), Units::of(&target)?);
     let old = Tree::read(&list);
-    let (oldest, newest) = target::compiled(&target)?;
-    let mut new = Tree::scan(&target, &old, oldest)?.with_environment()?;
-    old.or_in_doubt(&new).write(&list)?;
-    let now = fs::metadata(&list)?.modified()?; // by the clock that dates what cargo writes
-    new.touch(old.to_touch(&new), now, newest)?;
+    let mut new = Tree::scan(&target)?.with_environment(environment);
+    let mut news = old.news(&new, &units);
+    old.or_in_doubt(&new, &news).write(&list)?;
+    let now = dated(&list)?; // by the clock that dates what cargo writes
+    new.date(&old, old.to_touch(&new, &news), now, &units)?;
     let code = run(command, "KIRO_REVISION", OsStr::new(&new.revision()))?;
-    if code == 0 {
-        new.unmoved().write(&list)?;
+    let moved = new.moved(&target)?;
+    if code != 0 {
+        news.extend(moved);
+        old.or_in_doubt(&new, &news).write(&list)?;
+    } else {
+        new.doubting(&moved)?.write(&list)?;
         note_own(&target, cooked.as_deref())?;
         if let Some(into) = &into {
             new.copy_sources(into)?;

@@ -38,7 +38,10 @@ pub fn seed(target: &Path, cooked: &Path) -> io::Result<()> {
     let twin = |path: &[u8]| fs::symlink_metadata(target.join(OsStr::from_bytes(path)));
     let own = size(&beyond(target, Some(cooked))?);
     let first = fs::read_to_string(target.join(".kiro/own")).ok().and_then(|text| text.parse::<u64>().ok());
-    let why = if units.iter().any(|(path, meta)| twin(path).is_ok_and(|twin| !same(&twin, meta))) {
+    let rewritten = fs::read(target.join(REWRITTEN)).unwrap_or_default();
+    let rewritten: BTreeSet<&[u8]> = rewritten.split(|byte| *byte == 0).collect();
+    let anew = |path: &[u8], meta| !rewritten.contains(noted(path, meta).as_slice());
+    let why = if units.iter().any(|(path, meta)| twin(path).is_ok_and(|twin| !same(&twin, meta)) && anew(path, meta)) {
         Some("its dependencies are not the cooked ones")
     } else if first.is_some_and(|first| own > first * 2) {
         Some("it holds twice of what its first build left")
@@ -64,19 +67,28 @@ pub fn seed(target: &Path, cooked: &Path) -> io::Result<()> {
     write_whole(&manifest, &names.into_iter().collect::<Vec<_>>().join(&0))
 }
 
+/// Names of the packages that come from elsewhere, by Cargo.lock, and that no crate of the workspace's own bears as well.
+fn locked() -> BTreeSet<String> {
+    let lock = fs::read_to_string("Cargo.lock").unwrap_or_default();
+    let named = |entry: &str| Some(entry.split("name = \"").nth(1)?.split('"').next()?.to_string());
+    let (others, own): (Vec<&str>, Vec<&str>) = lock.split("[[package]]").partition(|entry| entry.contains("\nsource = "));
+    let own: BTreeSet<String> = own.into_iter().filter_map(named).collect();
+    others.into_iter().filter_map(named).filter(|name| !own.contains(name)).collect()
+}
+
 /// Leaves of a cook what it is for. Goes what packages left that Cargo.lock no longer has: nothing finds them again;
 /// and what the workspace's own left: dummies, which each cook makes anew, of which no build may take anything.
 pub fn keep_locked(target: &Path) -> io::Result<()> {
-    let Ok(lock) = fs::read_to_string("Cargo.lock") else { return Ok(()) };
-    let others = lock.split("[[package]]").filter(|entry| entry.contains("\nsource = "));
-    let names = others.filter_map(|entry| entry.split("name = \"").nth(1)?.split('"').next());
-    let locked: BTreeSet<&str> = names.collect();
+    if !Path::new("Cargo.lock").exists() {
+        return Ok(());
+    }
+    let locked = locked();
     let mut files: Vec<PathBuf> = walk(target)?.into_iter().map(|(path, _)| path).collect();
     // PROFILE/.fingerprint/NAME-HASH/... tells whose PROFILE/build/NAME-HASH/... and PROFILE/deps/...-HASH.... are
     let noted = files.iter().filter(|path| is_fingerprint(path)).filter_map(|path| path.parent());
     let units: BTreeSet<PathBuf> = noted.map(PathBuf::from).collect();
     let profiles: BTreeSet<&Path> = units.iter().filter_map(|unit| unit.parent()?.parent()).collect();
-    let going = units.iter().filter_map(|unit| named_and_hashed(unit)).filter(|(name, _)| !locked.contains(name));
+    let going = units.iter().filter_map(|unit| named_and_hashed(unit)).filter(|(name, _)| !locked.contains(*name));
     let going: BTreeSet<&str> = going.map(|(_, hash)| hash).collect();
     files.retain(|path| {
         path.ancestors().any(|part| {
@@ -109,8 +121,22 @@ fn remove(path: PathBuf) {
     let _ = path.ancestors().skip(1).take_while(|folder| fs::remove_dir(folder).is_ok()).count();
 }
 
-/// Notes how much the first complete build left in `target` beyond `cooked`.
+/// Lists the cooked files that builds write anew, as they were cooked: a dependency may read a variable that is another
+/// one in the build. They are no reason to start afresh each time.
+const REWRITTEN: &str = ".kiro/rewritten";
+
+fn noted(path: &[u8], cooked: &Metadata) -> Vec<u8> {
+    [path, format!(" {} {} {}", cooked.len(), cooked.mtime(), cooked.mtime_nsec()).as_bytes()].concat()
+}
+
+/// Notes what the build wrote anew, and how much the first complete build left in `target` beyond `cooked`.
 pub fn note_own(target: &Path, cooked: Option<&Path>) -> io::Result<()> {
+    if let Some(cooked) = cooked {
+        let twin = |path: &[u8]| fs::symlink_metadata(cooked.join(OsStr::from_bytes(path))).ok();
+        let own = beyond(target, Some(cooked))?.into_iter().filter_map(|(path, _)| relative(&path, target));
+        let rewritten: Vec<Vec<u8>> = own.filter_map(|path| Some(noted(&path, &twin(&path)?))).collect();
+        write_whole(&target.join(REWRITTEN), &rewritten.join(&0))?;
+    }
     let stamp = target.join(".kiro/own");
     if stamp.exists() {
         return Ok(());
@@ -129,30 +155,52 @@ fn same(one: &Metadata, other: &Metadata) -> bool {
     (one.len(), one.mtime(), one.mtime_nsec()) == (other.len(), other.mtime(), other.mtime_nsec())
 }
 
-/// When the oldest unit of the target's own and the newest of all were compiled.
-pub fn compiled(target: &Path) -> io::Result<(Option<SystemTime>, Option<SystemTime>)> {
-    let cooked = fs::read(target.join(".kiro/cooked")).unwrap_or_default();
-    let cooked: BTreeSet<&[u8]> = cooked.split(|byte| *byte == 0).collect();
-    let (mut oldest, mut newest) = (None::<SystemTime>, None::<SystemTime>);
-    let mut folders = vec![(target.to_path_buf(), 0)];
-    while let Some((folder, depth)) = folders.pop() {
-        let units = matches!(folder.file_name().and_then(OsStr::to_str), Some(".fingerprint" | "build"));
-        let inside = fs::read_dir(&folder)?.flatten().map(|item| item.path());
-        for path in inside.filter(|path| path.is_dir() && !path.is_symlink()) {
-            if units {
-                for file in fs::read_dir(&path)?.flatten() {
-                    let Ok(time) = file.metadata().and_then(|meta| meta.modified()) else { continue };
-                    newest = newest.max(Some(time));
-                    if relative(&file.path(), target).is_some_and(|file| !cooked.contains(file.as_slice())) {
-                        oldest = Some(oldest.map_or(time, |oldest| oldest.min(time)));
-                    }
+/// When the oldest and the newest of a target's own units were compiled: those of crates that no registry gives.
+#[derive(Default)]
+pub struct Units {
+    pub oldest: Option<SystemTime>,
+    pub newest: Option<SystemTime>,
+}
+
+impl Units {
+    pub fn of(target: &Path) -> io::Result<Units> {
+        let locked = locked();
+        let mut units = Units::default();
+        let mut folders = vec![(target.to_path_buf(), 0)];
+        while let Some((folder, depth)) = folders.pop() {
+            let inside = gone(fs::read_dir(&folder))?.into_iter().flatten().flatten().map(|item| item.path());
+            let inside: Vec<PathBuf> = inside.filter(|path| path.is_dir() && !path.is_symlink()).collect();
+            let is_profile = inside.iter().any(|path| path.ends_with(".fingerprint"));
+            for path in inside {
+                if is_profile && (path.ends_with(".fingerprint") || path.ends_with("build")) {
+                    units.take(&path, &locked)?;
+                } else if !is_profile && depth < 3 {
+                    folders.push((path, depth + 1));
                 }
-            } else if depth < 3 && !path.ends_with("deps") && !path.ends_with("incremental") {
-                folders.push((path, depth + 1));
             }
         }
+        Ok(units)
     }
-    Ok((oldest, newest))
+
+    fn take(&mut self, folder: &Path, locked: &BTreeSet<String>) -> io::Result<()> {
+        for unit in gone(fs::read_dir(folder))?.into_iter().flatten().flatten().map(|item| item.path()) {
+            if named_and_hashed(&unit).is_some_and(|(name, _)| locked.contains(name)) || !unit.is_dir() {
+                continue;
+            }
+            for file in gone(fs::read_dir(&unit))?.into_iter().flatten().flatten() {
+                let Some(meta) = gone(file.metadata())?.filter(Metadata::is_file) else { continue };
+                let time = meta.modified()?;
+                self.oldest = Some(self.oldest.map_or(time, |oldest| oldest.min(time)));
+                self.newest = self.newest.max(Some(time));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a file dated `is` passes for older than a unit that was compiled before it was as it is, at `should`.
+    pub fn mislead(&self, is: SystemTime, should: SystemTime) -> bool {
+        is < should && self.oldest.is_some_and(|oldest| oldest < should) && self.newest.is_some_and(|newest| is <= newest)
+    }
 }
 
 /// Copies files of one folder to the same places in another: times, modes and hard links kept.
@@ -180,14 +228,15 @@ pub fn copy_file(from: &Path, to: &Path, time: SystemTime) -> io::Result<()> {
 }
 
 /// All files and links beneath a folder.
-pub fn walk(folder: &Path) -> io::Result<Vec<(PathBuf, Metadata)>> {
-    let (mut files, mut folders) = (Vec::new(), vec![folder.to_path_buf()]);
+pub fn walk(root: &Path) -> io::Result<Vec<(PathBuf, Metadata)>> {
+    let (mut files, mut folders) = (Vec::new(), vec![root.to_path_buf()]);
     while let Some(folder) = folders.pop() {
-        for item in fs::read_dir(&folder)? {
+        let items = fs::read_dir(&folder);
+        for item in if folder == root { items.map(Some) } else { gone(items) }?.into_iter().flatten() {
             let item = item?;
-            match item.metadata()? {
-                meta if meta.is_dir() => folders.push(item.path()),
-                meta => files.push((item.path(), meta)),
+            match gone(item.metadata())? {
+                Some(meta) if meta.is_dir() => folders.push(item.path()),
+                meta => files.extend(meta.map(|meta| (item.path(), meta))),
             }
         }
     }
@@ -227,4 +276,16 @@ pub fn write_whole(path: &Path, text: &[u8]) -> io::Result<()> {
 
 pub fn relative(path: &Path, folder: &Path) -> Option<Vec<u8>> {
     Some(path.strip_prefix(folder).ok()?.as_os_str().as_bytes().to_vec())
+}
+
+pub fn dated(path: &Path) -> io::Result<SystemTime> {
+    fs::metadata(path)?.modified()
+}
+
+/// Others may remove what is being looked at.
+pub fn gone<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        found => found.map(Some),
+    }
 }

@@ -3,14 +3,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::fs::{self, File, FileTimes, Metadata};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{symlink, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use crate::sha256::Sha256;
-use crate::target::{copy_file, relative, write_whole};
+use crate::target::{copy_file, dated, gone, relative, write_whole, Units};
 
 /// Differ from run to run without a meaning to compilers; the proxies are no part of a layer's key either.
 const PASSING: &[&str] = &[
@@ -23,69 +23,46 @@ type Mark = (u64, u64, i64, i64, i64, i64);
 
 /// Of each path what it holds: `f` or `x` (executable) and the hash of a file, `l` and a link's text, `d` of a
 /// folder. The empty path holds the environment. A list may doubt: `?` stands there instead of what follows the kind,
-/// or of all where the kind is in doubt too. With it, since when that is so, in nanoseconds since 1970: the target may
+/// or of all where the kind is in doubt too. With it, since when that is so, in nanoseconds since 1970: a target may
 /// hold several variants of a crate (features, profiles), some compiled before that and some after.
 #[derive(Default)]
 pub struct Tree {
     entries: BTreeMap<Vec<u8>, Vec<u8>>,
     since: HashMap<Vec<u8>, u64>,
-    oldest: Option<SystemTime>,
     marks: HashMap<Vec<u8>, Mark>,
+    written: Option<SystemTime>,
 }
 
 impl Tree {
-    /// Everything in this folder but `target`, dated as `old` knows it where that matters to a target whose oldest own
-    /// unit was compiled at `oldest`.
-    pub fn scan(target: &Path, old: &Tree, oldest: Option<SystemTime>) -> io::Result<Tree> {
-        let place = |path: &Path| fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
-        let target = place(target);
-        let mut tree = Tree { since: old.since.clone(), oldest, ..Tree::default() };
-        let mut folders = vec![PathBuf::new()];
-        while let Some(folder) = folders.pop() {
-            for item in fs::read_dir(Path::new(".").join(&folder))? {
-                let path = folder.join(item?.file_name());
-                match tree.look(path.as_os_str().as_bytes())? {
-                    b'd' if target.is_some() && place(&path) == target => drop(tree.entries.remove(path.as_os_str().as_bytes())),
-                    b'd' => folders.push(path),
-                    _ => {}
-                }
-            }
+    /// Everything in this folder but `target`.
+    pub fn scan(target: &Path) -> io::Result<Tree> {
+        let mut tree = Tree::default();
+        for name in names(target)? {
+            tree.look(&name)?;
         }
         Ok(tree)
     }
 
-    pub fn with_environment(mut self) -> io::Result<Tree> {
-        self.entries.insert(Vec::new(), environment()?.into_bytes());
-        Ok(self)
+    pub fn with_environment(mut self, environment: String) -> Tree {
+        self.entries.insert(Vec::new(), environment.into_bytes());
+        self
     }
 
-    /// Takes a path in; sockets and devices are left out. Returns its kind. Dates it before it reads it: what is saved
-    /// later has another date.
-    fn look(&mut self, name: &[u8]) -> io::Result<u8> {
+    /// Takes a path in as it is now; what is gone, sockets and devices are left out.
+    fn look(&mut self, name: &[u8]) -> io::Result<()> {
         let path = at(name);
-        let named = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
-        let mut meta = fs::symlink_metadata(&path).map_err(named)?;
-        let kind = meta.file_type();
-        if kind.is_file() || kind.is_dir() {
-            if let Some(since) = self.date_of(name).filter(|since| self.misleads(meta.modified().ok(), *since)) {
-                date(&path, since).map_err(named)?;
-                meta = fs::symlink_metadata(&path).map_err(named)?;
+        let found = gone(fs::symlink_metadata(&path)).and_then(|meta| match meta {
+            Some(meta) => Ok(gone(entry(&path, &meta))?.flatten().map(|entry| (entry, mark(&meta)))),
+            None => Ok(None),
+        });
+        match found.map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))? {
+            Some((entry, mark)) => {
+                self.entries.insert(name.to_vec(), entry);
+                self.marks.insert(name.to_vec(), mark);
             }
+            None => drop(self.entries.remove(name)),
         }
-        let entry = if kind.is_symlink() {
-            [b"l", fs::read_link(&path)?.as_os_str().as_bytes()].concat()
-        } else if kind.is_dir() {
-            b"d".to_vec()
-        } else if kind.is_file() {
-            let mut hash = Sha256::new();
-            io::copy(&mut File::open(&path).map_err(named)?, &mut hash).map_err(named)?;
-            format!("{}{}", if meta.mode() & 0o111 == 0 { "f" } else { "x" }, hash.hex()).into_bytes()
-        } else {
-            return Ok(0);
-        };
-        self.marks.insert(name.to_vec(), mark(&meta));
-        self.entries.insert(name.to_vec(), entry);
-        Ok(self.entries[name][0])
+        Ok(())
     }
 
     /// The SHA-256 over `PATH NUL ENTRY NUL` of all files and links in the order of their bytes.
@@ -109,6 +86,7 @@ impl Tree {
                     tree.since.insert(path.to_vec(), since);
                 }
             }
+            tree.written = dated(path).ok();
         }
         tree
     }
@@ -123,12 +101,24 @@ impl Tree {
         write_whole(path, &text)
     }
 
-    /// What holds while a command turns the old into the new: where they differ nothing is sure, of what is gone or
-    /// new neither. It may be compiled or not, and may be as before, or no more there, by the next time.
-    pub fn or_in_doubt(&self, new: &Tree) -> Tree {
-        let paths = self.entries.keys().chain(new.entries.keys());
+    /// Where the new differs from this list. Where something was compiled after the list was written, by whomever, also
+    /// what was written after it: that may have been something else meanwhile, and been compiled so.
+    pub fn news(&self, new: &Tree, units: &Units) -> BTreeSet<Vec<u8>> {
+        let all: BTreeSet<_> = self.entries.keys().chain(new.entries.keys()).collect();
+        let others = units.newest.map_or(true, |newest| self.written.map_or(true, |written| newest > written));
+        let suspect = |path: &Vec<u8>| {
+            let changed = new.marks.get(path).map(|mark| after_1970(mark.4 as u64 * 1_000_000_000 + mark.5 as u64));
+            others && changed.is_some_and(|changed| self.written.map_or(true, |written| changed >= written))
+        };
+        all.into_iter().filter(|path| self.entries.get(*path) != new.entries.get(*path) || suspect(path)).cloned().collect()
+    }
+
+    /// What holds while a command turns the old into the new: of the news nothing is sure, of what is gone or new
+    /// neither. It may be compiled or not, and may be as before, or no more there, by the next time.
+    pub fn or_in_doubt(&self, new: &Tree, news: &BTreeSet<Vec<u8>>) -> Tree {
+        let paths = self.entries.keys().chain(new.entries.keys()).chain(news);
         let entry = |path: &Vec<u8>| match (self.entries.get(path), new.entries.get(path)) {
-            (Some(old), Some(new)) if old == new => old.clone(),
+            (Some(old), Some(new)) if old == new && !news.contains(path) => old.clone(),
             (Some(old), Some(new)) if old[0] == new[0] => vec![old[0], b'?'],
             _ => b"?".to_vec(),
         };
@@ -136,28 +126,45 @@ impl Tree {
         Tree { entries, since: self.since.clone(), ..Tree::default() }
     }
 
-    /// With what was saved or generated since it was looked at in doubt: no command can be known to have read that.
-    pub fn unmoved(&self) -> Tree {
-        let now = |path: &[u8]| fs::symlink_metadata(at(path)).map(|meta| mark(&meta)).ok();
-        let sure = |path: &[u8], entry: &[u8]| path.is_empty() || entry == b"d" || now(path).as_ref() == self.marks.get(path);
-        let entries = self.entries.iter().map(|(path, entry)| match sure(path, entry) {
-            true => (path.clone(), entry.clone()),
-            false => (path.clone(), vec![entry[0], b'?']),
-        });
-        Tree { entries: entries.collect(), since: self.since.clone(), ..Tree::default() }
+    /// What was saved or generated since it was looked at, or is gone: no command can be known to have read that.
+    pub fn moved(&self, target: &Path) -> io::Result<BTreeSet<Vec<u8>>> {
+        let now = |path: &[u8]| fs::symlink_metadata(at(path)).ok();
+        let sure = |path: &[u8]| match (self.entries.get(path), now(path)) {
+            (Some(entry), Some(now)) if entry == b"d" => now.is_dir(),
+            (Some(_), Some(now)) => self.marks.get(path) == Some(&mark(&now)),
+            (None, Some(now)) => !now.is_file() && !now.is_dir() && !now.is_symlink(),
+            (known, None) => known.is_none(),
+        };
+        let known = self.entries.keys().filter(|path| !path.is_empty()).cloned();
+        Ok(known.chain(names(target)?).filter(|path| !sure(path)).collect())
     }
 
-    /// The paths to touch. A new text of a known source concerns that file alone; whatever else changed, the whole
-    /// nearest package, since cargo may not know who reads it; another environment, everything.
-    pub fn to_touch(&self, new: &Tree) -> BTreeSet<Vec<u8>> {
+    /// With what moved in doubt: of what holds the same as before only that, of the rest the kind too, so that all
+    /// of its package is compiled again.
+    pub fn doubting(&self, moved: &BTreeSet<Vec<u8>>) -> io::Result<Tree> {
+        let mut now = Tree { entries: self.entries.clone(), since: self.since.clone(), ..Tree::default() };
+        for path in moved {
+            now.look(path)?;
+            let same = self.entries.get(path).filter(|before| now.entries.get(path) == Some(before));
+            now.entries.insert(path.clone(), same.map_or(b"?".to_vec(), |same| vec![same[0], b'?']));
+        }
+        Ok(now)
+    }
+
+    /// The paths to touch for the news. A new text of a known source concerns that file alone; whatever else changed,
+    /// the whole nearest package, since cargo may not know who reads it; another environment, everything.
+    pub fn to_touch(&self, new: &Tree, news: &BTreeSet<Vec<u8>>) -> BTreeSet<Vec<u8>> {
         let (mut paths, mut packages) = (BTreeSet::new(), BTreeSet::new());
-        let all: BTreeSet<_> = self.entries.keys().chain(new.entries.keys()).collect();
-        for path in all.into_iter().filter(|path| self.entries.get(*path) != new.entries.get(*path)) {
+        for path in news {
             let kind = |tree: &Tree| tree.entries.get(path).map(|entry| entry[0]);
             if path.ends_with(b".rs") && kind(self) == kind(new) && kind(new) != Some(b'l') {
                 paths.insert(path.clone());
-            } else {
-                packages.insert(self.package(path, new));
+                continue;
+            }
+            packages.insert(self.package(path, new));
+            if path.ends_with(b"/Cargo.toml") && (kind(self) != kind(new)) {
+                // a package that comes or goes takes its files from another, or gives them back
+                packages.insert(self.package(&path[..path.len() - b"/Cargo.toml".len()], new));
             }
         }
         packages.iter().for_each(|package| paths.extend(new.beneath(package)));
@@ -184,39 +191,52 @@ impl Tree {
         Vec::new()
     }
 
-    /// Dates `paths` at `now`, what links lead to included: cargo looks there. They are looked at again, so that a
-    /// file that is saved meanwhile is not taken for what it was before. Where the clock has gone back since cargo wrote
-    /// the `newest` unit, they are dated after that. What cannot be dated is an error, unless cargo sees it as it is.
-    pub fn touch(&mut self, mut paths: BTreeSet<Vec<u8>>, now: SystemTime, newest: Option<SystemTime>) -> io::Result<()> {
-        let time = newest.map_or(now, |newest| now.max(newest + Duration::from_millis(1)));
-        let since = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+    /// Dates everything as cargo has to see it: what is `touched`, and what its links lead to, `now`; the rest since when
+    /// `old` knows it to be so. In a new target, without a list and own units, no date can mislead: there all stays as it
+    /// is, unless that is in the future. What is dated is looked at again: it may have been saved meanwhile.
+    pub fn date(&mut self, old: &Tree, mut touched: BTreeSet<Vec<u8>>, now: SystemTime, units: &Units) -> io::Result<()> {
         let here = fs::canonicalize(".").unwrap_or_default();
-        let links = paths.iter().map(|path| at(path)).filter(|path| path.is_symlink());
-        let led_to: Vec<_> = links.filter_map(|link| relative(&fs::canonicalize(link).ok()?, &here)).collect();
-        led_to.iter().for_each(|path| paths.extend(self.beneath(path)));
-        for path in &paths {
-            let place = at(path);
-            if place.is_file() || place.is_dir() {
-                let seen = || fs::metadata(&place).and_then(|meta| meta.modified()).map_or(true, |dated| Some(dated) > newest);
-                match date(&place, time) {
-                    Err(error) if !place.is_symlink() && !seen() => {
-                        return Err(io::Error::new(error.kind(), format!("{} cannot be dated: {error}", place.display())));
-                    }
-                    _ => drop(self.since.insert(path.clone(), since)),
-                }
+        let now = units.newest.map_or(now, |newest| now.max(newest + Duration::from_millis(1)));
+        let elsewhere = std::env::var_os("CARGO_BUILD_BUILD_DIR").is_some();
+        let is_new = units.newest.is_none() && old.written.is_none() && !elsewhere;
+        let links: Vec<PathBuf> = touched.iter().map(|path| at(path)).filter(|path| path.is_symlink()).collect();
+        for place in links.iter().filter_map(|link| fs::canonicalize(link).ok()) {
+            match relative(&place, &here) {
+                Some(path) => touched.extend(self.beneath(&path)),
+                None if is_new => {}
+                None => drop(set_date(&place, now)),
             }
         }
+        let paths: Vec<Vec<u8>> = self.beneath(b"").filter(|path| !at(path).is_symlink()).collect();
         for path in paths {
-            if self.look(&path).is_err() {
-                self.entries.remove(&path);
+            let Some(is) = gone(dated(&at(&path)))? else { continue };
+            let known = old.since.get(&path).filter(|_| !touched.contains(&path));
+            let should = known.map_or(if is_new { is.min(now) } else { now }, |since| after_1970(*since));
+            let before = self.entries.get(&path).cloned();
+            if self.set_date(&path, is, should, units)? && known.is_some() && self.entries.get(&path) != before.as_ref() {
+                self.set_date(&path, should, now, units)?;
             }
         }
         Ok(())
     }
 
-    /// With their dates: the target was built from them, and only later edits are news to it.
+    /// Whether it had to be dated, and could be. If it could not: an error, if cargo would draw a wrong conclusion.
+    fn set_date(&mut self, path: &[u8], is: SystemTime, should: SystemTime, units: &Units) -> io::Result<bool> {
+        let done = if is == should { Ok(false) } else { set_date(&at(path), should).map(|()| true) };
+        if let (Err(error), true) = (&done, units.mislead(is, should) && at(path).exists()) {
+            return Err(io::Error::new(error.kind(), format!("{} cannot be dated: {error}", at(path).display())));
+        }
+        self.since.insert(path.to_vec(), nanoseconds(if done.is_ok() { should } else { is }));
+        if let Ok(true) = done {
+            self.look(path)?;
+        }
+        Ok(matches!(done, Ok(true)))
+    }
+
+    /// With the dates that cargo saw: the target was built from them, and only later edits are news to it.
     pub fn copy_sources(&self, into: &Path) -> io::Result<()> {
         fs::create_dir_all(into)?;
+        let time = |path: &[u8], from: &Path| self.since.get(path).map_or_else(|| dated(from), |since| Ok(after_1970(*since)));
         for (path, entry) in self.entries.iter().filter(|(path, _)| !path.is_empty()) {
             let (from, to) = (at(path), into.join(OsStr::from_bytes(path)));
             match entry[0] {
@@ -225,25 +245,48 @@ impl Tree {
                     fs::set_permissions(&to, fs::metadata(&from)?.permissions())?;
                 }
                 b'l' => symlink(OsStr::from_bytes(&entry[1..]), &to)?,
-                _ => copy_file(&from, &to, self.date_of(path).unwrap_or(fs::metadata(&from)?.modified()?))?,
+                _ => copy_file(&from, &to, time(path, &from)?)?,
             }
         }
-        let folders = self.entries.iter().filter(|(_, entry)| *entry == b"d");
-        let mut dated = folders.filter_map(|(path, _)| Some((into.join(OsStr::from_bytes(path)), self.date_of(path)?)));
-        dated.try_for_each(|(path, time)| date(&path, time))
+        let mut folders = self.entries.iter().filter(|(_, entry)| *entry == b"d");
+        folders.try_for_each(|(path, _)| set_date(&into.join(OsStr::from_bytes(path)), time(path, &at(path))?))
     }
+}
 
-    /// Whether cargo could draw a wrong conclusion from a date: that something is new which is not, or that something
-    /// compiled before `since` holds what is there since. Where it cannot, a file is left alone: in a bind mount of
-    /// the context each one that is dated has to be copied.
-    fn misleads(&self, dated: Option<SystemTime>, since: SystemTime) -> bool {
-        dated.is_some_and(|dated| dated > since || dated < since && self.oldest.is_some_and(|oldest| oldest < since))
+/// All paths in this folder but `target`; what goes meanwhile may be among them or not.
+fn names(target: &Path) -> io::Result<Vec<Vec<u8>>> {
+    let place = |path: &Path| fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
+    let target = place(target);
+    let (mut found, mut folders) = (Vec::new(), vec![PathBuf::new()]);
+    while let Some(folder) = folders.pop() {
+        for item in gone(fs::read_dir(Path::new(".").join(&folder)))?.into_iter().flatten() {
+            let item = item?;
+            let path = folder.join(item.file_name());
+            if gone(item.file_type())?.is_some_and(|kind| kind.is_dir()) {
+                if target.is_some() && place(&path) == target {
+                    continue;
+                }
+                folders.push(path.clone());
+            }
+            found.push(path.into_os_string().into_vec());
+        }
     }
+    Ok(found)
+}
 
-    /// Since when a path is as it is.
-    fn date_of(&self, path: &[u8]) -> Option<SystemTime> {
-        Some(SystemTime::UNIX_EPOCH + Duration::from_nanos(*self.since.get(path)?))
+/// What a path holds; nothing for sockets and devices.
+fn entry(path: &Path, meta: &Metadata) -> io::Result<Option<Vec<u8>>> {
+    let kind = meta.file_type();
+    if kind.is_symlink() {
+        return Ok(Some([b"l", fs::read_link(path)?.as_os_str().as_bytes()].concat()));
+    } else if kind.is_dir() {
+        return Ok(Some(b"d".to_vec()));
+    } else if !kind.is_file() {
+        return Ok(None);
     }
+    let mut hash = Sha256::new();
+    io::copy(&mut File::open(path)?, &mut hash)?;
+    Ok(Some(format!("{}{}", if meta.mode() & 0o111 == 0 { "f" } else { "x" }, hash.hex()).into_bytes()))
 }
 
 /// A hash of the variables and the compiler: values of variables may be secret.
@@ -260,14 +303,22 @@ pub fn environment() -> io::Result<String> {
     Ok(hash.hex())
 }
 
-fn date(path: &Path, time: SystemTime) -> io::Result<()> {
-    File::open(path)?.set_times(FileTimes::new().set_modified(time))
-}
-
 fn at(path: &[u8]) -> PathBuf {
     Path::new(".").join(OsStr::from_bytes(path))
 }
 
 fn mark(meta: &Metadata) -> Mark {
     (meta.len(), meta.ino(), meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec())
+}
+
+fn set_date(path: &Path, time: SystemTime) -> io::Result<()> {
+    File::open(path)?.set_times(FileTimes::new().set_modified(time))
+}
+
+fn after_1970(nanoseconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_nanos(nanoseconds)
+}
+
+fn nanoseconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
 }
