@@ -8,20 +8,22 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kiro_invoke.builds.planner import Recipe
+from kiro_invoke.builds.dockerfile import parse
+from kiro_invoke.builds.planner import Recipe, without_syntax_line
 from kiro_invoke.changes.context import Rules, rules_of
-from kiro_invoke.changes.mirror import held, mirror_name, refresh
+from kiro_invoke.changes.mirror import Mirror, Mirrored, held, mirror_name, refresh
 from kiro_invoke.model.errors import ConfigError
 from kiro_invoke.model.plan import Sending, Sent
 from kiro_invoke.model.service import Project
 
 CONTEXTS = "contexts"
+#: How often a mirror is made while its ignore rules change.
+_ROUNDS = 10
 
 
 @dataclass
 class _Wanted:
     context: Path
-    rules: Rules
     recipes: list[Recipe] = field(default_factory=list)
 
 
@@ -44,34 +46,66 @@ def mirrored(
         for name, wanted in sorted(_by_mirror(recipes, project.root).items()):
             service = wanted.recipes[0].service.name
             mirror = holding.enter_context(held(place, name, lambda service=service: waiting(service)))  # type: ignore[misc]
-            rules = _as_they_are_now(wanted, name, project.root)
-            done = refresh(
-                mirror,
-                wanted.context,
-                rules,
-                [recipe.path for recipe in wanted.recipes],
-                state=project.state,
-                now=now(),
-                texts={recipe.path: recipe.inline for recipe in wanted.recipes if recipe.inline is not None},
-            )
+            done = _refreshed(mirror, wanted, project, now)
             for recipe in wanted.recipes:
+                _check_is_as_read(recipe, done.dockerfiles[recipe.path], project)
                 sending[service, recipe.path] = Sent(
                     done.folder, done.dockerfiles[recipe.path], done.revision
                 )
         yield sending
 
 
-def _as_they_are_now(wanted: _Wanted, name: str, root: Path) -> Rules:
-    """The ignore rules, read again: waiting for another build may have taken a while."""
-    recipe = wanted.recipes[0]
-    rules = rules_of(recipe.service.context, recipe.path)
-    if mirror_name(root, recipe.service.name, rules) != name:
-        raise ConfigError(
-            "the ignore files changed while another build was waited for",
-            file=str(recipe.path),
-            fix="build again",
+def _refreshed(mirror: Mirror, wanted: _Wanted, project: Project, now: Callable[[], int]) -> Mirrored:
+    """The mirror, refreshed by ignore rules that are still the same afterwards."""
+    rules = _as_they_are_now(wanted, mirror.name, project.root)
+    for _ in range(_ROUNDS):
+        done = refresh(
+            mirror,
+            wanted.context,
+            rules,
+            [recipe.path for recipe in wanted.recipes],
+            state=project.state,
+            now=now(),
+            texts={recipe.path: recipe.inline for recipe in wanted.recipes if recipe.inline is not None},
         )
+        used, rules = rules, _as_they_are_now(wanted, mirror.name, project.root)
+        if used == rules:
+            return done
+    raise ConfigError(
+        "the ignore rules keep changing",
+        file=str(rules.file or wanted.context),
+        fix="build again when they rest",
+    )
+
+
+def _as_they_are_now(wanted: _Wanted, name: str, root: Path) -> Rules:
+    """The ignore rules, read again for each Dockerfile: waiting for another build may have taken a while."""
+    for recipe in wanted.recipes:
+        rules = rules_of(recipe.service.context, recipe.path)
+        if mirror_name(root, recipe.service.name, rules) != name:
+            raise ConfigError(
+                "its ignore file came or went since it was read",
+                file=_shown(recipe.path, root),
+                fix="build again",
+            )
     return rules
+
+
+def _check_is_as_read(recipe: Recipe, copy: Path, project: Project) -> None:
+    """ConfigError unless the copy that is built means what was planned: the Dockerfile was read before the wait."""
+    try:
+        text = (copy if recipe.inline is None else recipe.path).read_text(encoding="utf-8")
+        is_as_read = parse(text).given(dict(project.build_args)) == recipe.parsed
+    except (OSError, UnicodeDecodeError):
+        is_as_read = False
+    if not is_as_read or recipe.inline not in (None, without_syntax_line(text)):
+        raise ConfigError(
+            "changed since it was read", file=_shown(recipe.path, project.root), fix="build again"
+        )
+
+
+def _shown(path: Path, root: Path) -> str:
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
 
 
 def _by_mirror(recipes: Sequence[Recipe], root: Path) -> dict[str, _Wanted]:
@@ -80,5 +114,5 @@ def _by_mirror(recipes: Sequence[Recipe], root: Path) -> dict[str, _Wanted]:
     for recipe in recipes:
         rules = rules_of(recipe.service.context, recipe.path)
         name = mirror_name(root, recipe.service.name, rules)
-        mirrors.setdefault(name, _Wanted(recipe.service.context, rules)).recipes.append(recipe)
+        mirrors.setdefault(name, _Wanted(recipe.service.context)).recipes.append(recipe)
     return mirrors

@@ -6,12 +6,12 @@ import fcntl
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 
-from kiro_invoke.changes.snapshot import CHUNK, Entry, digest
+from kiro_invoke.changes.snapshot import CHUNK, LATEST, Entry, digest
 from kiro_invoke.model.errors import ConfigError
 
 #: Linux's FICLONE: the file system shares the content's blocks instead of copying them.
@@ -20,6 +20,7 @@ _WORTH_CLONING = 128 * 1024
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 #: Steps of a file system's clock (nanoseconds), up to FAT's two seconds.
 _TICKS = (1, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000)
+_DAY = 86_400_000_000_000
 
 
 @dataclass
@@ -56,6 +57,7 @@ class Drafts:
     def install(self, path: str, entry: Entry) -> Entry:
         """Move the draft of a file, or a new link, to its place; the entry of what lies there then."""
         if entry.kind == "l":
+            self._forget(path)  # a file that became a link after it was read
             os.symlink(os.fsdecode(entry.value), self._name(path), dir_fd=self.fd)
             os.utime(self._name(path), ns=(self.stamp, self.stamp), dir_fd=self.fd, follow_symlinks=False)
         os.rename(self.names.pop(path), path, src_dir_fd=self.fd, dst_dir_fd=self.tree)
@@ -118,24 +120,33 @@ class Drafts:
             os.close(file)
 
 
-def fresh_stamp(fd: int, now: int, newest: int) -> int:
+def fresh_stamp(fd: int, now: int, newest: int, strange: Sequence[int] = ()) -> int | None:
     """A time (nanoseconds) that files in the folder `fd` is open on can have, after `newest`, and not before `now`.
 
-    Asked of the file system: many keep less than nanoseconds.
+    Asked of the file system: many keep less than nanoseconds. Also after the `strange` times; where that cannot be
+    (they are at the end of what can be kept), after those of them that are no more than a day ahead. None if there
+    is no such time.
     """
+    likely = [time for time in strange if time <= now + _DAY]
     probe = os.open("stamp", _NEW, 0o600, dir_fd=fd)
     try:
-        stamp = now
-        for tick in _TICKS:
-            stamp = max(now, newest + tick)
-            os.utime(probe, ns=(stamp, stamp))
-            stamp = os.fstat(probe).st_mtime_ns
-            if stamp > newest:
-                break
-        return stamp
+        after_all = _time_after(probe, now, max((newest, *strange)))
+        return after_all or _time_after(probe, now, max((newest, *likely)))
     finally:
         os.close(probe)
         os.unlink("stamp", dir_fd=fd)
+
+
+def _time_after(probe: int, now: int, newest: int) -> int | None:
+    for tick in _TICKS:
+        wanted = max(now, newest + tick)
+        if wanted > LATEST:
+            break
+        os.utime(probe, ns=(wanted, wanted))
+        stamp = os.fstat(probe).st_mtime_ns
+        if stamp > newest:
+            return stamp
+    return None
 
 
 def unwritable(error: OSError | NotImplementedError, place: str) -> ConfigError:

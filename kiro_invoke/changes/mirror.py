@@ -118,8 +118,9 @@ def refresh(
     with _writing(mirror.place), ExitStack() as stack:
         standing = _standing(mirror, copies)
         last = _intact(last, standing)
+        stack.callback(shutil.rmtree, mirror.drafts, ignore_errors=True)
         fd = _opened(stack, _empty(mirror.drafts))
-        stamp = fresh_stamp(fd, now, max(stored.numbers[_NEWEST], standing.newest))
+        stamp = _stamp(mirror, fd, now, stored.numbers[_NEWEST], standing)
         drafts = Drafts(fd, _opened(stack, mirror.folder), stamp, last.entries)
         seen = scan(context, rules, last, now, skip=state, read=drafts.read)
         work = plan(seen, last, standing, drafts.names)
@@ -127,7 +128,6 @@ def refresh(
         copied, is_new = _copy_dockerfiles(mirror, dockerfiles, texts or {}, stamp)
         if seen is not stored.snapshots[0] or is_new:
             save(mirror.record, Stored((seen, copies), {_NEWEST: stamp}))
-        shutil.rmtree(mirror.drafts)
     return Mirrored(mirror.folder, copied, seen.revision, len(seen.entries), work.changed)
 
 
@@ -158,6 +158,17 @@ def _intact(last: Snapshot, standing: Standing) -> Snapshot:
         return last
     kept = {path: entry for path, entry in last.entries.items() if path in standing.intact}
     return replace(last, entries=kept, revision="")
+
+
+def _stamp(mirror: Mirror, fd: int, now: int, newest: int, standing: Standing) -> int:
+    stamp = fresh_stamp(fd, now, newest, standing.times)
+    if stamp is None:
+        raise ConfigError(
+            "the file system has no time left that is newer than all in this mirror",
+            file=str(mirror.folder),
+            fix=f"set the clock, and remove {mirror.place}: it is made anew",
+        )
+    return stamp
 
 
 def _copy_dockerfiles(

@@ -19,13 +19,13 @@ _EVERY_KIND = frozenset(range(0, 0o200000, 0o10000))
 class Standing:
     """What lies in a mirror: entries just as they were left, strange ones, folders with their modes.
 
-    `newest` is the latest time (nanoseconds) of a strange entry.
+    `times` are those of the strange entries (nanoseconds).
     """
 
     intact: frozenset[str]
     strange: tuple[str, ...]
     folders: dict[str, int]
-    newest: int
+    times: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,8 @@ def look(folder: Path, copies: Snapshot) -> Standing:
     intact: list[str] = []
     strange: list[str] = []
     folders: dict[str, int] = {}
-    newest, known = 0, copies.entries
+    times: list[int] = []
+    known = copies.entries
     for here in walk(folder, Rules(), kinds=_EVERY_KIND):
         prefix = here.prefix
         if here.path:
@@ -63,8 +64,8 @@ def look(folder: Path, copies: Snapshot) -> Standing:
                 intact.append(path)
             else:
                 strange.append(path)
-                newest = max(newest, status.st_mtime_ns)
-    return Standing(frozenset(intact), tuple(strange), folders, newest)
+                times.append(status.st_mtime_ns)
+    return Standing(frozenset(intact), tuple(strange), folders, tuple(times))
 
 
 def plan(wanted: Snapshot, mirrored: Snapshot, standing: Standing, drafts: Collection[str]) -> Work:

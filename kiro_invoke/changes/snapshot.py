@@ -6,20 +6,29 @@ import errno
 import hashlib
 import os
 import stat
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from kiro_invoke.changes.context import GONE, Folder, Rules, unreadable, walk
+from kiro_invoke.changes.context import GONE, IGNORE_FILE, Folder, Rules, unreadable, walk
+from kiro_invoke.model.errors import ConfigError
 
-#: A hint this young (nanoseconds) is not trusted: a second edit within the clock's tick would not move it.
-RACY_NS = 2_000_000_000
+#: A hint this young (nanoseconds) is not trusted. A second edit within the clock's tick would not move it, and a
+#: program that has the file mapped can write to the same page again, unseen, until the kernel has written that page
+#: back: within 30 seconds, looked for every 5.
+RACY_NS = 40_000_000_000
 CHUNK = 1 << 20
 #: No file's: an entry with it is read again.
 UNTRUSTED = -1
-#: How often a file is read that changes meanwhile. What was read last is taken, and not trusted.
+#: The latest time (nanoseconds, in the year 2262) that is stored.
+LATEST = (1 << 63) - 1
+#: How often a file is read in one look that changes meanwhile. What was read last is read again in the next look.
 _TRIES = 3
+#: How often a folder is looked through until it rests, and the seconds by which each pause but the first grows.
+_LOOKS = 10
+_PAUSE = 0.02
 #: What a file or link answers with that has just become something else.
 _MOVED = GONE | {errno.EINVAL, errno.ENXIO}
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -79,12 +88,39 @@ def scan(
     skip: Path | None = None,
     read: Read | None = None,
 ) -> Snapshot:
-    """The folder as it is now; `previous` itself if nothing was touched. `now` is the clock, in nanoseconds.
+    """The folder as it stood at one moment; `previous` itself if nothing was touched. `now`: the clock, nanoseconds.
 
-    ConfigError for a file that cannot be read. What vanishes meanwhile is left out.
+    Files may be replaced while others are read, so it is looked through until two looks agree; the second reads
+    only what moved since the first. ConfigError for a file that cannot be read, and for a folder that never rests.
     """
-    known, entries, folders = previous.entries, {}, {}
-    was_read = False
+    known, modes = previous.entries, previous.folders
+    fresh: set[str] = set()
+    for number in range(_LOOKS):
+        entries, folders, touched = _look_through(folder, rules, known, skip, read or digest)
+        # what the first look read is of a later moment than the rest, even if it holds the same
+        moved = [path for path in touched if not number or not _rests(known.get(path), entries.get(path))]
+        fresh.update(touched)
+        if not moved and len(entries) == len(known) and folders == modes:
+            break
+        known, modes = entries, folders
+        time.sleep(_PAUSE * number)
+    else:
+        raise _restless(folder, moved)
+    if known is previous.entries and previous.revision:
+        return previous
+    for path in fresh & entries.keys():
+        if _is_racy(entries[path], now):
+            entries[path] = entries[path]._replace(ctime_ns=UNTRUSTED)
+    return Snapshot(entries, folders, revision(entries))
+
+
+def _look_through(
+    folder: Path, rules: Rules, known: Mapping[str, Entry], skip: Path | None, read: Read
+) -> tuple[dict[str, Entry], dict[str, int], list[str]]:
+    """Entries and folders, and the paths that are not as they were `known`: those were read, or are gone."""
+    entries: dict[str, Entry] = {}
+    folders: dict[str, int] = {}
+    touched: list[str] = []
     for here in walk(folder, rules, skip=skip):
         prefix = here.prefix
         if here.path:
@@ -101,13 +137,11 @@ def scan(
             ):
                 entries[path] = old
                 continue
-            was_read = True
-            fresh = _look(folder, here, name, status, now, read or digest)
+            touched.append(path)
+            fresh = _look(folder, here, name, status, read)
             if fresh is not None:
                 entries[path] = fresh
-    if not was_read and len(entries) == len(known) and folders == previous.folders and previous.revision:
-        return previous
-    return Snapshot(entries, folders, revision(entries))
+    return entries, folders, touched
 
 
 def revision(entries: Mapping[str, Entry]) -> str:
@@ -134,8 +168,8 @@ def entry_of(status: os.stat_result, value: bytes) -> Entry:
     return Entry(kind, value, mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
-def _look(root: Path, here: Folder, name: str, status: os.stat_result, now: int, read: Read) -> Entry | None:
-    """Read one file or link; None if it is gone."""
+def _look(root: Path, here: Folder, name: str, status: os.stat_result, read: Read) -> Entry | None:
+    """Read one file or link; None if it is gone. One that never stood still meanwhile is not trusted."""
     path = here.prefix + name
     for left in reversed(range(_TRIES)):
         try:
@@ -147,7 +181,7 @@ def _look(root: Path, here: Folder, name: str, status: os.stat_result, now: int,
             else:
                 return None
         except OSError as error:
-            if error.errno not in _MOVED or not left:
+            if error.errno not in _MOVED or not (left or error.errno in GONE):
                 raise unreadable(root / path, error) from None
             try:
                 status = os.lstat(name, dir_fd=here.fd)
@@ -155,8 +189,10 @@ def _look(root: Path, here: Folder, name: str, status: os.stat_result, now: int,
                 return None
             continue
         entry = entry_of(after, value)
-        if entry.is_like(before) or not left:
-            return entry._replace(ctime_ns=UNTRUSTED) if _is_racy(after, now) else entry
+        if entry.is_like(before):
+            return entry
+        if not left:
+            return entry._replace(ctime_ns=UNTRUSTED)
         status = after
     return None
 
@@ -173,5 +209,22 @@ def _content(fd: int, name: str, path: str, read: Read) -> tuple[bytes, os.stat_
         os.close(file)
 
 
-def _is_racy(status: os.stat_result, now: int) -> bool:
-    return status.st_ctime_ns > now - RACY_NS or abs(status.st_mtime_ns - now) < RACY_NS
+def _is_racy(entry: Entry, now: int) -> bool:
+    return entry.ctime_ns > now - RACY_NS or abs(entry.mtime_ns - now) < RACY_NS
+
+
+def _rests(before: Entry | None, after: Entry | None) -> bool:
+    """Whether a file that was read in two looks is the same in both.
+
+    It is read twice without cause where a listing tells other hints than the open file does.
+    """
+    return after is not None and after == before and after.ctime_ns != UNTRUSTED
+
+
+def _restless(folder: Path, moved: list[str]) -> ConfigError:
+    name = folder.resolve().name or str(folder)
+    return ConfigError(
+        f"the sources of {name} keep changing",
+        file=str(folder / min(moved, default="")),
+        fix=f"build again when they rest, or name in {IGNORE_FILE} what no build needs",
+    )

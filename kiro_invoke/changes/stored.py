@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from kiro_invoke.changes.snapshot import Entry, Snapshot
+from kiro_invoke.changes.snapshot import LATEST, Entry, Snapshot
 
 #: Another version or byte order is another file, and counts as absent.
 _MAGIC = f"kiro snapshots 1 {sys.byteorder}\n".encode()
@@ -83,7 +83,7 @@ def _columns(snapshot: Snapshot) -> Iterable[bytes]:
     yield bytes.fromhex(b"".join(entry.value for entry in entries if entry.kind != "l").decode())
     yield b"\0".join(entry.value for entry in entries if entry.kind == "l")
     yield array("I", modes).tobytes()
-    yield array("q", chain(sizes, mtimes, ctimes)).tobytes()
+    yield _numbers((*sizes, *mtimes, *ctimes))
     yield array("Q", inodes).tobytes()
     yield _texts(list(snapshot.folders))
     yield array("I", snapshot.folders.values()).tobytes()
@@ -111,6 +111,14 @@ def _snapshot(columns: Sequence[bytes], revision: str) -> Snapshot:
         dict(zip(_paths(folders), array("I", folder_modes), strict=True)),
         revision,
     )
+
+
+def _numbers(numbers: Sequence[int]) -> bytes:
+    """A time that has no room (before 1677, after 2262) becomes the nearest that has: such a file is read again."""
+    try:
+        return array("q", numbers).tobytes()
+    except OverflowError:
+        return array("q", [max(-LATEST - 1, min(number, LATEST)) for number in numbers]).tobytes()
 
 
 def _texts(paths: list[str]) -> bytes:

@@ -399,6 +399,25 @@ def test_what_is_built_is_frozen_at_the_refresh(checkout: Checkout) -> None:
 
 def test_what_is_mirrored_is_what_was_hashed(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file is written to while it is copied: its hash is that of the bytes in the mirror."""
+    write, busy, edits = os.write, checkout.context / "busy", iter(range(12))
+    busy.write_text("0")
+
+    def meanwhile(file: int, data: bytes) -> int:
+        if (edit := next(edits, None)) is not None:
+            busy.write_text(str(edit))
+        return write(file, data)
+
+    monkeypatch.setattr(os, "write", meanwhile)
+    mirrored = checkout.refresh(time.time_ns())
+    monkeypatch.undo()
+    assert mirrored.revision == scan(mirrored.folder, Rules(), NOTHING, checkout.clock.now).revision
+    assert (mirrored.folder / "busy").read_text() == "11"
+
+
+def test_a_file_that_is_never_done_with_is_not_mirrored(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = listing(checkout.refresh().folder)
     write, busy = os.write, checkout.context / "busy"
     busy.write_text("0")
 
@@ -407,10 +426,105 @@ def test_what_is_mirrored_is_what_was_hashed(checkout: Checkout, monkeypatch: py
         return write(file, data)
 
     monkeypatch.setattr(os, "write", meanwhile)
-    mirrored = checkout.refresh(time.time_ns())
+    with pytest.raises(ConfigError, match="the sources of app keep changing"):
+        checkout.refresh()
     monkeypatch.undo()
-    assert mirrored.revision == scan(mirrored.folder, Rules(), NOTHING, checkout.clock.now).revision
-    assert checkout.refresh(time.time_ns()).changed == ("busy",)
+    (folder,) = (checkout.state / "contexts").glob("app-??????????")
+    assert listing(folder) == before
+
+
+def test_a_checkout_during_the_refresh_is_mirrored_whole(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each file in turn is the one that is copied when all of them are replaced."""
+    write = os.write
+    for when in range(3):
+        left = [when]
+
+        def meanwhile(file: int, data: bytes, left: list[int] = left) -> int:
+            if left[0] == 0:
+                replaced("src", "src -> run")(checkout.context)
+                replaced("run", "run/a")(checkout.context)
+                replaced("link", "link")(checkout.context)
+            left[0] -= 1
+            return write(file, data)
+
+        shutil.rmtree(checkout.context)
+        write_tree(checkout.context, ["src/main.rs", "src/lib.rs", "run", "link -> src"])
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", meanwhile)
+            mirrored = checkout.refresh()
+        assert left[0] < 0
+        assert listing(mirrored.folder) == listing(checkout.context)
+        assert mirrored.revision == scan(mirrored.folder, Rules(), NOTHING, checkout.clock.now).revision
+        shutil.rmtree(mirrored.folder)
+
+
+def test_a_source_from_another_century_is_mirrored(checkout: Checkout) -> None:
+    """Its time, in the year 2300, has no room in 64 bits of nanoseconds."""
+    moment = 330 * 31_556_952 * SECOND
+    os.utime(checkout.context / "run", ns=(moment, moment))
+    if (checkout.context / "run").stat().st_mtime_ns != moment:
+        pytest.skip("this file system keeps no such time")
+    checkout.refresh()
+    assert checkout.refresh().changed == ()
+    checkout.write("run", "new")
+    os.utime(checkout.context / "run", ns=(moment, moment))
+    assert (checkout.refresh().folder / "run").read_text() == "new"
+
+
+@pytest.mark.parametrize("limit", [(1 << 34) * SECOND, (1 << 63) - 1, None])
+def test_a_strange_time_at_the_end_of_time_leaves_fresh_ones(
+    checkout: Checkout, limit: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system keeps times up to a limit, and a file in the mirror was given the last of them."""
+    mirrored, utime = checkout.refresh(), os.utime
+    newest = max(times(mirrored.folder).values())
+    limit = limit or newest + 2 * 86400 * SECOND
+
+    def limited(path: str, ns: tuple[int, int], **more: Any) -> None:
+        utime(path, ns=(min(ns[0], limit), min(ns[1], limit)), **more)
+
+    monkeypatch.setattr(os, "utime", limited)
+    os.utime(mirrored.folder / "run", ns=(1 << 80, 1 << 80))
+    assert checkout.refresh().changed == ("run",)
+    for text in ("one", "two"):
+        checkout.write("run", text)
+        after = checkout.refresh()
+        assert newest < times(after.folder)["run"] < limit
+        assert checkout.refresh().changed == ()
+        newest = times(after.folder)["run"]
+
+
+def test_where_time_has_ended_nothing_is_mirrored(checkout: Checkout) -> None:
+    checkout.refresh((1 << 63) - 2)
+    checkout.write("run", "new")
+    checkout.refresh((1 << 63) - 2)
+    checkout.write("run", "newer")
+    with pytest.raises(ConfigError, match="no time left that is newer than all") as refused:
+        checkout.refresh()
+    assert refused.value.fix == f"set the clock, and remove {checkout.state / 'contexts'}: it is made anew"
+
+
+def test_a_file_that_becomes_a_link_while_it_is_read_is_mirrored_as_one(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fchmod, left = os.fchmod, [1, 1]
+
+    def meanwhile(file: int, mode: int) -> None:
+        fchmod(file, mode)
+        if left:
+            left.pop()
+            (checkout.context / "run").write_text(f"edit {len(left)}")
+            if not left:
+                replaced("run", "run -> link")(checkout.context)
+
+    for path in ("src", "link"):
+        replaced(path)(checkout.context)
+    monkeypatch.setattr(os, "fchmod", meanwhile)
+    mirrored = checkout.refresh()
+    assert listing(mirrored.folder) == listing(checkout.context)
+    assert (mirrored.folder / "run").is_symlink()
 
 
 def test_a_large_file_is_cloned_where_the_file_system_can(
@@ -536,6 +650,7 @@ def test_a_full_disk_is_said(checkout: Checkout, step: str, monkeypatch: pytest.
     monkeypatch.setattr(os, step, full)
     with pytest.raises(ConfigError, match="cannot be mirrored for the build: No space left on device"):
         checkout.refresh()
+    assert not list((checkout.state / "contexts").glob("*.drafts"))
     monkeypatch.undo()
     assert listing(checkout.refresh().folder) == listing(checkout.context)
 

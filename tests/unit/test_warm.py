@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,10 @@ from typing import Any
 import pytest
 
 from kiro_invoke.builds.planner import Profile, plan_everything, plan_images
+from kiro_invoke.builds.sending import CONTEXTS, mirrored
 from kiro_invoke.cache import warm
+from kiro_invoke.changes.context import Rules
+from kiro_invoke.changes.mirror import held, mirror_name
 from kiro_invoke.engine.bases import Base, BaseStatus
 from kiro_invoke.engine.protocol import CacheRecord, Completed
 from kiro_invoke.model.errors import BuildFailed, ConfigError, EngineError
@@ -252,3 +258,96 @@ def test_a_failed_build_records_nothing(tmp_path: Path) -> None:
     prepared = warm.prepare(shop, warm.read_recipes(shop, BOTH), lambda r: plan_images(r, "x"), ())
     with pytest.raises(BuildFailed, match=r"^web/Dockerfile.fast:5: web: build RUN"):
         warm.run(prepared, shop, engine, Seen())
+
+
+# --- what changes before the mirror's lock is held
+
+
+def waited_for(shop: Project, *meanwhile: Callable[[], object], offline: frozenset[str] = frozenset()) -> str:
+    """Read the recipes, let something happen, and build; the error it ends with."""
+    engine = FakeEngine()
+    engine.bake_lines = recorded("cached")
+    recipes = warm.read_recipes(shop, BOTH)
+    prepared = warm.prepare(shop, recipes, lambda r: plan_images(r, "x"), (), offline_syntax=offline)
+    for act in meanwhile:
+        act()
+    with pytest.raises(ConfigError) as refused:
+        warm.run(prepared, shop, engine, Seen())
+    assert not engine.baked
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("syntax", ["", "# syntax=docker/dockerfile:1\n"])
+@pytest.mark.parametrize("text", ["FROM b\n", "FROM a\nRUN x\n", "\xff", None])
+def test_a_dockerfile_that_changed_since_it_was_read_is_not_built(
+    tmp_path: Path, syntax: str, text: str | None
+) -> None:
+    """The plan and the bases are those of what was read."""
+    shop = project(tmp_path, service(tmp_path, dev=f"{syntax}FROM a\n"))
+    file = tmp_path / "web/Dockerfile.fast"
+    (tmp_path / "web/.dockerignore").write_text("*")
+
+    def change() -> None:
+        file.unlink()
+        if text is not None:
+            file.write_text(syntax + text, encoding="latin-1")
+
+    told = waited_for(shop, change, offline=frozenset({"docker/dockerfile:1"}))
+    if text is None and not syntax:
+        assert "the Dockerfile cannot be read" in told
+    else:
+        assert told == "web/Dockerfile.fast: changed since it was read. Fix: build again"
+
+
+def test_a_dockerfile_whose_text_means_the_same_is_built(tmp_path: Path) -> None:
+    shop = project(tmp_path, service(tmp_path, dev="FROM a\n"))
+    (tmp_path / "web/Dockerfile.fast").write_bytes(b"FROM a\r\n# no instruction\r\n")
+    engine = FakeEngine()
+    engine.bake_lines = recorded("cached")
+    prepared = warm.prepare(shop, warm.read_recipes(shop, BOTH), lambda r: plan_images(r, "x"), ())
+    (tmp_path / "web/Dockerfile.fast").write_bytes(b"FROM  a\r\n# another\r\n")
+    warm.run(prepared, shop, engine, Seen())
+    assert engine.baked
+
+
+@pytest.mark.parametrize("file", ["Dockerfile", "Dockerfile.fast"])
+def test_an_ignore_file_that_came_for_either_dockerfile_is_noticed(tmp_path: Path, file: str) -> None:
+    shop = project(tmp_path, service(tmp_path, prod="FROM a\n", dev="FROM a\n"))
+    recipes = warm.read_recipes(shop, BOTH)
+    name = mirror_name(shop.root, "web", Rules())
+    other = ExitStack()
+    other.enter_context(held(shop.state / CONTEXTS, name, pytest.fail))
+
+    def waiting(_service: str) -> None:
+        (tmp_path / f"web/{file}.dockerignore").write_text("secret")
+        other.close()
+
+    with pytest.raises(ConfigError) as refused, mirrored(recipes, shop, waiting=waiting):
+        pass
+    told = f"web/{file}: its ignore file came or went since it was read. Fix: build again"
+    assert str(refused.value) == told
+
+
+@pytest.mark.parametrize(("edits", "rests"), [(1, True), (9, True), (99, False)])
+def test_ignore_rules_that_change_during_the_refresh_are_applied(
+    tmp_path: Path, edits: int, rests: bool
+) -> None:
+    shop = project(tmp_path, service(tmp_path, dev="FROM a\n"))
+    recipes, left = warm.read_recipes(shop, BOTH), [edits]
+
+    def now() -> int:
+        if left[0]:
+            left[0] -= 1
+            (tmp_path / "web/.dockerignore").write_text("*\n" * left[0] + "!Dockerfile.fast\n")
+        return time.time_ns()
+
+    with ExitStack() as stack:
+        if rests:
+            (sent,) = stack.enter_context(mirrored(recipes, shop, waiting=pytest.fail, now=now)).values()
+            assert sorted(path.name for path in sent.context.iterdir()) == [
+                ".dockerignore",
+                "Dockerfile.fast",
+            ]
+        else:
+            with pytest.raises(ConfigError, match="the ignore rules keep changing"):
+                stack.enter_context(mirrored(recipes, shop, waiting=pytest.fail, now=now))
