@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from kiro_invoke.model.plan import BuildPlan, Sending, Target
 from kiro_invoke.model.service import Secret
@@ -16,6 +17,8 @@ LABEL_PROJECT = "dev.kiro.project"
 LABEL_SERVICE = "dev.kiro.service"
 LABEL_CHECKOUT = "dev.kiro.checkout"
 LABEL_REVISION = "dev.kiro.revision"
+#: Set by a Dockerfile: the file of the image that holds the revision its build step found.
+LABEL_PROOF = "dev.kiro.proof"
 #: A build argument of BuildKit's own: it gives all cache mounts a namespace and leaves the layers' keys alone.
 _NAMESPACE = "BUILDKIT_CACHE_MOUNT_NS"
 
@@ -25,7 +28,8 @@ class Surroundings:
     """What every target of a build is given besides its own Dockerfile and context.
 
     `checkout` labels images, `namespace` is that of the cache mounts ("": none). `sending` gives Dockerfiles
-    the folders that are sent for them; without, a target is built from the person's own.
+    the folders that are sent for them; without, a target is built from the person's own. `without_proof` are
+    the services and Dockerfiles that name no file as proof: one that a base image names is not theirs.
     """
 
     project: str
@@ -36,6 +40,7 @@ class Surroundings:
     build_args: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[Secret, ...] = ()
     ssh: tuple[str, ...] = ()
+    without_proof: frozenset[tuple[str, Path]] = frozenset()
 
 
 def definition(plan: BuildPlan, around: Surroundings) -> str:
@@ -82,7 +87,9 @@ def _labels(target: Target, around: Surroundings) -> dict[str, str]:
         LABEL_CHECKOUT: around.checkout,
         LABEL_REVISION: sent.revision if sent else "",
     }
-    return {name: value for name, value in labels.items() if value}
+    wanted = {name: value for name, value in labels.items() if value}
+    is_without = (target.service, target.dockerfile) in around.without_proof
+    return wanted | {LABEL_PROOF: ""} if is_without else wanted
 
 
 def literal(text: str) -> str:

@@ -22,6 +22,8 @@ from kiro_invoke.model.record import ImageRecord, StageRecord, Step
 _ENV = {
     "BUILDX_NO_DEFAULT_ATTESTATIONS": "1",
     "BUILDX_BAKE_GIT_AUTH_TOKEN": "",
+    # from 0.20 on, bake refuses what it reads outside the folder that it was started in
+    "BUILDX_BAKE_ENTITLEMENTS_FS": "0",
     "BUILDKIT_PROGRESS": "rawjson",
 }
 _VARIABLE = re.compile(r"\$(?:\{[^}]*\}|\w+)")

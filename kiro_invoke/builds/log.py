@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self, TextIO
 
 from kiro_invoke.builds.progress import Ended, Event, Observer, Printed
+from kiro_invoke.engine.files import refuse_links
 
 KEEP = 20
 
@@ -23,10 +24,12 @@ class BuildLog:
 
     @classmethod
     def begin(cls, folder: Path) -> BuildLog:
-        """Open a new log in `folder` and drop the oldest beyond KEEP.
+        """Open a new log in `folder`, which lies in the state folder, and drop the oldest beyond KEEP.
 
-        What steps print may be secret: the folder and the log are for their owner alone.
+        What steps print may be secret: the folder and the log are for their owner alone. ConfigError where
+        either folder is a link: what lies behind it is somebody's.
         """
+        refuse_links(folder.parent, folder)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with suppress(PermissionError):  # it is another user's, who lets us write there
             folder.chmod(0o700)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
-from kiro_invoke.builds.bake import LABEL_REVISION
+from kiro_invoke.builds.bake import LABEL_PROOF, LABEL_REVISION
+from kiro_invoke.builds.dockerfile import Dockerfile, Stage, expand
 from kiro_invoke.engine.protocol import Engine
 from kiro_invoke.model.errors import BuildFailed
 
-#: Set by a Dockerfile: the file of the image that holds the revision its build step found.
-LABEL_PROOF = "dev.kiro.proof"
 _REVISION = re.compile(rb"kiro-revision-[0-9a-f]{64}")
+_NAMES_PROOF = re.compile(rf"""(?:^|\s)["']?(?:{re.escape(LABEL_PROOF)}["']?[=\s]|[^=\s]*\$[^=\s]*=)""")
+
+
+class NotProven(BuildFailed):
+    """An image does not hold the sources that were sent for it."""
 
 
 @dataclass(frozen=True)
@@ -27,35 +32,77 @@ class Claim:
 class Evidence:
     """What was found: `by` is the file in the image that holds the revision, or "label" where none does.
 
-    `found` are the revisions in it: without any, the program does not embed one.
+    `found` are the revisions in it. `missing` is the file that the Dockerfile names and the image lacks; `silent`
+    is the one that is there and holds no revision: the program does not embed one.
     """
 
     image_id: str
     by: str
     found: frozenset[str]
+    missing: str = ""
+    silent: str = ""
 
 
 def examine(claim: Claim, engine: Engine) -> Evidence:
-    """Read the evidence from the image itself; from its label where its Dockerfile names no file."""
+    """Read the evidence from the image itself; from its label where no file of it holds a revision."""
     facts = engine.image(claim.image)
     if facts is None:
         return Evidence("", "label", frozenset())
     path = facts.labels.get(LABEL_PROOF, "")
     if path:
-        found = _REVISION.findall(engine.image_file(facts.id, path) or b"")
-        if found:
+        content = engine.image_file(facts.id, path)
+        if content is None:
+            return Evidence(facts.id, path, frozenset(), missing=path)
+        if found := _REVISION.findall(content):
             return Evidence(facts.id, path, frozenset(revision.decode() for revision in found))
     labelled = facts.labels.get(LABEL_REVISION)
-    return Evidence(facts.id, "label", frozenset((labelled,) if labelled else ()))
+    return Evidence(facts.id, "label", frozenset((labelled,) if labelled else ()), silent=path)
 
 
 def check(claim: Claim, evidence: Evidence) -> None:
-    """BuildFailed if the image holds other sources than were sent: a stale image is never called a success."""
+    """NotProven if the image holds other sources than were sent: a stale image is never called a success.
+
+    Nor is one without its program: the label, which kiro attached itself, would prove nothing.
+    """
+    if evidence.missing:
+        raise NotProven(
+            f"{claim.service}: the image {claim.image} has no regular file {evidence.missing}, "
+            f"which its label {LABEL_PROOF} names",
+            fix=f"let the build make that file, or correct LABEL {LABEL_PROOF} in the Dockerfile",
+        )
     if claim.revision in evidence.found:
         return
     found = ", ".join(sorted(evidence.found)) or "no revision"
-    raise BuildFailed(
+    raise NotProven(
         f"{claim.service}: the image {claim.image} is not built from the sources that were sent: "
         f"{evidence.by} holds {found} instead of {claim.revision}",
         fix="build it from scratch with `kiro build --clean`, and report this: it must not happen",
     )
+
+
+def names_proof(dockerfile: Dockerfile, stage: str) -> bool:
+    """Whether a Dockerfile itself names the file that proves a stage, in that stage or one that it is FROM.
+
+    A label whose name is a variable may be the one: then it is.
+    """
+    return any(
+        instruction.keyword == "LABEL" and _NAMES_PROOF.search(f"{instruction.rest} ")
+        for one in _lineage(dockerfile, dockerfile.stage(stage))
+        for instruction in one.instructions
+    )
+
+
+def _lineage(dockerfile: Dockerfile, stage: Stage | None) -> Iterator[Stage]:
+    """A stage and those that it is FROM; all before it where only the engine knows which."""
+    values: dict[str, str] = {}
+    for name, default in dockerfile.arguments.items():
+        if default is not None:
+            values[name] = expand(default, values)
+    while stage is not None:
+        yield stage
+        earlier = dockerfile.stages[: dockerfile.stages.index(stage)]
+        variables = {name or bare for name, bare in re.findall(r"\$(?:\{(\w+)|(\w+))", stage.base)}
+        if not variables <= values.keys():
+            yield from earlier
+            return
+        stage = replace(dockerfile, stages=earlier).stage(expand(stage.base, values))

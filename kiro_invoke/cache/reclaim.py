@@ -15,6 +15,7 @@ from kiro_invoke.builds.clean import reads_context
 from kiro_invoke.builds.dockerfile import Dockerfile, Stage, expand
 from kiro_invoke.builds.planner import Recipe
 from kiro_invoke.cache.made import made_by, ran_here, why_due
+from kiro_invoke.cache.proving import read_proven
 from kiro_invoke.cache.records import MOUNT, mount_id
 from kiro_invoke.cache.superseded import Owner, Superseded, superseded_images, superseded_records
 from kiro_invoke.engine.files import write_whole
@@ -126,7 +127,7 @@ def owner(project: Project, recipes: Iterable[Recipe]) -> Owner:
         for id, of_project in _mounts(recipe.parsed):
             mounts[id] = mounts.get(id, True) and of_project
     services = frozenset(recipe.service.name for recipe in of_ours)
-    return Owner(project.name, project.checkout, services, mounts)
+    return Owner(project.name, project.checkout, services, mounts, frozenset(read_proven(project.state).ids))
 
 
 def cache_bytes(engine: Engine, project: Project) -> int:

@@ -25,12 +25,17 @@ _COPIED = ("COPY ", "ADD ", "WORKDIR ")
 
 @dataclass(frozen=True)
 class Owner:
-    """Whose things may go. `mounts` tells of each mount id whether its seed is made from the project's files."""
+    """Whose things may go. `mounts` tells of each mount id whether its seed is made from the project's files.
+
+    `images` are the ids of those that its builds made. Labels do not tell: whatever stands on one of them has
+    the same, a `docker commit` or a person's own `FROM`.
+    """
 
     project: str
     checkout: str
     services: frozenset[str]
     mounts: Mapping[str, bool]
+    images: Set[str] = frozenset()
 
     def namespace_is_clean(self, namespace: str) -> bool:
         """Whether it is that of a clean build, which nobody uses again."""
@@ -84,7 +89,8 @@ def superseded_images(images: Iterable[LocalImage], owner: Owner) -> Superseded:
 def _is_own(image: LocalImage, owner: Owner) -> bool:
     labels = image.labels
     return (
-        labels.get(LABEL_PROJECT) == owner.project
+        image.id in owner.images
+        and labels.get(LABEL_PROJECT) == owner.project
         and labels.get(LABEL_CHECKOUT) == owner.checkout
         and labels.get(LABEL_SERVICE) in owner.services
     )

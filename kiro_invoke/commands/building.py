@@ -9,7 +9,8 @@ from typing import Any
 
 from kiro_invoke import config
 from kiro_invoke.builds.planner import Profile, Recipe, cleaned, plan_everything, plan_images
-from kiro_invoke.cache import warm
+from kiro_invoke.builds.proof import NotProven, names_proof
+from kiro_invoke.cache import proving, warm
 from kiro_invoke.cache.reclaim import drop_namespace
 from kiro_invoke.commands import opening
 from kiro_invoke.commands.surface import Answer, Surface
@@ -103,12 +104,19 @@ def build_now(
     for line in opening.standin_lines(prepared.bases):
         surface.say(line)
     observer, showing = observer_for(surface.err, surface.environ)
+    images = [target.tag for target in prepared.plan.targets if target.tag]
     try:
         with showing:
-            return warm.run(prepared, project, engine, observer, say=surface.say)
+            record = warm.run(prepared, project, engine, observer, say=surface.say)
+    except NotProven:
+        proving.check_names(engine, images, project.checkout)
+        raise
     finally:
         if request.clean:
             drop_namespace(engine, prepared.around.namespace)
+    for line in proving.notes(proving.read_proven(project.state), images):
+        surface.say(line)
+    return record
 
 
 def record_fields(record: BuildRecord, total: float) -> dict[str, Any]:
@@ -143,8 +151,20 @@ def _prepared(
             f"no registry answers for {', '.join(sorted(syntax))}: built with the engine's own frontend"
         )
     trusting = replace(project, ca_bundle=opening.ca_bundle(project, surface))
-    prepared = warm.prepare(trusting, recipes, request.planning, bases, offline_syntax=syntax)
+    prepared = _without_foreign_proofs(
+        warm.prepare(trusting, recipes, request.planning, bases, offline_syntax=syntax)
+    )
     return prepared.in_namespace(clean_namespace(project, time.time_ns())) if request.clean else prepared
+
+
+def _without_foreign_proofs(prepared: warm.Prepared) -> warm.Prepared:
+    """The same build, in which no image is proven by a file that only its base image names."""
+    without = frozenset(
+        (recipe.service.name, recipe.path)
+        for recipe in prepared.recipes
+        if not names_proof(recipe.parsed, recipe.final)
+    )
+    return replace(prepared, around=replace(prepared.around, without_proof=without))
 
 
 def clean_namespace(project: Project, now: int) -> str:
@@ -178,7 +198,7 @@ def _definition(surface: Surface, project: Project, recipes: tuple[Recipe, ...],
         engine = opening.open_engine(surface, setup=False)
     except EngineError as trouble:
         surface.say(f"without an engine, stand-ins are not looked for ({trouble.message})")
-        prepared = warm.prepare(project, recipes, request.planning, ())
+        prepared = _without_foreign_proofs(warm.prepare(project, recipes, request.planning, ()))
     else:
         make_state_folder(project.state)
         prepared = _prepared(surface, project, engine, recipes, request)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from kiro_invoke import config
 from kiro_invoke.builds.planner import Profile, Recipe, plan_images
 from kiro_invoke.cache import warm
+from kiro_invoke.cache.proving import ProvenImage, read_proven
 from kiro_invoke.commands import opening
 from kiro_invoke.commands.building import Request, build_now
 from kiro_invoke.commands.surface import Answer, Surface
@@ -48,7 +49,8 @@ def up(services: Sequence[str]) -> Callable[[Surface], Answer]:
         request = Request((), (Profile.DEV,), lambda found: plan_images(found, "up runs this image"))
         if recipes:
             build_now(surface, project, engine, recipes, request)
-        built = {recipe.service.name: _image_id(engine, recipe.tag) for recipe in recipes}
+        proven = read_proven(project.state).images
+        built = {recipe.service.name: _image_id(engine, recipe.tag, proven) for recipe in recipes}
         compose.up(services)
         running = compose.running()
         check_runs(running, built)
@@ -74,7 +76,10 @@ def _to_start(
     return started, recipes
 
 
-def _image_id(engine: Engine, tag: str) -> str:
+def _image_id(engine: Engine, tag: str, proven: Mapping[str, ProvenImage]) -> str:
+    """The image that was proven under a name, whoever has the name by now; where nothing was noted, who has it."""
+    if tag in proven:
+        return proven[tag].id
     image = engine.image(tag)
     return image.id if image else ""
 

@@ -44,6 +44,11 @@ def _epoch(text: object) -> float:
     return 0.0
 
 
+def names_of(image: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names that an image was given, those by digest not included."""
+    return tuple(str(name) for name in image.get("RepoTags") or () if name not in _UNNAMED)
+
+
 def local_image(image: Mapping[str, Any], used: Set[str]) -> LocalImage:
     names = (*(image.get("RepoTags") or ()), *(image.get("RepoDigests") or ()))
     id = str(image["Id"])

@@ -89,7 +89,9 @@ class KnownPlugins:
         found = _remembered(known.get(name), marks)
         if found is None:
             found = ask()
-            if found.version and self._marks(name) == marks:
+            # through a link, which may have come with somebody's repository, nothing is written
+            is_ours = not self.path.parent.is_symlink()
+            if found.version and is_ours and self._marks(name) == marks:
                 with suppress(OSError):
                     write_whole(self.path, json.dumps({**known, name: {**asdict(found), "marks": marks}}))
         return found

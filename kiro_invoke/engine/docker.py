@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from kiro_invoke.engine import process
-from kiro_invoke.engine.answers import cache_record, image_facts, local_image, only_file
+from kiro_invoke.engine.answers import cache_record, image_facts, local_image, names_of
 from kiro_invoke.engine.api import (
     ANSWER_SECONDS,
     Api,
@@ -24,6 +24,7 @@ from kiro_invoke.engine.api import (
     unix_path,
 )
 from kiro_invoke.engine.cli_files import KnownPlugins, Plugin
+from kiro_invoke.engine.image_files import image_file
 from kiro_invoke.engine.locate import Address, check_versions, refuse_podman, version_text
 from kiro_invoke.engine.protocol import CacheRecord, Completed, EngineFacts, ImageFacts, LocalImage, Run
 from kiro_invoke.model.errors import EngineError
@@ -105,16 +106,7 @@ class DockerEngine:
 
     @_translated
     def image_file(self, ref: str, path: str) -> bytes | None:
-        wanted = {"Image": ref, "Cmd": ["never started"], "NetworkDisabled": True}
-        container = row(self._api.ask("POST", "/containers/create", body=wanted))["Id"]
-        try:
-            return only_file(self._api.fetch(f"/containers/{container}/archive", {"path": path}))
-        except Refused as answer:
-            if answer.status == 404:
-                return None
-            raise
-        finally:
-            self._api.ask("DELETE", f"/containers/{container}", {"v": "true", "force": "true"})
+        return image_file(self._api, ref, path)
 
     def probe(self, ref: str, seconds: float) -> None:
         from kiro_invoke.engine import client
@@ -214,6 +206,9 @@ class DockerEngine:
     @_translated
     def remove_image(self, id: str) -> bool:
         try:
+            # by its id, an engine would remove an image together with a name that it was given meanwhile
+            if names_of(row(self._api.ask("GET", f"/images/{id}/json"))):
+                return False
             self._api.ask("DELETE", f"/images/{id}", {"noprune": "true"})
         except Refused as answer:
             if answer.status in {404, 409}:

@@ -10,8 +10,20 @@ from pathlib import Path
 from kiro_invoke.model.errors import ConfigError
 
 
+def refuse_links(*folders: Path) -> None:
+    """ConfigError if one of these is a link: a repository could lead us with it into a person's other folders."""
+    for folder in folders:
+        if folder.is_symlink():
+            raise ConfigError(
+                "a folder of kiro's own must not be a link",
+                file=str(folder),
+                fix="remove the link; the folder is made anew",
+            )
+
+
 def make_state_folder(folder: Path) -> None:
-    """Make the state folder, which ignores itself in git; ConfigError where it cannot be written."""
+    """Make the state folder, which ignores itself in git; ConfigError where it cannot be written, or is a link."""
+    refuse_links(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / ".gitignore").exists():

@@ -149,7 +149,7 @@ class Engine(Protocol):
         """The images that carry `label`, a text `name=value`, those without a name included."""
 
     def remove_image(self, id: str) -> bool:
-        """Remove an image that has no name; False if something uses it and it stays, or it is gone already."""
+        """Remove an image; False if it has a name or something uses it and it stays, or it is gone already."""
 
     def compose(self, files: Sequence[Path], *arguments: str, env: Mapping[str, str]) -> int:
         """Run Docker Compose on this terminal; its exit status."""

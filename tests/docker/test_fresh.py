@@ -246,7 +246,8 @@ def test_a_file_that_is_saved_while_the_command_runs_is_not_listed_as_compiled(l
 
 
 def test_what_is_new_is_newer_than_what_cargo_wrote_before_the_clock_went_back(lab: Lab) -> None:
-    soon = "unit 1; touch -d @$(date +%s.%N | awk '{printf \"%.3f\", $1 + 0.6}') target/debug/.fingerprint/p-1/dep-lib-p"
+    soon = "$(date +%s.%N | awk '{printf \"%.3f\", $1 + 0.6}')"
+    soon = f"unit 1; touch -d @{soon} target/debug/.fingerprint/p-1/dep-lib-p"
     edit = "echo 2 >p/src/lib.rs; kiro-fresh build find p/src/lib.rs -newer target/debug/.fingerprint/p-1/dep-lib-p"
     assert words(lab.shell(f"{TWO_PACKAGES}\n{soon}; {edit}")) == "p/src/lib.rs"
 

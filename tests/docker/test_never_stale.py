@@ -171,14 +171,45 @@ def test_an_image_that_holds_another_revision_is_not_called_a_success(tiny: Path
     assert kiro("build", cwd=tiny).code == 4, "a second build must not pass either"
 
 
-@pytest.mark.parametrize("proof", ["/revision", "/not-there"])
-def test_an_image_that_embeds_no_revision_is_known_by_its_label(tiny: Path, proof: str) -> None:
+@pytest.mark.parametrize("proof", ["/not-there", "/link", "/app"])
+def test_an_image_without_the_file_that_is_to_prove_it_is_not_called_a_success(
+    tiny: Path, proof: str
+) -> None:
+    """Its label says what was sent: it would prove whatever was built."""
     write(
         tiny,
         "one",
-        dockerfile=BASE + f"COPY . /app\nRUN echo none > /revision\nLABEL dev.kiro.proof={proof}\n",
+        dockerfile=BASE + f"COPY . /app\nRUN ln -s /app/text /link\nLABEL dev.kiro.proof={proof}\n",
     )
-    assert kiro("build", cwd=tiny).code == 0
+    ran = kiro("build", "--format", "json", cwd=tiny)
+    assert ran.code == 4
+    assert f"no regular file {proof}" in ran.json["error"]["message"]
+
+
+def test_a_proof_that_the_base_image_names_proves_nothing_of_what_stands_on_it(tiny: Path) -> None:
+    base = f"kiro-test-{os.getpid()}/base:1"
+    text = f"{BASE}RUN echo kiro-revision-{'0' * 64} > /revision\nLABEL dev.kiro.proof=/revision\n"
+    folder = tiny.parent / "base"
+    folder.mkdir()
+    (folder / "Dockerfile").write_text(text)
+    build_steps("-t", base, ".", cwd=folder)
+    try:
+        write(tiny, "one", dockerfile=f"FROM {base}\nCOPY . /app\n")
+        ran = kiro("build", cwd=tiny)
+        assert ran.code == 0, ran.err
+    finally:
+        docker("rmi", "--force", IMAGE, base)
+
+
+def test_an_image_that_embeds_no_revision_is_known_by_its_label(tiny: Path) -> None:
+    write(
+        tiny,
+        "one",
+        dockerfile=BASE + "COPY . /app\nRUN echo none > /revision\nLABEL dev.kiro.proof=/revision\n",
+    )
+    ran = kiro("build", cwd=tiny)
+    assert ran.code == 0
+    assert f"{IMAGE}: /revision embeds no revision: checked by label only" in ran.err
     labels = json.loads(docker("image", "inspect", "--format", "{{json .Config.Labels}}", IMAGE))
     assert re.fullmatch(r"kiro-revision-[0-9a-f]{64}", labels["dev.kiro.revision"])
 

@@ -72,6 +72,7 @@ class Sequence:
         self.now = first_workspace(namespace)
         self.past: list[Workspace] = []
         self.done: list[str] = []
+        self.kinds: list[str] = []
 
     def lay(self, workspace: Workspace) -> None:
         """Make the checkout hold this workspace, under a number that no tree had before."""
@@ -82,10 +83,16 @@ class Sequence:
     def edit(self) -> None:
         after = self.now
         for _ in range(self.chance.choice((1, 1, 2))):
-            kind = self.chance.choice(EDITS)
+            kind = self.next_kind()
             after = edited(self.chance, after, kind)
             self.done.append(kind)
         self.lay(after)
+
+    def next_kind(self) -> str:
+        """Each kind once, in an order by chance, before any comes again."""
+        if not self.kinds:
+            self.kinds = self.chance.sample(EDITS, len(EDITS))
+        return self.kinds.pop()
 
     def revert(self) -> None:
         """Back to a tree of before, a late one rather."""

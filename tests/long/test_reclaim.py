@@ -16,6 +16,7 @@ from kiro_invoke.builds.executor import execute
 from kiro_invoke.builds.planner import Profile, Recipe, plan_images
 from kiro_invoke.cache import made, reclaim
 from kiro_invoke.cache.made import ran_here
+from kiro_invoke.cache.proving import prove
 from kiro_invoke.cache.reclaim import Reclaimed
 from kiro_invoke.cache.superseded import KEEP
 from kiro_invoke.cache.warm import read_recipes
@@ -23,6 +24,7 @@ from kiro_invoke.engine import docker as docker_engine
 from kiro_invoke.engine import process
 from kiro_invoke.engine.cli_files import KnownPlugins
 from kiro_invoke.engine.docker import DockerEngine
+from kiro_invoke.model.plan import Sent
 from kiro_invoke.model.record import Step
 from kiro_invoke.model.service import Project, Service
 from tests.support.private_engine import private_engine
@@ -106,10 +108,15 @@ class Checkout:
 
     def build(self) -> tuple[Step, ...]:
         """Build as `kiro build` does; the steps."""
-        around = Surroundings("shop", checkout=self.project.checkout, namespace=self.project.checkout)
+        file = self.recipes[0].path
+        sending = {("app", file): Sent(file.parent, file, f"kiro-revision-{'0' * 64}")}
+        checkout, state = self.project.checkout, self.project.state
+        around = Surroundings("shop", checkout=checkout, namespace=checkout, sending=sending)
         plan = plan_images(self.recipes, "test")
-        logs, seen = self.project.state / "logs", Seen()
-        return execute(plan, around, self.engine, root=self.project.root, logs=logs, observer=seen).steps
+        logs, seen = state / "logs", Seen()
+        built = execute(plan, around, self.engine, root=self.project.root, logs=logs, observer=seen)
+        prove(plan, sending, self.engine, state)
+        return built.steps
 
     def build_and_reclaim(self) -> Reclaimed | None:
         done = reclaim.after_build(

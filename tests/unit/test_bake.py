@@ -57,6 +57,14 @@ def test_an_image_is_tagged_labelled_and_loaded() -> None:
     }
 
 
+def test_a_proof_that_only_the_base_image_names_is_taken_away() -> None:
+    around = Surroundings("shop", without_proof=frozenset({(IMAGE.service, IMAGE.dockerfile)}))
+    other = replace(IMAGE, name="api", service="api")
+    found = baked(IMAGE, other, around=around)["target"]
+    assert found["web-dev-dev"]["labels"]["dev.kiro.proof"] == ""
+    assert "dev.kiro.proof" not in found["api"]["labels"]
+
+
 def test_a_stage_is_built_for_the_cache_alone() -> None:
     found = baked(IMAGE, STAGE)
     assert found["group"]["default"]["targets"] == ["web-dev-dev", "web-dev-test"]

@@ -177,3 +177,11 @@ def test_a_note_cannot_name_a_program_of_its_own(home: Path) -> None:
 def test_a_state_folder_that_cannot_be_written_is_no_obstacle(home: Path) -> None:
     (home / "state").write_text("a file")
     assert ask(home, Asked()) == "0.1"
+
+
+def test_nothing_is_noted_through_a_link(home: Path) -> None:
+    (home / "theirs").mkdir()
+    (home / "state").symlink_to(home / "theirs")
+    asked = Asked()
+    assert [ask(home, asked) for _ in range(2)] == ["0.1", "0.2"]
+    assert list((home / "theirs").iterdir()) == []

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -208,6 +209,52 @@ def test_a_failed_build_raises_with_its_place(world: World) -> None:
 
 
 @pytest.mark.usefixtures("no_engine")
+class Raced(FakeEngine):
+    """Another build of the same names ends right after ours, in the checkout `holder`."""
+
+    holder = "shop-elsewhere"
+
+    def bake(self, definition: str, **how: Any) -> Completed:
+        done = super().bake(definition, **how)
+        taken = self.images["shop/web:dev"]
+        labels = {**taken.labels, "dev.kiro.checkout": self.holder, "dev.kiro.revision": "another"}
+        self.images["shop/web:dev"] = replace(taken, id="sha256:other", labels=labels)
+        return done
+
+
+def test_a_name_that_another_checkout_took_is_told_and_not_called_impossible(world: World) -> None:
+    world.engine = Raced(DEBIAN)
+    world.engine.bake_lines = recorded("success")
+    with pytest.raises(BuildFailed, match=r"another checkout \(shop-elsewhere\) took the name shop/web:dev"):
+        build(world)
+    world.engine.holder = config.load(world.root, {}).checkout
+    with pytest.raises(BuildFailed, match="is not built from the sources that were sent"):
+        build(world)
+
+
+@pytest.mark.parametrize(("own", "sent"), [("", True), ("LABEL dev.kiro.proof=/src/x\n", False)])
+def test_a_proof_that_only_the_base_image_names_does_not_count(world: World, own: str, sent: bool) -> None:
+    world.write("web/Dockerfile.fast", DOCKERFILE + own)
+    build(world)
+    (target,) = json.loads(world.engine.baked[0])["target"].values()
+    assert ("dev.kiro.proof" in target["labels"]) is sent
+
+
+def test_a_program_without_a_revision_is_said(world: World) -> None:
+    class Silent(FakeEngine):
+        def bake(self, definition: str, **how: Any) -> Completed:
+            done = super().bake(definition, **how)
+            made = self.images["shop/web:dev"]
+            self.images["shop/web:dev"] = replace(made, labels={**made.labels, "dev.kiro.proof": "/x"})
+            self.files[made.id, "/x"] = b"dummy"
+            return done
+
+    world.engine = Silent(DEBIAN)
+    world.engine.bake_lines = recorded("success")
+    build(world)
+    assert "shop/web:dev: /x embeds no revision: checked by label only" in world.said
+
+
 def test_a_dry_run_needs_no_engine_and_says_why(world: World) -> None:
     answer = warm_cache(world, dry_run=True)
     value = whole("warm-cache", answer)
@@ -351,6 +398,28 @@ def test_up_builds_then_starts_then_tells_where(world: World) -> None:
     assert ("up", "--detach", "--no-build", "--wait") in world.engine.composed
     (line,) = world.shown(answer)
     assert line.split()[:3] == ["web", "healthy", "http://127.0.0.1:8080"]
+
+
+def test_up_compares_containers_with_the_image_that_was_proven(world: World) -> None:
+    """Another checkout takes the name right after that: the container runs its image."""
+
+    class Retagged(FakeEngine):
+        asked = 0
+
+        def image(self, ref: str) -> ImageFacts | None:
+            found = super().image(ref)
+            if found is None or ref != "shop/web:dev" or not self.baked:
+                return found
+            self.asked += 1
+            return found if self.asked <= 2 else replace(found, id="sha256:0ff")
+
+    world.engine = Retagged(DEBIAN)
+    world.engine.bake_lines = recorded("success")
+    composed(world)
+    row = {**ROW, "Labels": "com.docker.compose.image=sha256:0ff"}
+    world.engine.compose_answers["ps"] = Completed((), 0, json.dumps(row), "")
+    with pytest.raises(KiroError, match="does not run the image that was just built"):
+        running.up(())(world.surface)
 
 
 @pytest.mark.parametrize("container", ["other-1", None])

@@ -27,6 +27,7 @@ from docker.errors import DockerException
 from kiro_invoke.engine import client, docker
 from kiro_invoke.engine.api import ANSWER_SECONDS, WORK_SECONDS, Refused, Unanswered, UnixApi, spoken
 from kiro_invoke.engine.cli_files import KnownPlugins
+from kiro_invoke.engine.image_files import LEFT_SECONDS, image_file
 from kiro_invoke.engine.locate import Address, TlsFiles
 from kiro_invoke.engine.protocol import CacheRecord, LocalImage, RegistryRefused, RegistrySilent
 from kiro_invoke.model.errors import EngineError
@@ -35,6 +36,13 @@ from tests.unit.fakes import FakeRun
 VERSION: dict[str, Any] = {"Version": "26.1.5", "ApiVersion": "1.45", "Arch": "amd64"}
 RUN = FakeRun().on("docker", "buildx", out="buildx 0.13.1").on("docker", "compose", out="2.26.1")
 REF = "acme/app:1"
+READING = {
+    "Image": REF,
+    "Cmd": ["never started"],
+    "NetworkDisabled": True,
+    "Labels": {"dev.kiro.reading": "1"},
+}
+LEFT = '{"label": ["dev.kiro.reading=1"], "status": ["created"]}'
 
 #: What the scripted engine does with a request: a body, or something of its own with the handler.
 Answer = bytes | Callable[[BaseHTTPRequestHandler], None]
@@ -225,11 +233,29 @@ def test_a_file_of_an_image_is_read_from_a_container_that_never_runs(
     script.asked.clear()
     assert engine.image_file(REF, "/usr/bin/app") == content
     assert asked_of(script) == [
+        ("/containers/json", {"all": "true", "filters": LEFT}),
         ("/containers/create", {}),
         ("/containers/c1/archive", {"path": "/usr/bin/app"}),
         ("/containers/c1", {"v": "true", "force": "true"}),
     ]
-    assert script.sent == [{"Image": REF, "Cmd": ["never started"], "NetworkDisabled": True}]
+    assert script.sent == [READING]
+
+
+def test_a_container_that_a_killed_run_left_goes_with_the_next_reading(unix: Address, script: Script) -> None:
+    """One of a run that still reads stays."""
+    rows = [{"Id": "old", "Created": 1000}, {"Id": "young", "Created": 1000 + LEFT_SECONDS}]
+    script.answers = {
+        "/containers/json": json.dumps(rows).encode(),
+        "/containers/create": b'{"Id": "c1"}',
+        "/containers/c1/archive": archive(),
+        "/containers/c1": b"",
+        "/containers/old": b"",
+    }
+    api = UnixApi(unix.url.removeprefix("unix://"), 5)
+    assert image_file(api, REF, "/usr/bin/app", clock=lambda: 1001 + LEFT_SECONDS) == b"\x7fELF"
+    paths = [path for path, _ in asked_of(script)]
+    assert "/containers/old" in paths
+    assert "/containers/young" not in paths
 
 
 @pytest.mark.parametrize("cut", [100, 700])
@@ -343,7 +369,7 @@ def test_over_tcp_the_sdk_asks_the_same(script: Script, home: Path) -> None:
         script.answers["/containers/c1"] = b""
         script.answers["/containers/c1/archive"] = archive()
         assert engine.image_file(REF, "/usr/bin/app") == b"\x7fELF"
-        assert script.sent == [{"Image": REF, "Cmd": ["never started"], "NetworkDisabled": True}]
+        assert script.sent == [READING]
         engine._client.close()
     with pytest.raises(EngineError, match="the engine refused"):
         engine.image(REF)
@@ -418,13 +444,27 @@ def test_images_are_told_with_their_names_and_who_stands_on_them(
 def test_an_image_that_is_used_stays_without_a_word(
     engine: docker.DockerEngine, script: Script, status: int, gone: bool
 ) -> None:
+    script.answers["/images/sha256:1/json"] = b'{"RepoTags": []}'
     script.answers["/images/sha256:1"] = error(status, b'{"message": "conflict"}')
     script.asked.clear()
     assert engine.remove_image("sha256:1") is gone
-    assert asked_of(script) == [("/images/sha256:1", {"noprune": "true"})]
+    assert asked_of(script) == [("/images/sha256:1/json", {}), ("/images/sha256:1", {"noprune": "true"})]
     script.answers["/images/sha256:1"] = error(500, b'{"message": "disk full"}')
     with pytest.raises(EngineError, match="disk full"):
         engine.remove_image("sha256:1")
+
+
+@pytest.mark.parametrize("answer", [b'{"RepoTags": ["mine:1"]}', None], ids=["named", "gone"])
+def test_an_image_that_was_given_a_name_meanwhile_stays(
+    engine: docker.DockerEngine, script: Script, answer: bytes | None
+) -> None:
+    """The engine would remove it by its id, and the name with it."""
+    if answer is not None:
+        script.answers["/images/sha256:1/json"] = answer
+    script.answers["/images/sha256:1"] = b"[]"
+    script.asked.clear()
+    assert not engine.remove_image("sha256:1")
+    assert [path for path, _ in asked_of(script)] == ["/images/sha256:1/json"]
 
 
 # -- buildx -------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from kiro_invoke.builds.executor import Executed, execute, images
 from kiro_invoke.builds.log import KEEP, BuildLog
 from kiro_invoke.builds.planner import Profile, Recipe, plan_everything, plan_images
 from kiro_invoke.builds.progress import Ended, Event, Printed, Started, StepName
-from kiro_invoke.model.errors import BuildFailed
+from kiro_invoke.model.errors import BuildFailed, ConfigError
 from kiro_invoke.model.plan import BuildPlan
 from kiro_invoke.model.record import StageRecord, Step
 from tests.unit.build_fakes import DATA, Seen, fed, log, ran, recipe, recorded, service, vertex
@@ -76,6 +76,7 @@ def test_a_persons_settings_do_not_change_the_graph(tmp_path: Path) -> None:
     (env,) = world.engine.bake_env
     assert env["BUILDX_NO_DEFAULT_ATTESTATIONS"] == "1"
     assert env["BUILDKIT_PROGRESS"] == "rawjson"
+    assert env["BUILDX_BAKE_ENTITLEMENTS_FS"] == "0", "mirrors and secrets lie outside the working directory"
 
 
 def test_a_build_is_its_steps_and_its_seconds(tmp_path: Path) -> None:
@@ -206,6 +207,27 @@ def test_a_log_is_for_its_owner_alone(tmp_path: Path) -> None:
     with BuildLog.begin(folder) as new:
         assert new.path.stat().st_mode & 0o777 == 0o600
     assert folder.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("link", [".kiro", ".kiro/logs"])
+def test_a_link_in_place_of_the_logs_leads_nowhere(tmp_path: Path, link: str) -> None:
+    """A repository that ships one would have us open up and empty a person's folder."""
+    theirs = tmp_path / "theirs"
+    folder = theirs / "logs" if link == ".kiro" else theirs
+    folder.mkdir(parents=True)
+    folder.chmod(0o755)
+    for number in range(KEEP + 5):
+        (folder / f"build-20200101T0000{number:02}.000000.log").write_text("theirs")
+    (tmp_path / link).parent.mkdir(exist_ok=True)
+    (tmp_path / link).symlink_to(theirs)
+    with (
+        pytest.raises(ConfigError, match="must not be a link") as caught,
+        BuildLog.begin(tmp_path / ".kiro/logs"),
+    ):
+        pass
+    assert caught.value.file == str(tmp_path / link)
+    assert len(list(folder.iterdir())) == KEEP + 5
+    assert folder.stat().st_mode & 0o777 == 0o755
 
 
 def test_a_log_takes_any_text(tmp_path: Path) -> None:

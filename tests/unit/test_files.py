@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kiro_invoke.engine.files import write_whole
+from kiro_invoke.engine.files import make_state_folder, write_whole
 from kiro_invoke.model.errors import BuildFailed, ConfigError, EngineError, ExitCode, KiroError, UsageError
 
 
@@ -54,6 +54,16 @@ def test_the_content_is_on_disk_before_the_name(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(os, "fsync", lambda fd: synced.append((path.exists(), os.fstat(fd).st_size)))
     write_whole(path, "text")
     assert synced == [(False, 4)]
+
+
+def test_a_state_folder_that_is_a_link_is_refused_and_nothing_is_written_through_it(tmp_path: Path) -> None:
+    """It may have come with somebody's repository."""
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (tmp_path / ".kiro").symlink_to(theirs)
+    with pytest.raises(ConfigError, match=r"\.kiro: a folder of kiro's own must not be a link. Fix: remove"):
+        make_state_folder(tmp_path / ".kiro")
+    assert list(theirs.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,11 @@ from kiro_invoke.builds.dockerfile import parse
 from kiro_invoke.builds.planner import Profile, Recipe
 from kiro_invoke.cache import reclaim
 from kiro_invoke.cache.made import GATHERED_BYTES, made_by, why_due
+from kiro_invoke.cache.proving import PROVEN
 from kiro_invoke.cache.reclaim import LAYERS, after_build, owner
 from kiro_invoke.cache.records import LAYER
 from kiro_invoke.engine.answers import cache_record
+from kiro_invoke.engine.files import write_whole
 from kiro_invoke.engine.protocol import CacheRecord, LocalImage
 from kiro_invoke.model.errors import EngineError
 from kiro_invoke.model.record import Step
@@ -207,6 +209,7 @@ def engine(project: Project, generations: int = 4) -> FakeEngine:
         own = {"dev.kiro.project": "shop", "dev.kiro.service": "app", "dev.kiro.checkout": project.checkout}
         images.append(LocalImage(f"image{n}", ("shop/app:dev",) if n == generations - 1 else (), own, n))
     found.records, found.local_images = records, images
+    write_whole(project.state / PROVEN, json.dumps({"images": {}, "ids": [image.id for image in images]}))
     return found
 
 
@@ -223,6 +226,15 @@ def test_what_was_superseded_is_removed_and_weighed(project: Project, recipes: t
     assert done.cause.startswith("stage cook ran")
     assert {record.id for record in ours.records} == {"toolchain", "cook2", "target2", "cook3", "target3"}
     assert reclaim.reclaim(ours, project, recipes).freed == 0
+
+
+def test_an_image_that_no_build_of_this_checkout_made_stays(
+    project: Project, recipes: tuple[Recipe, ...]
+) -> None:
+    ours = engine(project)
+    ours.local_images = [*ours.local_images, replace(ours.local_images[0], id="committed")]
+    assert sorted(reclaim.reclaim(ours, project, recipes).images) == ["image0", "image1"]
+    assert "committed" in {image.id for image in ours.local_images}
 
 
 def test_images_go_first_because_the_cache_cannot_free_what_they_hold(

@@ -304,8 +304,9 @@ def image(id: str, at: float, *names: str, in_use: bool = False, **labels: str) 
     )
 
 
-def removed(*images: LocalImage) -> list[str]:
-    return [item.id for item in superseded_images(images, OWNER).remove]
+def removed(*images: LocalImage, of_others: frozenset[str] = frozenset()) -> list[str]:
+    built = frozenset(image.id for image in images) - of_others
+    return [item.id for item in superseded_images(images, replace(OWNER, images=built)).remove]
 
 
 def test_images_that_lost_their_names_go_but_for_the_newest() -> None:
@@ -333,9 +334,19 @@ def test_an_image_with_a_name_a_user_or_another_owner_stays(kept: LocalImage) ->
     assert removed(kept, image("a", 2), image("b", 3), image("c", 4)) == ["a"]
 
 
+def test_an_image_that_only_inherited_our_labels_stays_and_takes_no_place() -> None:
+    """A `docker commit` of our container has them all, and so has whatever is built FROM our image."""
+    images = (image("a", 10), image("b", 20), image("theirs", 30), image("d", 40, "shop/app:dev"))
+    assert removed(*images, of_others=frozenset({"theirs"})) == ["a"]
+    old = (image("theirs", 1), image("a", 10), image("b", 20), image("d", 40, "shop/app:dev"))
+    assert removed(*old, of_others=frozenset({"theirs"})) == ["a"]
+
+
 def test_each_image_that_stays_has_its_cause() -> None:
     images = (image("a", 1, in_use=True), image("b", 2), image("c", 3, "shop/app:dev"))
-    assert [item.cause for item in superseded_images(images, OWNER).keep] == [
+    assert [
+        item.cause for item in superseded_images(images, replace(OWNER, images=frozenset("abc"))).keep
+    ] == [
         "a container stands on it",
         "one of the 2 newest",
         "it is shop/app:dev",
