@@ -14,6 +14,8 @@ from tests.support.engine import Ran, docker, free_port, kiro
 
 # A shell that starts the tests in the background makes them ignore Ctrl-C, and every process they start too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# So does `nohup` with SIGHUP, by which programs are told to start anew.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
