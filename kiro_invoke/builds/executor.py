@@ -11,7 +11,7 @@ from pathlib import Path
 from kiro_invoke.builds.bake import Surroundings, definition
 from kiro_invoke.builds.dockerfile import Instruction, Stage
 from kiro_invoke.builds.log import BuildLog
-from kiro_invoke.builds.planner import Recipe
+from kiro_invoke.builds.planner import Recipe, shown
 from kiro_invoke.builds.progress import Observer, Progress
 from kiro_invoke.engine.protocol import Engine
 from kiro_invoke.model.errors import BuildFailed, EngineError
@@ -77,9 +77,9 @@ def failure(progress: Progress, plan: BuildPlan, root: Path, log: Path) -> Build
     what = f"{target.service}: {reason}" if target else reason
     return BuildFailed(
         f"{what} failed" if step else what,
-        file=_shown(target.dockerfile, root) if target else place[0] if place else None,
+        file=shown(target.dockerfile, root) if target else place[0] if place else None,
         line=place[1] if place else None,
-        fix=f"see the whole log in {_shown(log, root)}",
+        fix=f"see the whole log in {shown(log, root)}",
         log=str(log),
         tail=step[1] if step and step[1] else progress.plain[-20:],
     )
@@ -93,7 +93,7 @@ def images(
         ImageRecord(
             service=recipe.service.name,
             image=recipe.tag,
-            dockerfile=_shown(recipe.path, root),
+            dockerfile=shown(recipe.path, root),
             stages=_stages(recipe, wanted, steps),
         )
         for recipe in recipes
@@ -152,10 +152,6 @@ def _without_quotes(text: str) -> str:
 def _reason(plain: Sequence[str]) -> str:
     errors = [line for line in plain if line.startswith("ERROR:")]
     return (errors or list(plain) or ["the build failed without a word"])[-1].removeprefix("ERROR: ")
-
-
-def _shown(path: Path, root: Path) -> str:
-    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
 
 
 def _shortened(text: str, most: int = 120) -> str:

@@ -69,6 +69,11 @@ def cleaned(plan: BuildPlan, recipes: Iterable[Recipe]) -> BuildPlan:
     )
 
 
+def shown(path: Path, root: Path) -> str:
+    """A path as messages tell it: from the project's root where it lies there."""
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+
+
 def without_syntax_line(text: str) -> str:
     """A Dockerfile's text for the engine's own frontend: without its `# syntax=` line, line numbers kept.
 

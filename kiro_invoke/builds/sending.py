@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kiro_invoke.builds.dockerfile import parse
-from kiro_invoke.builds.planner import Recipe, without_syntax_line
+from kiro_invoke.builds.planner import Recipe, shown, without_syntax_line
 from kiro_invoke.changes.context import Rules, rules_of
 from kiro_invoke.changes.mirror import Mirror, Mirrored, held, mirror_name, refresh
 from kiro_invoke.model.errors import ConfigError
@@ -85,7 +85,7 @@ def _as_they_are_now(wanted: _Wanted, name: str, root: Path) -> Rules:
         if mirror_name(root, recipe.service.name, rules) != name:
             raise ConfigError(
                 "its ignore file came or went since it was read",
-                file=_shown(recipe.path, root),
+                file=shown(recipe.path, root),
                 fix="build again",
             )
     return rules
@@ -100,12 +100,8 @@ def _check_is_as_read(recipe: Recipe, copy: Path, project: Project) -> None:
         is_as_read = False
     if not is_as_read or recipe.inline not in (None, without_syntax_line(text)):
         raise ConfigError(
-            "changed since it was read", file=_shown(recipe.path, project.root), fix="build again"
+            "changed since it was read", file=shown(recipe.path, project.root), fix="build again"
         )
-
-
-def _shown(path: Path, root: Path) -> str:
-    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
 
 
 def _by_mirror(recipes: Sequence[Recipe], root: Path) -> dict[str, _Wanted]:

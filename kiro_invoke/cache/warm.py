@@ -11,7 +11,7 @@ from pathlib import Path
 from kiro_invoke.builds.bake import Surroundings, definition
 from kiro_invoke.builds.dockerfile import parse
 from kiro_invoke.builds.executor import execute, images
-from kiro_invoke.builds.planner import Profile, Recipe, base_refs, without_syntax_line
+from kiro_invoke.builds.planner import Profile, Recipe, base_refs, shown, without_syntax_line
 from kiro_invoke.builds.progress import Observer
 from kiro_invoke.cache.made import ran_here
 from kiro_invoke.cache.proving import prove
@@ -179,16 +179,16 @@ def _recipe(service: Service, profile: Profile, project: Project) -> Recipe | No
     path = service.fast_dockerfile if profile is Profile.DEV else service.dockerfile
     if path is None:
         return None
-    shown = str(path.relative_to(project.root)) if path.is_relative_to(project.root) else str(path)
+    place = shown(path, project.root)
     try:
         parsed = parse(path.read_text(encoding="utf-8")).given(dict(project.build_args))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"cannot be read: {error}", file=shown, fix="make it a readable text file"
+            f"cannot be read: {error}", file=place, fix="make it a readable text file"
         ) from None
     _check_state_is_ignored(service, path, project)
     if not parsed.stages:
-        raise ConfigError("has no FROM instruction", file=shown, fix="begin a stage with FROM")
+        raise ConfigError("has no FROM instruction", file=place, fix="begin a stage with FROM")
     return Recipe(service, profile, path, parsed)
 
 
