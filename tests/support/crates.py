@@ -49,7 +49,7 @@ FROM scratch AS shown
 COPY --from=seen /seen/ /
 """,
 }
-_BUILD_STEP = {FAST: "[build 1/1]", PROD: "[builder 1/1]"}
+_BUILD_STEP = {FAST: "[dev 2/2]", PROD: "[builder 1/1]"}
 
 #: Every file is an hour older than the one that was written before it.
 _ages = count(1)
@@ -90,7 +90,7 @@ class Built:
 
     @property
     def ran(self) -> frozenset[str]:
-        """The first words of the names of all steps that were not cached: `[build 1/1]`."""
+        """The first words of the names of all steps that were not cached: `[dev 2/2]`."""
         done = set(re.findall(r"^#(\d+) CACHED$", self.log, re.MULTILINE))
         return frozenset(name for number, name in self._steps() if number not in done)
 

@@ -2,13 +2,16 @@
 //!
 //! kiro-fresh deps [--cooked DIR] TARGET COMMAND...
 //!     run COMMAND with TARGET as its target, emptied first where it cannot be trusted, seeded from --cooked
-//! kiro-fresh build [--cooked DIR] [--into DIR] COMMAND...
-//!     have COMMAND rebuild what differs in content from what the target was built from; then copy the sources, and
-//!     what the target holds beyond --cooked, to --into
+//! kiro-fresh build [--cooked DIR] [--context DIR] [--mounted DIR] COMMAND...
+//!     have COMMAND rebuild what differs in content from what the target was built from. With --context the sources are
+//!     copied here from there first. With --mounted the target is a link, which leads there while COMMAND runs: rustc
+//!     forgets all increments where its output has another path. What is there beyond --cooked, the target gets then
+//! kiro-fresh skeleton CONTEXT DIR  write what a recipe can depend on: manifests, and the names of all else
 //! kiro-fresh revision              print the revision of the tree in this folder
 //!
 //! In the target stands the list of all files that it was built from. What differs is in doubt there before it is
 //! touched and compiled, until a build succeeds: a failed or killed build forgets nothing.
+mod context;
 mod sha256;
 mod target;
 mod tree;
@@ -19,7 +22,7 @@ use std::process::{exit, Command};
 use std::time::{Duration, SystemTime};
 use std::{fs, io};
 
-use target::{beyond, copy, dated, empty, hold, keep_locked, note_own, seed, size, walk, write_whole, Units};
+use target::{copy, dated, empty, hold, keep_locked, note_own, redirect, seed, size, walk, write_whole, Units};
 use tree::Tree;
 
 fn main() {
@@ -27,6 +30,7 @@ fn main() {
     let done = match words.first().and_then(|word| word.to_str()) {
         Some("deps") => deps(&words[1..]),
         Some("build") => build(&words[1..]),
+        Some("skeleton") => skeleton(&words[1..]),
         Some("revision") => Tree::scan(&target()).map(|tree| println!("{}", tree.revision())).map(|()| 0),
         _ => Err(usage()),
     };
@@ -76,39 +80,52 @@ fn deps(words: &[OsString]) -> io::Result<i32> {
 }
 
 fn build(words: &[OsString]) -> io::Result<i32> {
-    let ([cooked, into], command) = options(["--cooked", "--into"], words);
-    let target = target();
-    let _held = hold(&target)?;
+    let ([cooked, context, mounted], command) = options(["--cooked", "--context", "--mounted"], words);
+    let here = target();
+    let target = mounted.as_ref().unwrap_or(&here);
+    let _held = hold(target)?;
+    if let Some(context) = &context {
+        context::copy_here(context, &here)?;
+    }
     let environment = tree::environment()?;
-    if Units::of(&target)?.newest > Some(SystemTime::now() + Duration::from_secs(1)) {
+    let mut units = Units::of(target)?;
+    if units.newest > Some(SystemTime::now() + Duration::from_secs(1)) {
         println!("kiro-fresh: starting the target afresh: the clock has gone back since it was built");
-        empty(&target)?;
+        empty(target)?;
+        units = Units::default();
     }
     if let Some(cooked) = &cooked {
-        seed(&target, cooked)?;
+        if seed(target, cooked)? {
+            units = Units::of(target)?;
+        }
     }
-    let (list, units) = (target.join(".kiro/list"), Units::of(&target)?);
+    let list = target.join(".kiro/list");
     let old = Tree::read(&list);
-    let mut new = Tree::scan(&target)?.with_environment(environment);
+    let mut new = Tree::scan(&here)?.with_environment(environment);
     let mut news = old.news(&new, &units);
     old.or_in_doubt(&new, &news).write(&list)?;
     let now = dated(&list)?; // by the clock that dates what cargo writes
     new.date(&old, old.to_touch(&new, &news), now, &units)?;
+    let place = mounted.as_ref().map(|mounted| redirect(&here, mounted)).transpose()?;
     let code = run(command, "KIRO_REVISION", OsStr::new(&new.revision()))?;
-    let moved = new.moved(&target)?;
+    let moved = new.moved(&here)?;
     if code != 0 {
         news.extend(moved);
         old.or_in_doubt(&new, &news).write(&list)?;
     } else {
         new.doubting(&moved)?.write(&list)?;
-        note_own(&target, cooked.as_deref())?;
-        if let Some(into) = &into {
-            new.copy_sources(into)?;
-            let own = beyond(&target, cooked.as_deref())?.into_iter().map(|(path, _)| path);
-            copy(own, &target, &into.join("target"))?;
+        let own = note_own(target, cooked.as_deref())?;
+        if let Some(place) = &place {
+            redirect(&here, place)?;
+            copy(own.into_iter(), target, place)?;
         }
     }
     Ok(code)
+}
+
+fn skeleton(words: &[OsString]) -> io::Result<i32> {
+    let [context, into] = words else { return Err(usage()) };
+    context::write_skeleton(Path::new(context), Path::new(into)).map(|()| 0)
 }
 
 /// The values of leading options, and the words after them.
@@ -123,7 +140,7 @@ fn options<'a, const N: usize>(names: [&str; N], mut words: &'a [OsString]) -> (
 }
 
 fn usage() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "usage: kiro-fresh deps|build|revision ...")
+    io::Error::new(io::ErrorKind::InvalidInput, "usage: kiro-fresh deps|build|skeleton|revision ...")
 }
 
 fn run(command: &[OsString], variable: &str, value: &OsStr) -> io::Result<i32> {

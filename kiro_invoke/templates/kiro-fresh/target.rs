@@ -27,9 +27,18 @@ pub fn hold(target: &Path) -> io::Result<File> {
     Ok(folder)
 }
 
+/// Has the link `place` lead to another folder; the one that it led to.
+pub fn redirect(place: &Path, to: &Path) -> io::Result<PathBuf> {
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("{} is no link: {error}", place.display()));
+    let before = fs::read_link(place).map_err(named)?;
+    vacate(place)?;
+    symlink(to, place)?;
+    Ok(before)
+}
+
 /// Makes `target` hold all that `cooked` holds, and of former cooks nothing. It starts afresh where a unit that it
-/// has was compiled anew, or where what it holds of its own has doubled since its first build.
-pub fn seed(target: &Path, cooked: &Path) -> io::Result<()> {
+/// has was compiled anew, or where what it holds of its own has doubled since its first build. Whether it was touched.
+pub fn seed(target: &Path, cooked: &Path) -> io::Result<bool> {
     let manifest = target.join(".kiro/cooked");
     // what lies higher than PROFILE/FOLDER/ is cargo's own notes, which it rewrites
     let files = walk(cooked)?.into_iter().filter_map(|(path, meta)| Some((relative(&path, cooked)?, meta)));
@@ -37,7 +46,7 @@ pub fn seed(target: &Path, cooked: &Path) -> io::Result<()> {
     let names: BTreeSet<&[u8]> = units.iter().map(|(path, _)| path.as_slice()).collect();
     let twin = |path: &[u8]| fs::symlink_metadata(target.join(OsStr::from_bytes(path)));
     let own = size(&beyond(target, Some(cooked))?);
-    let first = fs::read_to_string(target.join(".kiro/own")).ok().and_then(|text| text.parse::<u64>().ok());
+    let first = fs::read_to_string(target.join(OWN)).ok().and_then(|text| text.parse::<u64>().ok());
     let rewritten = fs::read(target.join(REWRITTEN)).unwrap_or_default();
     let rewritten: BTreeSet<&[u8]> = rewritten.split(|byte| *byte == 0).collect();
     let anew = |path: &[u8], meta| !rewritten.contains(noted(path, meta).as_slice());
@@ -56,7 +65,7 @@ pub fn seed(target: &Path, cooked: &Path) -> io::Result<()> {
     let former = fs::read(&manifest).unwrap_or_default();
     let former: BTreeSet<&[u8]> = former.split(|byte| *byte == 0).filter(|path| !path.is_empty()).collect();
     if missing.is_empty() && former == names {
-        return Ok(());
+        return Ok(why.is_some());
     }
     // names both until it is done: what is cut short is finished next time
     write_whole(&manifest, &former.union(&names).copied().collect::<Vec<_>>().join(&0))?;
@@ -64,7 +73,8 @@ pub fn seed(target: &Path, cooked: &Path) -> io::Result<()> {
     // fingerprints last: with its fingerprint a unit counts as compiled
     missing.sort_by_key(|path| is_fingerprint(Path::new(OsStr::from_bytes(path))));
     copy(missing.iter().map(|path| cooked.join(OsStr::from_bytes(path))), cooked, target)?;
-    write_whole(&manifest, &names.into_iter().collect::<Vec<_>>().join(&0))
+    write_whole(&manifest, &names.into_iter().collect::<Vec<_>>().join(&0))?;
+    Ok(true)
 }
 
 /// Names of the packages that come from elsewhere, by Cargo.lock, and that no crate of the workspace's own bears as well.
@@ -124,24 +134,34 @@ fn remove(path: PathBuf) {
 /// Lists the cooked files that builds write anew, as they were cooked: a dependency may read a variable that is another
 /// one in the build. They are no reason to start afresh each time.
 const REWRITTEN: &str = ".kiro/rewritten";
+/// Tells how many bytes the first complete build left beyond the cooked files.
+const OWN: &str = ".kiro/own";
 
 fn noted(path: &[u8], cooked: &Metadata) -> Vec<u8> {
     [path, format!(" {} {} {}", cooked.len(), cooked.mtime(), cooked.mtime_nsec()).as_bytes()].concat()
 }
 
-/// Notes what the build wrote anew, and how much the first complete build left in `target` beyond `cooked`.
-pub fn note_own(target: &Path, cooked: Option<&Path>) -> io::Result<()> {
+/// Notes what the build wrote anew, and how much the first complete build left in `target` beyond `cooked`; all that
+/// it holds beyond that now, the notes included.
+pub fn note_own(target: &Path, cooked: Option<&Path>) -> io::Result<BTreeSet<PathBuf>> {
+    let own = beyond(target, cooked)?;
+    let (bytes, own) = (size(&own), own.into_iter().map(|(path, _)| path));
+    let mut own: BTreeSet<PathBuf> = own.collect();
+    let mut notes = Vec::new();
     if let Some(cooked) = cooked {
         let twin = |path: &[u8]| fs::symlink_metadata(cooked.join(OsStr::from_bytes(path))).ok();
-        let own = beyond(target, Some(cooked))?.into_iter().filter_map(|(path, _)| relative(&path, target));
-        let rewritten: Vec<Vec<u8>> = own.filter_map(|path| Some(noted(&path, &twin(&path)?))).collect();
-        write_whole(&target.join(REWRITTEN), &rewritten.join(&0))?;
+        let paths = own.iter().filter_map(|path| relative(path, target));
+        let rewritten: Vec<Vec<u8>> = paths.filter_map(|path| Some(noted(&path, &twin(&path)?))).collect();
+        notes.push((target.join(REWRITTEN), rewritten.join(&0)));
     }
-    let stamp = target.join(".kiro/own");
-    if stamp.exists() {
-        return Ok(());
+    if !target.join(OWN).exists() {
+        notes.push((target.join(OWN), bytes.to_string().into_bytes()));
     }
-    write_whole(&stamp, size(&beyond(target, cooked)?).to_string().as_bytes())
+    for (path, text) in notes {
+        write_whole(&path, &text)?;
+        own.insert(path);
+    }
+    Ok(own)
 }
 
 /// What `target` holds and `cooked` does not, or holds differently, by size and time.
@@ -203,12 +223,13 @@ impl Units {
     }
 }
 
-/// Copies files of one folder to the same places in another: times, modes and hard links kept.
+/// Copies files of one folder to the same places in another, in place of what is there: times, modes and hard links kept.
 pub fn copy(files: impl Iterator<Item = PathBuf>, from: &Path, into: &Path) -> io::Result<()> {
     let mut copied: HashMap<(u64, u64), PathBuf> = HashMap::new();
     for path in files {
         let (meta, to) = (fs::symlink_metadata(&path)?, into.join(path.strip_prefix(from).unwrap_or(&path)));
         fs::create_dir_all(to.parent().unwrap_or(into))?;
+        vacate(&to)?;
         if meta.file_type().is_symlink() {
             symlink(fs::read_link(&path)?, &to)?;
         } else if let Some(twin) = copied.get(&(meta.dev(), meta.ino())) {
@@ -219,6 +240,11 @@ pub fn copy(files: impl Iterator<Item = PathBuf>, from: &Path, into: &Path) -> i
         }
     }
     Ok(())
+}
+
+/// Makes room for a file: written into, an old one would change wherever it has another name.
+pub fn vacate(place: &Path) -> io::Result<()> {
+    gone(fs::remove_file(place)).map(drop)
 }
 
 pub fn copy_file(from: &Path, to: &Path, time: SystemTime) -> io::Result<()> {

@@ -4,13 +4,13 @@ use std::ffi::OsStr;
 use std::fs::{self, File, FileTimes, Metadata};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{symlink, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use crate::sha256::Sha256;
-use crate::target::{copy_file, dated, gone, relative, write_whole, Units};
+use crate::target::{dated, gone, relative, write_whole, Units};
 
 /// Differ from run to run without a meaning to compilers; the proxies are no part of a layer's key either.
 const PASSING: &[&str] = &[
@@ -37,7 +37,7 @@ impl Tree {
     /// Everything in this folder but `target`.
     pub fn scan(target: &Path) -> io::Result<Tree> {
         let mut tree = Tree::default();
-        for name in names(target)? {
+        for name in names(Path::new("."), Some(target))? {
             tree.look(&name)?;
         }
         Ok(tree)
@@ -136,7 +136,7 @@ impl Tree {
             (known, None) => known.is_none(),
         };
         let known = self.entries.keys().filter(|path| !path.is_empty()).cloned();
-        Ok(known.chain(names(target)?).filter(|path| !sure(path)).collect())
+        Ok(known.chain(names(Path::new("."), Some(target))?).filter(|path| !sure(path)).collect())
     }
 
     /// With what moved in doubt: of what holds the same as before only that, of the rest the kind too, so that all
@@ -232,40 +232,27 @@ impl Tree {
         }
         Ok(matches!(done, Ok(true)))
     }
-
-    /// With the dates that cargo saw: the target was built from them, and only later edits are news to it.
-    pub fn copy_sources(&self, into: &Path) -> io::Result<()> {
-        fs::create_dir_all(into)?;
-        let time = |path: &[u8], from: &Path| self.since.get(path).map_or_else(|| dated(from), |since| Ok(after_1970(*since)));
-        for (path, entry) in self.entries.iter().filter(|(path, _)| !path.is_empty()) {
-            let (from, to) = (at(path), into.join(OsStr::from_bytes(path)));
-            match entry[0] {
-                b'd' => {
-                    fs::create_dir(&to)?;
-                    fs::set_permissions(&to, fs::metadata(&from)?.permissions())?;
-                }
-                b'l' => symlink(OsStr::from_bytes(&entry[1..]), &to)?,
-                _ => copy_file(&from, &to, time(path, &from)?)?,
-            }
-        }
-        let mut folders = self.entries.iter().filter(|(_, entry)| *entry == b"d");
-        folders.try_for_each(|(path, _)| set_date(&into.join(OsStr::from_bytes(path)), time(path, &at(path))?))
-    }
 }
 
-/// All paths in this folder but `target`; what goes meanwhile may be among them or not.
-fn names(target: &Path) -> io::Result<Vec<Vec<u8>>> {
+/// All paths in `root` but what is `target` in this folder; what goes meanwhile may be among them or not.
+pub fn names(root: &Path, target: Option<&Path>) -> io::Result<Vec<Vec<u8>>> {
     let place = |path: &Path| fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
-    let target = place(target);
+    let here = std::env::current_dir()?;
+    let (known, target) = (target.and_then(place), target.map(|target| here.join(target)));
+    let is_target = |path: &Path, is_folder| {
+        target.as_ref().is_some_and(|target| here.join(path) == *target) || is_folder && known.is_some() && place(path) == known
+    };
     let (mut found, mut folders) = (Vec::new(), vec![PathBuf::new()]);
     while let Some(folder) = folders.pop() {
-        for item in gone(fs::read_dir(Path::new(".").join(&folder)))?.into_iter().flatten() {
+        let items = fs::read_dir(root.join(&folder));
+        for item in if folder.as_os_str().is_empty() { items.map(Some) } else { gone(items) }?.into_iter().flatten() {
             let item = item?;
             let path = folder.join(item.file_name());
-            if gone(item.file_type())?.is_some_and(|kind| kind.is_dir()) {
-                if target.is_some() && place(&path) == target {
-                    continue;
-                }
+            let is_folder = gone(item.file_type())?.is_some_and(|kind| kind.is_dir());
+            if is_target(&path, is_folder) {
+                continue;
+            }
+            if is_folder {
                 folders.push(path.clone());
             }
             found.push(path.into_os_string().into_vec());
@@ -311,7 +298,7 @@ fn mark(meta: &Metadata) -> Mark {
     (meta.len(), meta.ino(), meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec())
 }
 
-fn set_date(path: &Path, time: SystemTime) -> io::Result<()> {
+pub fn set_date(path: &Path, time: SystemTime) -> io::Result<()> {
     File::open(path)?.set_times(FileTimes::new().set_modified(time))
 }
 
