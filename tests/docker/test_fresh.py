@@ -106,6 +106,12 @@ def test_the_first_build_in_a_container_finds_nothing_to_do(fresh_container: Cal
     }
 
 
+def test_cargo_had_the_same_paths_in_the_build_as_in_the_container(lab: Lab) -> None:
+    """Else rustc forgets its increments, and the first edit in a container compiles whole crates."""
+    said = lab.shell("cd /app; readlink target; grep -rlF -e /mounted /target . || :")
+    assert said.split() == ["/target"]
+
+
 def test_a_secret_is_in_no_layer_no_history_and_no_log(lab: Lab) -> None:
     assert "[crates 2/2]" in lab.built.ran, "the step that uses the secret did not run"
     assert MARKER not in lab.built.log
@@ -497,3 +503,60 @@ def test_a_target_that_holds_twice_of_its_own_starts_afresh(lab: Lab) -> None:
     assert words(third) == "build deps x y z"
     assert "it holds twice of what its first build left" in fourth
     assert fourth.split()[-3:] == ["build", "deps", "w"]
+
+
+# --- sources that are copied, and a target in a mount
+
+#: A context, and a folder to build it in whose target is a link: what cargo makes goes to the mount first.
+APART = """\
+mkdir -p c/p/src c/p/target c/target m/debug real/debug w; ln -s ../real w/target; ln -s src c/p/link
+echo 1 >c/p/src/lib.rs; echo x >c/p/run; chmod 750 c/p/run; chmod 700 c/p/src; echo no >c/target/no
+touch -d 2001-01-01 c/p/src/lib.rs; touch -d 2002-02-02 c/p/src; echo old >real/debug/made; ln real/debug/made keep
+in_w() { (cd w && kiro-fresh build --context ../c --mounted ../m "$@"); }
+"""
+
+
+def test_sources_are_copied_as_they_are_and_a_target_among_them_is_not(lab: Lab) -> None:
+    said = lab.shell(f"{APART}in_w true; cd w; find . -printf '%P %y %m %l %TY\\n' | grep -v '^ ' | sort")
+    *files, link = sorted(said.splitlines(), key=lambda line: line.startswith("target "))
+    assert [re.sub(r" (?!2001|2002)\d{4}$", "", line) for line in files] == [
+        "p d 755 ",
+        "p/link l 777 src",
+        "p/run f 750 ",
+        "p/src d 700  2002",
+        "p/src/lib.rs f 644  2001",
+        "p/target d 755 ",
+    ]
+    assert link.startswith("target l 777 ../real ")
+
+
+def test_the_target_leads_to_the_mount_while_the_command_runs_and_back_then(lab: Lab) -> None:
+    make = "sh -c 'readlink target; cd target/debug; echo new >made; ln made twin; ln -s made link'"
+    said = lab.shell(
+        f"{APART}in_w {make}; readlink w/target; cat real/debug/made keep; readlink real/debug/link"
+        "; find real -samefile real/debug/made | sort; [ ! -L w/target ] || ls w/target/.kiro"
+    )
+    assert said.split() == [
+        "../m", "../real", "new", "old", "made", "real/debug/made", "real/debug/twin", "list", "own",
+    ]  # fmt: skip
+
+
+def test_a_mount_needs_a_target_that_is_a_link(lab: Lab) -> None:
+    said = lab.shell(f"{APART}rm w/target; mkdir w/target; in_w true 2>&1 || echo ended with $?")
+    assert re.fullmatch(r"kiro-fresh: target is no link: .*\nended with 2\n", said)
+
+
+def test_a_context_that_is_not_there_is_an_error(lab: Lab) -> None:
+    said = lab.shell(f"{APART}rm -r c; in_w true 2>&1 || echo ended with $?")
+    assert said.splitlines()[-1] == "ended with 2"
+
+
+def test_news_are_told_among_copied_sources_too(lab: Lab) -> None:
+    """Each build copies all of them anew: what did not change has the date that the target was built from."""
+    first = f"{APART}export line; echo 2 >c/p/Cargo.toml; echo 3 >c/p/src/b.rs; in_w true; mark"
+    seen = 'for it in p/src/lib.rs p/src/b.rs; do [ $it -nt "$line" ] && echo new || echo old; done'
+    edit = "echo 2 >c/p/src/lib.rs; touch -d 2000-01-01 c/p/src/lib.rs"
+    said = lab.shell(
+        f"{first}; rm -r w; mkdir w; ln -s ../real w/target; {edit}; in_w sh -c 'cat p/src/lib.rs; {seen}'"
+    )
+    assert said.split() == ["2", "new", "old"]
