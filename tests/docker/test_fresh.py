@@ -553,7 +553,8 @@ def test_a_context_that_is_not_there_is_an_error(lab: Lab) -> None:
 
 def test_news_are_told_among_copied_sources_too(lab: Lab) -> None:
     """Each build copies all of them anew: what did not change has the date that the target was built from."""
-    first = f"{APART}export line; echo 2 >c/p/Cargo.toml; echo 3 >c/p/src/b.rs; in_w true; mark"
+    unit = "mkdir -p m/debug/.fingerprint/p-1; echo >m/debug/.fingerprint/p-1/dep-lib-p; sleep 0.01"
+    first = f"{APART}{unit}; export line; echo 2 >c/p/Cargo.toml; echo 3 >c/p/src/b.rs; in_w true; mark"
     seen = 'for it in p/src/lib.rs p/src/b.rs; do [ $it -nt "$line" ] && echo new || echo old; done'
     edit = "echo 2 >c/p/src/lib.rs; touch -d 2000-01-01 c/p/src/lib.rs"
     said = lab.shell(
