@@ -7,9 +7,10 @@ import io
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from kiro_invoke.builds.planner import SKELETON
 from kiro_invoke.model.plan import BuildPlan, Sending, Target
 from kiro_invoke.model.service import Secret
 
@@ -45,17 +46,27 @@ class Surroundings:
 
 def definition(plan: BuildPlan, around: Surroundings) -> str:
     """The bake definition, as JSON text, that builds `plan` in one graph."""
+    around = replace(around, sending=_sending(plan, around.sending))
     targets = {target.name: _target(target, around) for target in plan.targets}
     return json.dumps({"group": {"default": {"targets": list(targets)}}, "target": targets}, indent=2)
+
+
+def _sending(plan: BuildPlan, sending: Sending) -> Sending:
+    """The same, without the skeleton where its stage is asked for: no folder may take the stage's place then."""
+    asked = {(target.service, target.dockerfile) for target in plan.targets if target.stage == SKELETON}
+    return {key: replace(sent, skeleton=None) if key in asked else sent for key, sent in sending.items()}
 
 
 def _target(target: Target, around: Surroundings) -> dict[str, object]:
     sent = around.sending.get((target.service, target.dockerfile))
     args = {name: literal(value) for name, value in around.build_args.items()}
+    contexts = {ref: literal(image) for ref, image in around.contexts.items()}
+    if sent and sent.skeleton:
+        contexts[SKELETON] = literal(str(sent.skeleton))
     wanted: dict[str, object] = {
         "context": literal(str(sent.context if sent else target.context)),
         "target": None if target.stage.isdigit() else literal(target.stage),
-        "contexts": {ref: literal(image) for ref, image in around.contexts.items()},
+        "contexts": contexts,
         "args": args | {_NAMESPACE: around.namespace} if around.namespace else args,
         "secret": [literal(secret_option(secret)) for secret in around.secrets],
         "ssh": [literal(entry) for entry in around.ssh],

@@ -119,13 +119,13 @@ def _stage(stage: Stage, names: set[str], service: str, steps: Sequence[Step]) -
 
     It also shows a step that ran for one target as cached for its twin: a step ran if any twin ran.
     """
-    patterns = [_printed(instruction) for instruction in stage.instructions]
+    own = [step for step in steps if step.service == service and step.stage in names and not step.cached]
+    patterns = [_printed(instruction) for instruction in stage.instructions] if own else []
     ran: dict[str, Step] = {}
-    for step in steps:
-        if step.service == service and step.stage in names and not step.cached:
-            text = _without_quotes(step.text)
-            if any(pattern.fullmatch(text) for pattern in patterns):
-                ran[text] = max(ran.get(text, step), step, key=lambda one: one.seconds)
+    for step in own:
+        text = _without_quotes(step.text)
+        if any(pattern.fullmatch(text) for pattern in patterns):
+            ran[text] = max(ran.get(text, step), step, key=lambda one: one.seconds)
     return StageRecord(
         stage.name,
         round(sum(step.seconds for step in ran.values()), 3),

@@ -14,6 +14,8 @@ from kiro_invoke.builds.dockerfile import DIRECTIVE, Dockerfile
 from kiro_invoke.model.plan import BuildPlan, Target
 from kiro_invoke.model.service import Service
 
+#: A stage that makes a context's skeleton (see changes.skeleton). `kiro build` gives the engine a folder for it.
+SKELETON = "kiro-skeleton"
 _SYNTAX = re.compile(r"#\s*syntax\s*=", re.IGNORECASE)
 
 
@@ -43,6 +45,10 @@ class Recipe:
         """The stage that makes the image: the last one."""
         return self.parsed.stages[-1].name
 
+    @property
+    def has_skeleton(self) -> bool:
+        return any(stage.name == SKELETON for stage in self.parsed.stages)
+
 
 def plan_images(recipes: Iterable[Recipe], cause: str) -> BuildPlan:
     """Build the image of each recipe."""
@@ -50,11 +56,11 @@ def plan_images(recipes: Iterable[Recipe], cause: str) -> BuildPlan:
 
 
 def plan_everything(recipes: Iterable[Recipe], cause: str) -> BuildPlan:
-    """Build every stage of each recipe: the image, and each stage that nothing else takes from."""
+    """Build every stage of each recipe: the image, each stage that nothing else takes from, and the skeleton's."""
     return _plan(
-        (recipe, stage, cause if stage == recipe.final else f"{cause}: no image takes from this stage")
+        (recipe, stage, cause if why is None else f"{cause}: {why}")
         for recipe in recipes
-        for stage in (recipe.final, *(leaf for leaf in recipe.parsed.leaves() if leaf != recipe.final))
+        for stage, why in _stages(recipe).items()
     )
 
 
@@ -85,6 +91,13 @@ def without_syntax_line(text: str) -> str:
     kept = [line for line in lines[:directives] if not _SYNTAX.match(line)]
     blank = "#\r\n" if text.endswith("\r\n") else "#\n"
     return mark + "".join((*kept, *[blank] * (directives - len(kept)), *lines[directives:]))
+
+
+def _stages(recipe: Recipe) -> dict[str, str | None]:
+    """The stages to ask for so that every stage is built, and why if not for the image."""
+    skeleton = {SKELETON: "plain builds run this stage"} if recipe.has_skeleton else {}
+    leaves = dict.fromkeys(recipe.parsed.leaves(), "no image takes from this stage")
+    return {recipe.final: None} | leaves | skeleton | {recipe.final: None}
 
 
 def _plan(wanted: Iterable[tuple[Recipe, str, str]]) -> BuildPlan:

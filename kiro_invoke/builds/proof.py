@@ -32,8 +32,9 @@ class Claim:
 class Evidence:
     """What was found: `by` is the file in the image that holds the revision, or "label" where none does.
 
-    `found` are the revisions in it. `missing` is the file that the Dockerfile names and the image lacks; `silent`
-    is the one that is there and holds no revision: the program does not embed one.
+    `found` are the revisions in it; of a file that holds the claimed one, perhaps not those that come after.
+    `missing` is the file that the Dockerfile names and the image lacks; `silent` is the one that is there and
+    holds no revision: the program does not embed one.
     """
 
     image_id: str
@@ -50,7 +51,8 @@ def examine(claim: Claim, engine: Engine) -> Evidence:
         return Evidence("", "label", frozenset())
     path = facts.labels.get(LABEL_PROOF, "")
     if path:
-        content = engine.image_file(facts.id, path)
+        # of a large program that holds what is claimed, most need not be read
+        content = engine.image_file(facts.id, path, until=claim.revision.encode())
         if content is None:
             return Evidence(facts.id, path, frozenset(), missing=path)
         if found := _REVISION.findall(content):

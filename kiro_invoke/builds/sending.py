@@ -12,6 +12,7 @@ from kiro_invoke.builds.dockerfile import parse
 from kiro_invoke.builds.planner import Recipe, shown, without_syntax_line
 from kiro_invoke.changes.context import Rules, rules_of
 from kiro_invoke.changes.mirror import Mirror, Mirrored, held, mirror_name, refresh
+from kiro_invoke.changes.skeleton import refresh_skeleton
 from kiro_invoke.model.errors import ConfigError
 from kiro_invoke.model.plan import Sending, Sent
 from kiro_invoke.model.service import Project
@@ -49,8 +50,14 @@ def mirrored(
             done = _refreshed(mirror, wanted, project, now)
             for recipe in wanted.recipes:
                 _check_is_as_read(recipe, done.dockerfiles[recipe.path], project)
+            needed = any(recipe.has_skeleton for recipe in wanted.recipes)
+            skeleton = refresh_skeleton(mirror, done, now=now()) if needed else None
+            for recipe in wanted.recipes:
                 sending[service, recipe.path] = Sent(
-                    done.folder, done.dockerfiles[recipe.path], done.revision
+                    done.folder,
+                    done.dockerfiles[recipe.path],
+                    done.revision,
+                    skeleton if recipe.has_skeleton else None,
                 )
         yield sending
 

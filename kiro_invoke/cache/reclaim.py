@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence, Set
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 from kiro_invoke.builds.bake import LABEL_CHECKOUT
 from kiro_invoke.builds.clean import reads_context
 from kiro_invoke.builds.dockerfile import Dockerfile, Stage, expand
 from kiro_invoke.builds.planner import Recipe
-from kiro_invoke.cache.made import made_by, ran_here, why_due
+from kiro_invoke.cache.made import ran_here, why_due
 from kiro_invoke.cache.proving import read_proven
 from kiro_invoke.cache.records import MOUNT, mount_id
+from kiro_invoke.cache.remembered import LAYERS, read_made, weight, write_made
 from kiro_invoke.cache.superseded import Owner, Superseded, superseded_images, superseded_records
-from kiro_invoke.engine.files import write_whole
 from kiro_invoke.engine.protocol import CacheRecord, Engine
 from kiro_invoke.model.errors import EngineError
 from kiro_invoke.model.record import Step
@@ -26,22 +24,7 @@ from kiro_invoke.model.service import Project
 
 _NOTHING = Superseded((), ())
 
-#: In the state folder: which layers this checkout's builds made, and how much since the last reclaiming.
-LAYERS = "layers.json"
 _VARIABLE = re.compile(r"\$\{?(\w+)")
-
-
-@dataclass(frozen=True)
-class Made:
-    """The layers that builds of this checkout made, and the bytes of those since the last reclaiming.
-
-    `weight` is what the cache held on `engine` when it was last read, in bytes, less what images hold too.
-    """
-
-    layers: frozenset[str] = frozenset()
-    gathered: int = 0
-    weight: int = 0
-    engine: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,16 +53,23 @@ def after_build(
 ) -> Reclaimed | None:
     """Note what a build made, and reclaim where it is time to; None where it is not. `records` reads the cache's.
 
-    `recipes` are all that the build was planned from. Costs nothing after a build in which no step ran, else one
-    reading of the cache's records; trouble with the engine is told in the answer, never raised.
+    `recipes` are all that the build was planned from. Costs nothing after a build in which no step ran, and next
+    to nothing where it is known what such steps leave; trouble with the engine is told in the answer, never raised.
     """
     if not any(map(ran_here, steps)):
         return None
+    file, address = project.state / LAYERS, engine.facts.address
     cause = ""
     try:
-        made = noted(engine, project.state / LAYERS, records(), steps)
-        cause = why_due((recipe.parsed for recipe in recipes), steps, made.gathered)
-        return reclaim(engine, project, recipes, cause=cause, clock=clock) if cause else None
+        found = None
+        made = read_made(file).reckon(steps, address)
+        if made is None:
+            found = records()
+            made = read_made(file).read(found, address, steps)
+        write_made(file, made)
+        gathered = made.gathered + made.reckoned_bytes
+        cause = why_due((recipe.parsed for recipe in recipes), steps, gathered)
+        return reclaim(engine, project, recipes, found, cause=cause, clock=clock) if cause else None
     except EngineError as trouble:
         return Reclaimed(cause, trouble=trouble.message)
 
@@ -88,23 +78,29 @@ def reclaim(
     engine: Engine,
     project: Project,
     recipes: Sequence[Recipe],
+    records: Sequence[CacheRecord] | None = None,
     *,
     cause: str = "asked for",
     clock: Callable[[], float] = time.time,
 ) -> Reclaimed:
-    """Remove what this checkout superseded, images first: what they hold, the cache cannot free."""
+    """Remove what this checkout superseded, images first: what they hold, the cache cannot free.
+
+    `records` are the cache's, where they were read just now.
+    """
     whose = owner(project, recipes)
-    before = engine.cache_records()
     known = engine.images_labelled(f"{LABEL_CHECKOUT}={whose.checkout}")
     images = [image.id for image in superseded_images(known, whose).remove if engine.remove_image(image.id)]
-    records = engine.cache_records() if images else before
-    file = project.state / LAYERS
-    plan = superseded_records(records, whose, made=_read(file).layers, now=clock())
+    before = engine.cache_records() if images or records is None else records
+    file, address = project.state / LAYERS, engine.facts.address
+    made = read_made(file).read(before, address)
+    write_made(file, made)
+    plan = superseded_records(before, whose, made=made.layers, now=clock())
     gone = _prune(engine, [item.id for item in plan.remove])
-    records = engine.cache_records() if gone else records
-    after = {record.id for record in records}
+    left = engine.cache_records() if gone else before
+    after = {record.id for record in left}
     freed = {record.id: record.size for record in before if record.id in gone and record.id not in after}
-    _write(file, Made(_read(file).layers & after, 0, _weight(records), engine.facts.address))
+    made = read_made(file)  # another service's build may have noted something meanwhile
+    write_made(file, replace(made, layers=made.layers & after, gathered=0, weight=weight(left)))
     return Reclaimed(cause, tuple(images), tuple(freed), sum(freed.values()), plan)
 
 
@@ -128,31 +124,6 @@ def owner(project: Project, recipes: Iterable[Recipe]) -> Owner:
             mounts[id] = mounts.get(id, True) and of_project
     services = frozenset(recipe.service.name for recipe in of_ours)
     return Owner(project.name, project.checkout, services, mounts, frozenset(read_proven(project.state).ids))
-
-
-def cache_bytes(engine: Engine, project: Project) -> int:
-    """What the engine's cache held when a build of this checkout last made something; read now where none did.
-
-    Reading takes an engine with thousands of records longer than a build in which nothing changed.
-    """
-    file = project.state / LAYERS
-    made = _read(file)
-    if made.engine != engine.facts.address:
-        made = replace(made, weight=_weight(engine.cache_records()), engine=engine.facts.address)
-        _write(file, made)
-    return made.weight
-
-
-def noted(engine: Engine, file: Path, records: Sequence[CacheRecord], steps: Sequence[Step]) -> Made:
-    """Remember which of the records a build's steps made; all that is remembered now."""
-    known = _read(file)
-    fresh = made_by(records, steps) - known.layers
-    bytes = sum(record.size for record in records if record.id in fresh)
-    here = {record.id for record in records}
-    layers = (known.layers & here) | fresh
-    made = Made(layers, known.gathered + bytes, _weight(records), engine.facts.address)
-    _write(file, made)
-    return made
 
 
 def _prune(engine: Engine, ids: Sequence[str]) -> Set[str]:
@@ -183,21 +154,3 @@ def _of_project(dockerfile: Dockerfile, seed: str) -> bool:
 
 def _reads(stage: Stage | None) -> bool:
     return stage is not None and any(map(reads_context, stage.instructions))
-
-
-def _read(file: Path) -> Made:
-    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        raw = json.loads(file.read_text(encoding="utf-8"))
-        weight, engine = int(raw.get("weight", 0)), str(raw.get("engine", ""))
-        return Made(frozenset(map(str, raw["layers"])), int(raw["gathered"]), weight, engine)
-    return Made()
-
-
-def _write(file: Path, made: Made) -> None:
-    """Remember; where that is not possible, later builds reclaim less."""
-    with suppress(OSError):
-        write_whole(file, json.dumps({**asdict(made), "layers": sorted(made.layers)}))
-
-
-def _weight(records: Iterable[CacheRecord]) -> int:
-    return sum(record.size for record in records if not record.shared)

@@ -15,7 +15,7 @@ from kiro_invoke.builds.planner import Profile, Recipe, base_refs, shown, withou
 from kiro_invoke.builds.progress import Observer
 from kiro_invoke.cache.made import ran_here
 from kiro_invoke.cache.proving import prove
-from kiro_invoke.cache.reclaim import after_build, cache_bytes
+from kiro_invoke.cache.remembered import cache_bytes, must_read
 from kiro_invoke.engine.bases import Base, Say
 from kiro_invoke.engine.protocol import Engine
 from kiro_invoke.engine.side_by_side import beside
@@ -109,11 +109,15 @@ def run(
             observer=observer,
             clock=clock,
         )
-        # read beside the proof, and not at all where nothing can have changed
-        records = beside(engine.cache_records) if any(map(ran_here, done.steps)) else None
+        # read beside the proof, and not at all where that tells nothing new
+        records = beside(engine.cache_records) if must_read(engine, project, done.steps) else None
         prove(prepared.plan, sending, engine, project.state)
-        read = records.result if records else engine.cache_records
-        reclaimed = after_build(engine, project, prepared.recipes, done.steps, read)
+        reclaimed = None
+        if any(map(ran_here, done.steps)):
+            from kiro_invoke.cache.reclaim import after_build
+
+            read = records.result if records else engine.cache_records
+            reclaimed = after_build(engine, project, prepared.recipes, done.steps, read)
     if reclaimed and reclaimed.trouble:
         say(f"superseded layers and mounts were not reclaimed: {reclaimed.trouble}")
     if reclaimed and reclaimed.freed:

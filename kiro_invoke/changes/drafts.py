@@ -7,7 +7,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -54,6 +54,11 @@ class Drafts:
         except OSError as error:
             raise unwritable(error, path) from None
 
+    def write(self, path: str, mode: int, content: bytes) -> None:
+        """Write a draft of a file that has no source."""
+        with self._draft(path, mode) as draft:
+            _write_all(draft, content)
+
     def install(self, path: str, entry: Entry) -> Entry:
         """Move the draft of a file, or a new link, to its place; the entry of what lies there then."""
         if entry.kind == "l":
@@ -74,15 +79,20 @@ class Drafts:
         return _as_mirrored(entry, os.lstat(path, dir_fd=self.tree))
 
     def _write(self, file: int, path: str, status: os.stat_result) -> bytes:
-        draft = os.open(self._name(path), _NEW, 0o600, dir_fd=self.fd)
-        try:
+        with self._draft(path, stat.S_IMODE(status.st_mode)) as draft:
             value = self._copy(file, draft, status.st_size)
             _give_attributes(file, draft)
-            os.fchmod(draft, stat.S_IMODE(status.st_mode))
+        return value
+
+    @contextmanager
+    def _draft(self, path: str, mode: int) -> Iterator[int]:
+        draft = os.open(self._name(path), _NEW, 0o600, dir_fd=self.fd)
+        try:
+            yield draft
+            os.fchmod(draft, mode)
             os.utime(draft, ns=(self.stamp, self.stamp))
         finally:
             os.close(draft)
-        return value
 
     def _name(self, path: str) -> str:
         if path not in self.names:
@@ -99,9 +109,7 @@ class Drafts:
         hashed = hashlib.sha256()
         while data := _read(file):
             hashed.update(data)
-            rest = memoryview(data)
-            while rest:
-                rest = rest[os.write(draft, rest) :]
+            _write_all(draft, data)
         return hashed.hexdigest().encode()
 
     def _clone(self, file: int, draft: int) -> bool:
@@ -171,6 +179,12 @@ def _read(file: int) -> bytes:
         return os.read(file, CHUNK)
     except OSError as error:
         raise _ReadFailed(error) from None
+
+
+def _write_all(file: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(file, rest) :]
 
 
 def _as_mirrored(entry: Entry, status: os.stat_result) -> Entry:

@@ -26,7 +26,8 @@ from kiro_invoke.changes.snapshot import NOTHING, Snapshot, scan
 from kiro_invoke.changes.stored import Stored, load, save
 from kiro_invoke.model.errors import ConfigError
 
-_NEWEST = "newest"
+#: The latest time that was given to a file: a number beside the stored snapshots.
+NEWEST = "newest"
 #: Wins over the `.dockerignore` that may be in the context: its rules have been applied already.
 _IGNORES_NOTHING = (
     b"# The context beside this folder is what the ignore rules let through: all of it is sent.\n"
@@ -61,14 +62,22 @@ class Mirror:
 class Mirrored:
     """A refreshed mirror. `dockerfiles` gives each person's Dockerfile the copy to build with.
 
-    `files` counts files and links; `changed` are the paths that were written or removed.
+    `seen` is what it holds; `changed` are the paths that were written or removed.
     """
 
     folder: Path
     dockerfiles: Mapping[Path, Path]
-    revision: str
-    files: int
+    seen: Snapshot
     changed: tuple[str, ...]
+
+    @property
+    def revision(self) -> str:
+        return self.seen.revision
+
+    @property
+    def files(self) -> int:
+        """How many files and links it holds."""
+        return len(self.seen.entries)
 
 
 def mirror_name(root: Path, service: str, rules: Rules) -> str:
@@ -84,7 +93,7 @@ def held(place: Path, name: str, waiting: Callable[[], None]) -> Iterator[Mirror
 
     `waiting` is called once if another build holds it.
     """
-    with _writing(place):
+    with writing(place):
         _own_folder(place)
         lock = FileLock(place / f"{name}.lock")
         try:
@@ -113,25 +122,22 @@ def refresh(
     `state` is the project's state folder: never mirrored. `now` is the clock, in nanoseconds. `texts` are
     Dockerfiles that differ from the person's, such as one without its `# syntax=` line.
     """
-    stored = load(mirror.record) or Stored((NOTHING, NOTHING), {_NEWEST: 0})
+    stored = load(mirror.record) or Stored((NOTHING, NOTHING), {NEWEST: 0})
     last, copies = stored.snapshots
-    with _writing(mirror.place), ExitStack() as stack:
-        standing = _standing(mirror, copies)
-        last = _intact(last, standing)
-        stack.callback(shutil.rmtree, mirror.drafts, ignore_errors=True)
-        fd = _opened(stack, _empty(mirror.drafts))
-        stamp = _stamp(mirror, fd, now, stored.numbers[_NEWEST], standing)
-        drafts = Drafts(fd, _opened(stack, mirror.folder), stamp, last.entries)
+    with writing(mirror.place), ExitStack() as stack:
+        standing = standing_in(mirror, copies)
+        last = intact(last, standing)
+        drafts = drafting(stack, mirror, standing, last, now=now, newest=stored.numbers[NEWEST])
         seen = scan(context, rules, last, now, skip=state, read=drafts.read)
         work = plan(seen, last, standing, drafts.names)
         copies = carry_out(work, seen, copies, drafts)
-        copied, is_new = _copy_dockerfiles(mirror, dockerfiles, texts or {}, stamp)
+        copied, is_new = _copy_dockerfiles(mirror, dockerfiles, texts or {}, drafts.stamp)
         if seen is not stored.snapshots[0] or is_new:
-            save(mirror.record, Stored((seen, copies), {_NEWEST: stamp}))
-    return Mirrored(mirror.folder, copied, seen.revision, len(seen.entries), work.changed)
+            save(mirror.record, Stored((seen, copies), {NEWEST: drafts.stamp}))
+    return Mirrored(mirror.folder, copied, seen, work.changed)
 
 
-def _standing(mirror: Mirror, copies: Snapshot) -> Standing:
+def standing_in(mirror: Mirror, copies: Snapshot) -> Standing:
     """What stands in the mirror; if it cannot even be listed, somebody changed it: it is made anew."""
     try:
         if mirror.folder.is_symlink() or not mirror.folder.is_dir():
@@ -152,12 +158,22 @@ def _open_up(top: Path) -> None:
                 path.chmod(0o700)
 
 
-def _intact(last: Snapshot, standing: Standing) -> Snapshot:
+def intact(last: Snapshot, standing: Standing) -> Snapshot:
     """What was mirrored, less what is no longer as it was left there: that is read and written again."""
     if len(standing.intact) == len(last.entries):
         return last
     kept = {path: entry for path, entry in last.entries.items() if path in standing.intact}
     return replace(last, entries=kept, revision="")
+
+
+def drafting(
+    stack: ExitStack, mirror: Mirror, standing: Standing, last: Snapshot, *, now: int, newest: int
+) -> Drafts:
+    """Drafts beside the mirror, with a time after `newest`; until the stack's end. `last`: what is intact."""
+    stack.callback(shutil.rmtree, mirror.drafts, ignore_errors=True)
+    fd = opened(stack, _empty(mirror.drafts))
+    stamp = _stamp(mirror, fd, now, newest, standing)
+    return Drafts(fd, opened(stack, mirror.folder), stamp, last.entries)
 
 
 def _stamp(mirror: Mirror, fd: int, now: int, newest: int, standing: Standing) -> int:
@@ -244,14 +260,16 @@ def _empty(folder: Path) -> Path:
     return folder
 
 
-def _opened(stack: ExitStack, folder: Path) -> int:
+def opened(stack: ExitStack, folder: Path) -> int:
+    """A descriptor of a folder that is no link, until the stack's end."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     stack.callback(os.close, fd)
     return fd
 
 
 @contextmanager
-def _writing(place: Path) -> Iterator[None]:
+def writing(place: Path) -> Iterator[None]:
+    """What fails in writing is a ConfigError that names the folder of the mirrors."""
     try:
         yield
     except (OSError, NotImplementedError) as error:  # the latter from a file system without locks

@@ -11,7 +11,6 @@ from kiro_invoke import config
 from kiro_invoke.builds.planner import Profile, Recipe, cleaned, plan_everything, plan_images
 from kiro_invoke.builds.proof import NotProven, names_proof
 from kiro_invoke.cache import proving, warm
-from kiro_invoke.cache.reclaim import drop_namespace
 from kiro_invoke.commands import opening
 from kiro_invoke.commands.surface import Answer, Surface
 from kiro_invoke.engine.files import make_state_folder
@@ -113,6 +112,8 @@ def build_now(
         raise
     finally:
         if request.clean:
+            from kiro_invoke.cache.reclaim import drop_namespace  # most builds take nothing back
+
             drop_namespace(engine, prepared.around.namespace)
     for line in proving.notes(proving.read_proven(project.state), images):
         surface.say(line)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 from kiro_invoke import config
-from kiro_invoke.commands import opening
+from kiro_invoke.commands import bringing, opening
 from kiro_invoke.commands.surface import Answer, Surface
-from kiro_invoke.engine import daemon, docker, installer, ownership, process
+from kiro_invoke.engine import daemon, docker, installed, ownership, process
 from kiro_invoke.engine.locate import locate
 from kiro_invoke.engine.removal import check, remove, to_remove
 from kiro_invoke.model.errors import KiroError, UsageError
@@ -45,7 +45,7 @@ def show_config(services: Sequence[str]) -> Callable[[Surface], Answer]:
 def _setup(surface: Surface, *, dry_run: bool, yes: bool) -> Answer:
     address = locate(surface.environ, process.run)
     if dry_run and not docker.answers(address):
-        lines = opening.setup_lines(surface, address)
+        lines = bringing.setup_lines(surface, address)
         return Answer({"plan": list(lines)}, lambda s: s.out.line("\n".join(lines)))
     if yes:
         surface = Surface(
@@ -61,7 +61,7 @@ def _setup(surface: Surface, *, dry_run: bool, yes: bool) -> Answer:
 
 
 def _undo(surface: Surface, *, dry_run: bool, yes: bool) -> Answer:
-    added = installer.read_state()
+    added = installed.read_state()
     if added is None:
         raise UsageError("nothing to undo: kiro installed no engine on this machine")
     removal = to_remove(added, process.run)
@@ -75,7 +75,7 @@ def _undo(surface: Surface, *, dry_run: bool, yes: bool) -> Answer:
             raise KiroError("nothing was removed", fix="run it with --yes to agree beforehand")
     check(added, removal, process.run)
     if ownership.is_ours(added):
-        daemon.stop(opening.OUR_DAEMON, run=process.run, sudo=added.sudo and os.geteuid() != 0)
+        daemon.stop(bringing.OUR_DAEMON, run=process.run, sudo=added.sudo and os.geteuid() != 0)
     remove(added, removal, process.run)
     kept = "images, volumes and caches stay in /var/lib/docker: remove that folder to be rid of them"
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Set
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from typing import IO, Any, BinaryIO
 
 from kiro_invoke.engine.api import Unanswered
 from kiro_invoke.engine.protocol import CacheRecord, ImageFacts, LocalImage
@@ -17,6 +16,8 @@ def image_facts(image: Mapping[str, Any]) -> ImageFacts:
     return ImageFacts(id=str(image["Id"]), labels=dict(labels or {}), size=int(image["Size"]))
 
 
+#: How much of a file is read before it is looked at.
+PIECE = 256 * 1024
 #: A name that says there is none.
 _UNNAMED = frozenset({"<none>:<none>", "<none>@<none>"})
 
@@ -61,14 +62,27 @@ def local_image(image: Mapping[str, Any], used: Set[str]) -> LocalImage:
     )
 
 
-def only_file(archive: bytes) -> bytes | None:
-    """The content of the file that an archive (tar) of one path holds; None where it is none, a link for example."""
+def only_file(archive: BinaryIO, until: bytes = b"") -> bytes | None:
+    """The content of the file that an archive (tar) of one path holds; None where it is none, a link for example.
+
+    Nothing is read after the piece with which `until` is whole, where that is asked for and found.
+    """
     import tarfile
 
     try:
-        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        with tarfile.open(fileobj=archive, mode="r|") as tar:
             member = tar.next()
             file = tar.extractfile(member) if member is not None and member.isreg() else None
-            return file.read() if file else None
+            return _read(file, until) if file else None
     except tarfile.TarError:
         raise Unanswered("it broke off") from None
+
+
+def _read(file: IO[bytes], until: bytes) -> bytes:
+    content = bytearray()
+    while piece := file.read(PIECE):
+        begin = max(0, len(content) - len(until))  # it may have begun in the piece before
+        content += piece
+        if until and content.find(until, begin) >= 0:
+            break
+    return bytes(content)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
 #: How long an engine may take to say its version.
@@ -22,6 +23,7 @@ WORK_SECONDS = 600
 API_VERSION = (1, 45)
 
 Query = Mapping[str, str]
+Result = TypeVar("Result")
 
 #: What the system said, within the layers that HTTP clients wrap around it.
 _SYSTEM_REASON = re.compile(r"\[Errno -?\d+\] ([^'\")]+)")
@@ -51,8 +53,8 @@ class Api(Protocol):
     ) -> object:
         """The JSON answer (None for an empty one) to a question, which may have a body of JSON too."""
 
-    def fetch(self, path: str, query: Query | None = None) -> bytes:
-        """An answer that is no JSON."""
+    def fetch(self, path: str, query: Query, read: Callable[[BinaryIO], Result]) -> Result:
+        """What `read` makes of an answer that is no JSON: it reads as much of it as it needs."""
 
 
 @dataclass(frozen=True)
@@ -71,16 +73,21 @@ class UnixApi:
         self, method: str, path: str, query: Query | None = None, body: Mapping[str, object] | None = None
     ) -> object:
         sent = b"" if body is None else json.dumps(body).encode()
-        answer = self._answer(method, path, query, sent)
+        with self._asked(method, path, query, sent) as stream:
+            answer = _body(stream)
         try:
             return json.loads(answer) if answer.strip() else None
         except ValueError:
             raise Unanswered("it broke off") from None
 
-    def fetch(self, path: str, query: Query | None = None) -> bytes:
-        return self._answer("GET", path, query, b"")
+    def fetch(self, path: str, query: Query, read: Callable[[BinaryIO], Result]) -> Result:
+        with self._asked("GET", path, query, b"") as stream:
+            _head(stream)
+            return read(stream)
 
-    def _answer(self, method: str, path: str, query: Query | None, sent: bytes) -> bytes:
+    @contextmanager
+    def _asked(self, method: str, path: str, query: Query | None, sent: bytes) -> Iterator[BinaryIO]:
+        """The stream that the answer comes on. To leave it tells the engine to send no more."""
         prefix = f"/v{self.version}" if self.version else ""
         target = quote(f"{prefix}{path}", safe="/:") + (f"?{urlencode(query)}" if query else "")
         # to HTTP/1.0 an engine answers without chunks, and closes the connection
@@ -94,10 +101,9 @@ class UnixApi:
                 connection.connect(self.path)
                 connection.sendall(head.encode() + sent)
                 with connection.makefile("rb") as stream:
-                    answer = stream.read()
+                    yield stream
         except OSError as error:
             raise Unanswered(error.strerror or str(error)) from None
-        return _read(answer)
 
 
 def unix_path(url: str) -> str | None:
@@ -137,17 +143,32 @@ def _numbers(version: object) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", str(version or "0.0"))[:2])
 
 
-def _read(answer: bytes) -> bytes:
-    """What an HTTP answer that was read to its end holds."""
-    head, found, body = answer.partition(b"\r\n\r\n")
+def _head(stream: BinaryIO) -> bytes:
+    """The head of an HTTP answer, its body still to be read; Refused where that is the engine's words."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        line = stream.readline()
+        if not line:
+            raise Unanswered("it broke off" if head else "it closed the connection without an answer")
+        head += line
     status = re.match(rb"HTTP/\d\.\d (\d{3})", head)
-    if status is None or not found:
-        raise Unanswered("it broke off" if answer else "it closed the connection without an answer")
+    if status is None:
+        raise Unanswered("it broke off")
+    if status[1] >= b"400":
+        raise Refused(int(status[1]), refusal(_whole(stream, head)) or f"HTTP status {int(status[1])}")
+    return head
+
+
+def _body(stream: BinaryIO) -> bytes:
+    """What an HTTP answer holds, read to its end."""
+    return _whole(stream, _head(stream))
+
+
+def _whole(stream: BinaryIO, head: bytes) -> bytes:
+    body = stream.read()
     length = re.search(rb"^content-length:[ \t]*(\d+)", head, re.IGNORECASE | re.MULTILINE)
     if length and len(body) < int(length[1]):
         raise Unanswered("it broke off")
-    if status[1] >= b"400":
-        raise Refused(int(status[1]), refusal(body) or f"HTTP status {int(status[1])}")
     return body
 
 

@@ -5,12 +5,13 @@ Loading the SDK takes a third of a second: this module is imported where it is n
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import socket
 import warnings
-from collections.abc import Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import quote
 
 import docker
@@ -25,6 +26,7 @@ from kiro_invoke.engine.api import (
     WORK_SECONDS,
     Query,
     Refused,
+    Result,
     Unanswered,
     refusal,
     short,
@@ -107,8 +109,8 @@ class SdkApi:
         except ValueError:
             raise Unanswered("it broke off") from None
 
-    def fetch(self, path: str, query: Query | None = None) -> bytes:
-        return self._answer("GET", path, query, {})
+    def fetch(self, path: str, query: Query, read: Callable[[BinaryIO], Result]) -> Result:
+        return read(io.BytesIO(self._answer("GET", path, query, {})))
 
     def _answer(self, method: str, path: str, query: Query | None, options: Mapping[str, object]) -> bytes:
         api = self.client.api

@@ -105,8 +105,8 @@ class DockerEngine:
             raise
 
     @_translated
-    def image_file(self, ref: str, path: str) -> bytes | None:
-        return image_file(self._api, ref, path)
+    def image_file(self, ref: str, path: str, until: bytes = b"") -> bytes | None:
+        return image_file(self._api, ref, path, until)
 
     def probe(self, ref: str, seconds: float) -> None:
         from kiro_invoke.engine import client

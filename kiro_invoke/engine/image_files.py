@@ -18,8 +18,10 @@ LEFT_SECONDS = 3600.0
 _REMOVED = {"v": "true", "force": "true"}
 
 
-def image_file(api: Api, ref: str, path: str, *, clock: Callable[[], float] = time.time) -> bytes | None:
-    """The content of a regular file in an image; None where there is none."""
+def image_file(
+    api: Api, ref: str, path: str, until: bytes = b"", *, clock: Callable[[], float] = time.time
+) -> bytes | None:
+    """The content of a regular file in an image, or its beginning (see protocol.Engine); None where there is none."""
     _remove_left(api, clock())
     wanted = {
         "Image": ref,
@@ -29,7 +31,8 @@ def image_file(api: Api, ref: str, path: str, *, clock: Callable[[], float] = ti
     }
     container = row(api.ask("POST", "/containers/create", body=wanted))["Id"]
     try:
-        return only_file(api.fetch(f"/containers/{container}/archive", {"path": path}))
+        query = {"path": path}
+        return api.fetch(f"/containers/{container}/archive", query, lambda tar: only_file(tar, until))
     except Refused as answer:
         if answer.status == 404:
             return None

@@ -8,9 +8,10 @@ import os
 import pwd
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
+from kiro_invoke.engine.installed import STATE_FILE, Installed, read_state
 from kiro_invoke.engine.privileged import (
     UNPACKED,
     WORKING,
@@ -21,24 +22,11 @@ from kiro_invoke.engine.privileged import (
     simulated,
 )
 from kiro_invoke.engine.protocol import Completed, Run
-from kiro_invoke.engine.setup import GROUP, STATE_FILE, HostFacts, NewFile, Person, SetupPlan
+from kiro_invoke.engine.setup import GROUP, HostFacts, NewFile, Person, SetupPlan
 from kiro_invoke.model.errors import EngineError
 
 #: Never at the cost of what is here: apt refuses instead of removing.
 _INSTALL = ("install", "-y", "--no-install-recommends", "--no-remove")
-
-
-@dataclass(frozen=True)
-class Installed:
-    """What a setup adds, noted before it does: packages and groups that were absent, files, and
-    `members`, users who joined the group. It is `complete` when all of it was added."""
-
-    packages: tuple[str, ...] = ()
-    files: tuple[str, ...] = ()
-    groups: tuple[str, ...] = ()
-    sudo: bool = False
-    complete: bool = False
-    members: tuple[str, ...] = ()
 
 
 def host_facts(run: Run) -> HostFacts:
@@ -83,24 +71,6 @@ def _in_docker(name: str) -> tuple[bool, bool]:
 def installed_packages(run: Run) -> frozenset[str]:
     """Names of the packages that are installed and work; empty where there is no dpkg."""
     return packages_in(run, WORKING)
-
-
-def read_state(path: Path = Path(STATE_FILE)) -> Installed | None:
-    """What an earlier setup added here, or None."""
-    try:
-        raw = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
-    if not isinstance(raw, dict):
-        return None
-    return Installed(
-        packages=tuple(raw.get("packages", ())),
-        files=tuple(raw.get("files", ())),
-        groups=tuple(raw.get("groups", ())),
-        sudo=bool(raw.get("sudo")),
-        complete=bool(raw.get("complete")),
-        members=tuple(raw.get("members", ())),
-    )
 
 
 def install(plan: SetupPlan, run: Run, *, state: Path = Path(STATE_FILE)) -> Installed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from kiro_invoke.engine.installer import Installed
+from kiro_invoke.engine.installed import Installed
 
 PACKAGE = "docker.io"
 FOLDERS = ("/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin")

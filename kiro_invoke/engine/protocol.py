@@ -109,8 +109,11 @@ class Engine(Protocol):
     def image(self, ref: str) -> ImageFacts | None:
         """The local image of that name, or None."""
 
-    def image_file(self, ref: str, path: str) -> bytes | None:
-        """The content of a file in a local image; None where there is none."""
+    def image_file(self, ref: str, path: str, until: bytes = b"") -> bytes | None:
+        """The content of a regular file in a local image; None where there is none.
+
+        Where it holds `until`, what comes after that may be missing: it need not be read.
+        """
 
     def probe(self, ref: str, seconds: float) -> None:
         """Ask the registry of `ref` whether it has it; RegistrySilent or RegistryRefused if not."""

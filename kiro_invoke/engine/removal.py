@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kiro_invoke.engine import ownership
-from kiro_invoke.engine.installer import Installed
+from kiro_invoke.engine.installed import STATE_FILE, Installed
 from kiro_invoke.engine.privileged import (
     DRAFT,
     PRESENT,
@@ -18,7 +18,7 @@ from kiro_invoke.engine.privileged import (
     simulated,
 )
 from kiro_invoke.engine.protocol import Run
-from kiro_invoke.engine.setup import GROUP, STATE_FILE
+from kiro_invoke.engine.setup import GROUP
 from kiro_invoke.model.errors import KiroError
 
 _NUKE = "/var/lib/docker/nuke-graph-directory.sh"

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kiro_invoke.engine.installed import STATE_FILE
+
 #: Files that a setup may add; `invoke setup --undo` removes exactly those it did add.
 SOURCE_FILE = "/etc/apt/sources.list.d/kiro-invoke.sources"
 PIN_FILE = "/etc/apt/preferences.d/kiro-invoke"
-STATE_FILE = "/var/lib/kiro-invoke/setup.json"
 DAEMON_LOG = "/var/log/kiro-invoke-dockerd.log"
 #: The log of an engine that a user started through sudo: in a folder that only they can write to.
 USER_LOG = "~/.local/state/kiro-invoke/dockerd.log"

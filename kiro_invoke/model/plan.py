@@ -26,11 +26,15 @@ class Target:
 
 @dataclass(frozen=True)
 class Sent:
-    """What the engine gets for one Dockerfile of a service. `revision` is the hash of all sources in it."""
+    """What the engine gets for one Dockerfile of a service. `revision` is the hash of all sources in it.
+
+    `skeleton` is the folder that takes the place of its stage `kiro-skeleton` (None: it has no such stage).
+    """
 
     context: Path
     dockerfile: Path
     revision: str
+    skeleton: Path | None = None
 
 
 #: By service and the person's own Dockerfile.

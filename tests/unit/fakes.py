@@ -148,8 +148,9 @@ class FakeEngine:
     def image(self, ref: str) -> ImageFacts | None:
         return self.images.get(ref)
 
-    def image_file(self, ref: str, path: str) -> bytes | None:
-        return self.files.get((ref, path))
+    def image_file(self, ref: str, path: str, until: bytes = b"") -> bytes | None:
+        content = self.files.get((ref, path))
+        return b"".join(content.partition(until)[:2]) if content and until else content
 
     def probe(self, ref: str, seconds: float) -> None:
         with self._lock:

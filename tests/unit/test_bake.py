@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kiro_invoke.builds.bake import Surroundings, definition, literal, secret_option
-from kiro_invoke.model.plan import BuildPlan, Target
+from kiro_invoke.model.plan import BuildPlan, Sent, Target
 from kiro_invoke.model.service import Secret
 
 IMAGE = Target(
@@ -96,6 +96,43 @@ def test_every_target_gets_the_surroundings() -> None:
         assert target["args"] == {"A": "1", "EMPTY": ""}
         assert target["secret"] == ["id=key,src=/s/key", "id=token,env=TOKEN"]
         assert target["ssh"] == ["default", "ci=/k/id"]
+
+
+SENT = Sent(Path("/m/web"), Path("/m/web-dockerfiles/Dockerfile"), "r", Path("/m/${web}-skeleton"))
+
+
+def test_the_skeleton_takes_the_place_of_its_stage() -> None:
+    """For the targets of that service and Dockerfile, in every build that does not ask for the stage itself."""
+    others = (
+        replace(IMAGE, name="api", service="api"),
+        replace(IMAGE, name="prod", dockerfile=Path("/repo/web/Dockerfile.prod")),
+    )
+    around = Surroundings(
+        "shop",
+        sending={
+            (target.service, target.dockerfile): SENT if target is IMAGE else replace(SENT, skeleton=None)
+            for target in (IMAGE, *others)
+        },
+        contexts={"rust:1": "docker-image://kiro/rust:1"},
+    )
+    rust = {"rust:1": "docker-image://kiro/rust:1"}
+    found = baked(IMAGE, STAGE, *others, around=around)["target"]
+    assert {name: target["contexts"] for name, target in found.items()} == {
+        "web-dev-dev": rust | {"kiro-skeleton": "/m/$${web}-skeleton"},
+        "web-dev-test": rust | {"kiro-skeleton": "/m/$${web}-skeleton"},
+        "api": rust,
+        "prod": rust,
+    }
+
+
+def test_where_the_skeletons_stage_is_asked_for_it_runs() -> None:
+    """And only there: what plain builds find in the cache then is what this build made."""
+    skeleton = replace(STAGE, name="web-dev-kiro-skeleton", stage="kiro-skeleton")
+    other = replace(IMAGE, name="api", service="api")
+    sending = {(target.service, target.dockerfile): SENT for target in (IMAGE, other)}
+    found = baked(IMAGE, STAGE, skeleton, other, around=Surroundings("shop", sending=sending))["target"]
+    assert [name for name, target in found.items() if "contexts" in target] == ["api"]
+    assert found["web-dev-dev"]["context"] == "/m/web"
 
 
 def test_nothing_in_a_definition_is_taken_for_a_template() -> None:

@@ -19,9 +19,9 @@ from invoke.exceptions import Exit
 from rich.console import Console
 
 from kiro_invoke import config
-from kiro_invoke.commands import building, managing, opening, running
+from kiro_invoke.commands import bringing, building, managing, opening, running
 from kiro_invoke.commands.surface import Answer, Surface, perform
-from kiro_invoke.engine import daemon, docker, installer, ownership
+from kiro_invoke.engine import daemon, docker, installed, installer, ownership
 from kiro_invoke.engine.bases import Base, BaseStatus
 from kiro_invoke.engine.locate import Address
 from kiro_invoke.engine.protocol import Completed, ImageFacts
@@ -530,7 +530,7 @@ def test_setup_says_which_engine_answers(world: World, monkeypatch: pytest.Monke
     ]
 
 
-INSTALLED = installer.Installed(("docker.io", "iptables", "gone"), ("/etc/x",), sudo=False, complete=True)
+INSTALLED = installed.Installed(("docker.io", "iptables", "gone"), ("/etc/x",), sudo=False, complete=True)
 REMOVAL = Removal(packages=("docker.io", "iptables"), groups=("docker",), files=("/etc/x",))
 WOULD_REMOVE = ["package docker.io", "package iptables", "group docker", "file /etc/x"]
 
@@ -544,7 +544,7 @@ def undone(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         assert removal == REMOVAL
         done.append("remove")
 
-    monkeypatch.setattr(installer, "read_state", lambda *_: INSTALLED)
+    monkeypatch.setattr(installed, "read_state", lambda *_: INSTALLED)
     monkeypatch.setattr(ownership, "is_ours", lambda _added: True)
     monkeypatch.setattr(managing, "to_remove", lambda _added, _run: REMOVAL)
     monkeypatch.setattr(managing, "check", lambda _added, _removal, _run: done.append("check"))
@@ -607,7 +607,7 @@ def test_an_undo_leaves_another_engine_running(
 
 
 def test_undo_of_nothing_is_wrong_use(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(installer, "read_state", lambda *_: None)
+    monkeypatch.setattr(installed, "read_state", lambda *_: None)
     with pytest.raises(UsageError, match="nothing to undo"):
         managing.setup(undo=True, dry_run=False, yes=True)(world.surface)
 
@@ -632,10 +632,10 @@ def test_an_engine_that_kiro_did_not_install_is_left_alone(
 ) -> None:
     monkeypatch.setattr(docker, "answers", lambda _address: False)
     monkeypatch.setattr(ownership, "is_foreign", lambda _added: here)
-    monkeypatch.setattr(opening, "_check_permitted", lambda _address: None)
+    monkeypatch.setattr(opening, "check_permitted", lambda _address: None)
     plan = SetupPlan(("docker.io",), (), needs_sudo=False, systemd=False, why="install it")
-    monkeypatch.setattr(opening, "setup_plan", lambda _surface: plan)
-    monkeypatch.setattr(installer, "read_state", lambda *_: None)
+    monkeypatch.setattr(bringing, "setup_plan", lambda _surface: plan)
+    monkeypatch.setattr(installed, "read_state", lambda *_: None)
     monkeypatch.setattr(installer, "install", lambda *_: pytest.fail("installed"))
     monkeypatch.setattr(opening, "locate", lambda *_: Address("unix:///var/run/docker.sock", "default"))
     world = World(tmp_path)

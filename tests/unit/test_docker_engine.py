@@ -25,6 +25,7 @@ import pytest
 from docker.errors import DockerException
 
 from kiro_invoke.engine import client, docker
+from kiro_invoke.engine.answers import PIECE
 from kiro_invoke.engine.api import ANSWER_SECONDS, WORK_SECONDS, Refused, Unanswered, UnixApi, spoken
 from kiro_invoke.engine.cli_files import KnownPlugins
 from kiro_invoke.engine.image_files import LEFT_SECONDS, image_file
@@ -239,6 +240,46 @@ def test_a_file_of_an_image_is_read_from_a_container_that_never_runs(
         ("/containers/c1", {"v": "true", "force": "true"}),
     ]
     assert script.sent == [READING]
+
+
+@pytest.mark.parametrize(
+    "at", [0, 1000, PIECE - 3, 2 * PIECE - 1], ids=["begin", "within", "across", "last byte"]
+)
+def test_no_more_of_a_file_is_read_than_until_what_is_looked_for(
+    engine: docker.DockerEngine, script: Script, at: int
+) -> None:
+    """The rest never comes here: to wait for it would end in an error, and so the container goes at once."""
+    content = b"\0" * at + b"needle" + b"\0" * 8 * PIECE
+    whole = archive(content=content)
+    over = threading.Event()
+
+    def stalls(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        handler.wfile.write(whole[: 512 + 4 * PIECE])
+        handler.wfile.flush()
+        over.wait(10)
+
+    script.answers |= {"/containers/create": b'{"Id": "c1"}', "/containers/c1": b""}
+    script.answers["/containers/c1/archive"] = stalls
+    try:
+        found = engine.image_file(REF, "/usr/bin/app", until=b"needle")
+        assert not over.is_set()
+    finally:
+        over.set()
+    assert found is not None
+    assert content.startswith(found)
+    assert b"needle" in found
+    assert script.asked[-1].startswith("/v1.45/containers/c1?")
+
+
+def test_a_file_without_what_is_looked_for_is_read_to_its_end(
+    engine: docker.DockerEngine, script: Script
+) -> None:
+    content = bytes(range(256)) * (3 * PIECE // 256) + b"need"
+    script.answers |= {"/containers/create": b'{"Id": "c1"}', "/containers/c1": b""}
+    script.answers["/containers/c1/archive"] = archive(content=content)
+    assert engine.image_file(REF, "/usr/bin/app", until=b"needle") == content
 
 
 def test_a_container_that_a_killed_run_left_goes_with_the_next_reading(unix: Address, script: Script) -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from kiro_invoke.engine import installer, ownership
-from kiro_invoke.engine.installer import Installed, host_facts, install, installed_packages, read_state
+from kiro_invoke.engine.installed import Installed, read_state
+from kiro_invoke.engine.installer import host_facts, install, installed_packages
 from kiro_invoke.engine.protocol import Completed, Run
 from kiro_invoke.engine.removal import check, remove, to_remove
 from kiro_invoke.engine.setup import NewFile, Person, SetupPlan

@@ -327,7 +327,7 @@ def test_a_refresh_that_was_killed_anywhere_is_made_good(
         left = [last]
         with monkeypatch.context() as patch:
             for name in changing:
-                patch.setattr(os, name, _dying(getattr(os, name), left))
+                patch.setattr(os, name, dying(getattr(os, name), left))
             try:
                 checkout.refresh()
                 break
@@ -340,7 +340,7 @@ def test_a_refresh_that_was_killed_anywhere_is_made_good(
     assert killed > 20
 
 
-def _dying(call: Callable[..., Any], left: list[int]) -> Callable[..., Any]:
+def dying(call: Callable[..., Any], left: list[int]) -> Callable[..., Any]:
     def run(*args: Any, **more: Any) -> Any:
         left[0] -= 1
         if left[0] <= 0:

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from kiro_invoke.commands import opening
+from kiro_invoke.commands import bringing, opening
 from kiro_invoke.commands.surface import Surface
-from kiro_invoke.engine import daemon, docker, installer, ownership
+from kiro_invoke.engine import daemon, docker, installed, installer, ownership
 from kiro_invoke.engine.daemon import Daemon
-from kiro_invoke.engine.installer import Installed
+from kiro_invoke.engine.installed import Installed
 from kiro_invoke.engine.locate import DEFAULT_ADDRESS, Address
 from kiro_invoke.engine.setup import Person
 from kiro_invoke.model.errors import EngineError, ExitCode
@@ -45,7 +45,7 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setattr(opening, "locate", lambda *_: DEFAULT)
     monkeypatch.setattr(docker, "answers", lambda _address: False)
     monkeypatch.setattr(docker, "connect", lambda _address, _run, *, ours, known: seen.update(ours=ours))
-    monkeypatch.setattr(installer, "read_state", lambda *_: ADDED)
+    monkeypatch.setattr(installed, "read_state", lambda *_: ADDED)
     monkeypatch.setattr(installer, "install", lambda *_: pytest.fail("installed"))
     monkeypatch.setattr(daemon, "start", start)
     monkeypatch.setattr(os, "access", lambda *_: True)
@@ -69,7 +69,7 @@ def test_an_engine_that_took_the_place_of_ours_is_not_started(
     monkeypatch.setattr(ownership, "FILE_LIST", tmp_path / "none")
     for attempt in (
         lambda: opening.open_engine(surface, setup=True),
-        lambda: opening.setup_lines(surface, DEFAULT),
+        lambda: bringing.setup_lines(surface, DEFAULT),
     ):
         with pytest.raises(EngineError, match="kiro did not install"):
             attempt()
@@ -89,7 +89,7 @@ def test_a_socket_that_this_user_may_not_open_is_told(
     for attempt in (
         lambda: opening.open_engine(surface, setup=True),
         lambda: opening.open_engine(surface, setup=False),
-        lambda: opening.setup_lines(surface, address),
+        lambda: bringing.setup_lines(surface, address),
     ):
         with pytest.raises(EngineError, match=f"you may not use the engine at {address.url}") as caught:
             attempt()
@@ -103,13 +103,13 @@ def test_a_folder_that_this_user_may_not_enter_is_told(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(Path, "exists", refuse)
     with pytest.raises(EngineError, match="may not use"):
-        opening._check_permitted(DEFAULT)
+        opening.check_permitted(DEFAULT)
 
 
 @pytest.mark.parametrize("url", ["unix:///nowhere/socket", "tcp://127.0.0.1:1", "ssh://host"])
 def test_what_is_not_here_is_not_forbidden(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)
-    opening._check_permitted(Address(url, "default"))
+    opening.check_permitted(Address(url, "default"))
 
 
 # -- how ours is started ------------------------------------------------------------------------------
@@ -118,8 +118,8 @@ def test_what_is_not_here_is_not_forbidden(url: str, monkeypatch: pytest.MonkeyP
 def begin(monkeypatch: pytest.MonkeyPatch, person: Person, *, uid: int = 1000, systemd: bool = False) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: uid)
     monkeypatch.setattr(installer, "person", lambda: person)
-    monkeypatch.setattr(opening, "_has_systemd", lambda: systemd)
-    opening._start(DEFAULT, True)
+    monkeypatch.setattr(bringing, "_has_systemd", lambda: systemd)
+    bringing._start(DEFAULT, True)
 
 
 @pytest.mark.parametrize(("person", "arguments"), [(ADA, ("--group", "1000")), (MEMBER, ())])
@@ -158,5 +158,5 @@ def test_with_systemd_a_member_goes_on(engines: dict[str, Any], monkeypatch: pyt
 
 def test_root_starts_it_as_it_is(engines: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     begin(monkeypatch, STAFF, uid=0)
-    assert engines["daemon"] == opening.OUR_DAEMON
+    assert engines["daemon"] == bringing.OUR_DAEMON
     assert not engines["sudo"]

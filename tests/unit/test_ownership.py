@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kiro_invoke.engine import ownership
-from kiro_invoke.engine.installer import Installed
+from kiro_invoke.engine.installed import Installed
 from kiro_invoke.engine.ownership import is_foreign, is_ours
 
 ADDED = Installed(packages=("docker.io", "iptables"), complete=True)

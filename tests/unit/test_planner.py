@@ -44,6 +44,24 @@ def test_everything_is_the_image_and_each_stage_that_it_does_not_need() -> None:
     ]
 
 
+def test_everything_is_the_skeleton_too_which_builds_replace_by_a_folder() -> None:
+    text = "FROM a AS Kiro-Skeleton\nFROM a AS planner\nRUN --mount=type=bind,from=kiro-skeleton x\nFROM planner\n"
+    assert recipe(text).has_skeleton and not recipe(THREE).has_skeleton
+    plan = plan_everything([recipe(text)], "warm")
+    assert [(t.name, t.stage, t.tag, t.cause) for t in plan.targets] == [
+        ("web-dev-2", "2", "shop/web:dev", "warm"),
+        ("web-dev-kiro-skeleton", "kiro-skeleton", None, "warm: plain builds run this stage"),
+    ]
+    assert [t.stage for t in plan_images([recipe(text)], "build").targets] == ["2"]
+
+
+@pytest.mark.parametrize("text", ["FROM a AS kiro-skeleton\n", "FROM a AS x\nFROM x AS kiro-skeleton\n"])
+def test_a_skeleton_that_is_the_image_is_asked_for_once(text: str) -> None:
+    assert [(t.stage, t.cause) for t in plan_everything([recipe(text)], "warm").targets] == [
+        ("kiro-skeleton", "warm")
+    ]
+
+
 def test_everything_is_the_image_also_where_another_stage_takes_from_it() -> None:
     plan = plan_everything([recipe("FROM a AS node\nFROM node AS last\nCOPY --from=last a b\n")], "warm")
     assert [t.stage for t in plan.targets] == ["last"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kiro_invoke.builds.dockerfile import parse
-from kiro_invoke.builds.proof import NotProven, names_proof
+from kiro_invoke.builds.proof import Claim, NotProven, examine, names_proof
 from kiro_invoke.cache.proving import PROVEN, check_names, notes, prove, read_proven
 from kiro_invoke.engine.protocol import ImageFacts
 from kiro_invoke.model.errors import BuildFailed
@@ -16,7 +16,7 @@ from kiro_invoke.model.plan import BuildPlan, Sent, Target
 from tests.unit.fakes import FakeEngine
 
 TAG, ID, FILE = "shop/web:dev", "sha256:1", "/app/program"
-SENT, OTHER = f"kiro-revision-{'a' * 64}", f"kiro-revision-{'b' * 64}"
+SENT, OTHER, THIRD = (f"kiro-revision-{digit * 64}" for digit in "abc")
 PATH = Path("/repo/web/Dockerfile.fast")
 PLAN = BuildPlan((Target("web", "web", Path("/repo/web"), PATH, "dev", "why", TAG),))
 SENDING = {("web", PATH): Sent(Path("/m"), Path("/m/Dockerfile.fast"), SENT)}
@@ -38,6 +38,13 @@ def test_a_revision_in_the_file_decides(tmp_path: Path) -> None:
     prove(PLAN, SENDING, engine(f"\0{SENT}\0".encode(), label=OTHER), tmp_path)
     with pytest.raises(NotProven, match=f"{FILE} holds {OTHER} instead of {SENT}"):
         prove(PLAN, SENDING, engine(OTHER.encode()), tmp_path / "other")
+
+
+def test_a_program_is_read_as_far_as_what_it_must_hold_and_to_its_end_where_that_is_not_there(
+    tmp_path: Path,
+) -> None:
+    for content, found in ((f"{OTHER} {SENT} {THIRD}", {OTHER, SENT}), (f"{OTHER} {THIRD}", {OTHER, THIRD})):
+        assert examine(Claim("web", TAG, SENT), engine(content.encode())).found == found
 
 
 def test_an_image_without_the_file_is_not_proven_by_the_label_that_we_attached(tmp_path: Path) -> None:

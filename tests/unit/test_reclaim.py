@@ -14,8 +14,16 @@ from kiro_invoke.builds.planner import Profile, Recipe
 from kiro_invoke.cache import reclaim
 from kiro_invoke.cache.made import GATHERED_BYTES, made_by, why_due
 from kiro_invoke.cache.proving import PROVEN
-from kiro_invoke.cache.reclaim import LAYERS, after_build, owner
+from kiro_invoke.cache.reclaim import after_build, owner
 from kiro_invoke.cache.records import LAYER
+from kiro_invoke.cache.remembered import (
+    LAYERS,
+    RECKONED_BUILDS,
+    Made,
+    Reckoned,
+    cache_bytes,
+    must_read,
+)
 from kiro_invoke.engine.answers import cache_record
 from kiro_invoke.engine.files import write_whole
 from kiro_invoke.engine.protocol import CacheRecord, LocalImage
@@ -143,7 +151,7 @@ def test_what_was_cached_and_what_is_no_layer_was_not_made() -> None:
         ([step("FROM debian:13-slim", stage="toolchain")], 0, ""),
         ([step("RUN cook", stage="cook", cached=True)], 0, ""),
         ([step("RUN build")], GATHERED_BYTES, ""),
-        ([step("RUN build")], GATHERED_BYTES + 1, "500 MB of layers were made since the last time"),
+        ([step("RUN build")], GATHERED_BYTES + 1, "1000 MB of layers were made since the last time"),
     ],
 )
 def test_it_is_time_when_a_seed_was_replaced_or_much_has_gathered(
@@ -283,6 +291,25 @@ def test_what_the_engine_calls_removed_but_still_has_is_not_freed(
     assert (sorted(done.records), done.freed) == (["cook1", "target0", "target1"], 120)
 
 
+@pytest.mark.parametrize(
+    ("generations", "more"), [(2, 0), (4, 2)], ids=["nothing goes", "images, then records"]
+)
+def test_records_that_nobody_changed_are_not_read_again(
+    project: Project, recipes: tuple[Recipe, ...], generations: int, more: int
+) -> None:
+    class Counting(FakeEngine):
+        read = 0
+
+        def cache_records(self) -> tuple[CacheRecord, ...]:
+            self.read += 1
+            return super().cache_records()
+
+    plain, ours = engine(project, generations), Counting()
+    ours.records, ours.local_images = plain.records, plain.local_images
+    assert after_build(ours, project, recipes, COOKED, lambda: plain.records) is not None
+    assert ours.read == more
+
+
 def test_a_build_in_which_nothing_ran_costs_no_question(
     project: Project, recipes: tuple[Recipe, ...]
 ) -> None:
@@ -297,27 +324,59 @@ def test_a_build_in_which_nothing_ran_costs_no_question(
 def test_source_layers_gather_before_they_are_looked_through(
     project: Project, recipes: tuple[Recipe, ...]
 ) -> None:
+    """What a step leaves is known once it was read: the records are not read again until it is time."""
     ours = engine(project, generations=0)
-    seen = []
+    seen, read = [], 0
+
+    def records() -> Sequence[CacheRecord]:
+        nonlocal read
+        read += 1
+        return ours.cache_records()
+
     for n in range(6):
-        size = 120_000_000
-        made = layer("mount / from exec /bin/sh -c make", id=f"made{n}", at=100.0 + n * 100, size=size)
+        made = layer("mount / from exec /bin/sh -c make", id=f"made{n}", at=100.0 + n, size=240_000_000)
         ours.records = [*ours.records, made]
-        done = after_build(
-            ours, project, recipes, (step("RUN make", at=100.0 + n * 100),), ours.cache_records
-        )
+        ran = (step("RUN make", at=100.0 + n, took=0.6),)
+        assert must_read(ours, project, ran) is (n == 0)
+        done = after_build(ours, project, recipes, ran, records)
         seen.append(done and (done.cause, sorted(done.records)))
-    cause = "600 MB of layers were made since the last time"
-    assert seen == [None, None, None, None, (cause, ["made0", "made1", "made2"]), None]
+    cause = "1200 MB of layers were made since the last time"
+    assert (seen, read) == ([None, None, None, None, (cause, ["made0", "made1", "made2"]), None], 1)
+    assert reclaim.reclaim(ours, project, recipes).records == ("made3",)
     kept = json.loads((project.state / LAYERS).read_text())
-    assert (kept["layers"], kept["gathered"]) == (["made3", "made4", "made5"], 120_000_000)
+    assert (kept["layers"], kept["gathered"], kept["weight"]) == (["made4", "made5"], 0, 480_000_000)
+
+
+def test_what_is_not_known_is_read() -> None:
+    """A step that nobody saw before, another engine, sizes that were read long ago."""
+    known = Made(engine="here", sizes={"RUN make": 5})
+    ran = (step("RUN  make"), step("COPY . .", cached=True))
+    once = known.reckon(ran, "here")
+    assert once == replace(known, reckoned=(Reckoned(ran[:1], 5),))
+    assert known.reckon((*ran, step("RUN other")), "here") is None
+    assert known.reckon(ran, "there") is None
+    assert replace(known, reckoned=(Reckoned(ran, 5),) * RECKONED_BUILDS).reckon(ran, "here") is None
+
+
+def test_builds_close_together_keep_their_layers_apart() -> None:
+    """Read after each of them, the layer of the next was not there yet."""
+    made, records = Made(engine="here", sizes={"RUN make": 1}), []
+    for n in range(3):
+        records.append(layer("mount / from exec /bin/sh -c make", id=f"made{n}", at=100.0 + n, size=n))
+        reckoned = made.reckon((step("RUN make", at=100.0 + n, took=0.5),), "here")
+        assert reckoned is not None
+        made = reckoned
+    assert (made.gathered, made.reckoned_bytes) == (0, 3)
+    read = made.read(records, "here")
+    assert read == Made(frozenset({"made0", "made1", "made2"}), 3, 3, "here", {"RUN make": 2})
 
 
 def test_layers_that_the_engine_dropped_are_forgotten(project: Project, recipes: tuple[Recipe, ...]) -> None:
     ours = engine(project, generations=0)
     for n in (1, 2):
-        ours.records = [layer("mount / from exec sh -c make", id=f"made{n}", at=100.0 + n * 100)]
-        after_build(ours, project, recipes, (step("RUN make", at=100.0 + n * 100),), ours.cache_records)
+        text = f"make {n}"
+        ours.records = [layer(f"mount / from exec sh -c {text}", id=f"made{n}", at=100.0 + n * 100)]
+        after_build(ours, project, recipes, (step(f"RUN {text}", at=100.0 + n * 100),), ours.cache_records)
     assert json.loads((project.state / LAYERS).read_text())["layers"] == ["made2"]
 
 
@@ -352,16 +411,21 @@ def test_trouble_with_the_engine_is_no_trouble_for_the_build(
 def test_the_cache_weighs_what_it_did_when_it_was_last_read(
     project: Project, recipes: tuple[Recipe, ...]
 ) -> None:
+    """And what builds since then left, as far as that is known."""
     ours = engine(project)
     ours.records = [*ours.records, CacheRecord("image", LAYER, "", size=5000, shared=True)]
-    assert reclaim.cache_bytes(ours, project) == 440
+    assert cache_bytes(ours, project) == 440
     after_build(ours, project, recipes, COOKED, ours.cache_records)
     ours.records = []
-    assert reclaim.cache_bytes(ours, project) == 220
+    assert cache_bytes(ours, project) == 220
+    for at, weight in ((200.0, 30), (300.0, 60)):
+        ours.records = [layer("mount / from exec sh -c make", at=at, size=30)]
+        after_build(ours, project, recipes, (step("RUN make", at=at),), ours.cache_records)
+        assert cache_bytes(ours, project) == weight
 
 
 def test_another_engine_is_read_anew(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert reclaim.cache_bytes(engine(project), project) == 440
+    assert cache_bytes(engine(project), project) == 440
     other = engine(project, generations=1)
     monkeypatch.setattr(other, "_facts", replace(other.facts, address="unix:///other.sock"))
-    assert reclaim.cache_bytes(other, project) == 110
+    assert cache_bytes(other, project) == 110

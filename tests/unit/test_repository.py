@@ -56,7 +56,8 @@ def content(one: Stage) -> list[tuple[str, str, str]]:
     ("name", "target"),
     [
         *((name, "/usr/local/cargo/registry") for name in BACKEND),
-        *((name, "/app/target") for name in BACKEND),
+        ("backend/Dockerfile", "/app/target"),
+        ("backend/Dockerfile.fast", "/mounted"),
         *((name, "/root/.npm") for name in FRONTEND),
     ],
 )
@@ -77,7 +78,7 @@ def test_the_cooked_target_is_shown_through_a_mount_that_tells_whose_it_is(name:
     file = FILES[name]
     (shown,) = [mount for mount in mounts(file) if mount["target"] == "/cooked"]
     assert file.stage(shown["from"]) is not None
-    assert shown["source"] == "/app/target"
+    assert shown["source"] == {"backend/Dockerfile": "/app/target", "backend/Dockerfile.fast": "/target"}[name]
     assert "ro" in shown
 
 
@@ -85,13 +86,14 @@ def test_the_cooked_target_is_shown_through_a_mount_that_tells_whose_it_is(name:
 def test_the_id_of_a_mount_with_what_was_built_names_project_service_profile_and_platform(name: str) -> None:
     service = name.partition("/")[0]
     for mount in mounts(FILES[name]):
-        if mount["target"] in {"/app/target", "/deps", "/cooked"}:
+        if mount["target"] in {"/app/target", "/mounted", "/deps", "/cooked"}:
             assert re.fullmatch(rf"kiro-{service}-(debug|release)-linux-amd64-[a-z-]+", mount["id"])
 
 
 @pytest.mark.parametrize("name", BACKEND)
 def test_every_mount_with_compiled_code_is_keyed_by_a_stage(name: str) -> None:
-    keyed = [m for m in mounts(FILES[name]) if m["target"] in {"/app/target", "/deps", "/tmp/chef-target"}]
+    compiled = {"/app/target", "/mounted", "/deps", "/tmp/chef-target"}
+    keyed = [m for m in mounts(FILES[name]) if m["target"] in compiled]
     assert len(keyed) >= 3
     assert all(FILES[name].stage(mount["from"]) is not None for mount in keyed)
 

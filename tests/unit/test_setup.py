@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from kiro_invoke.engine.installed import STATE_FILE
 from kiro_invoke.engine.setup import (
     DAEMON_LOG,
     PIN_FILE,
     SOURCE_FILE,
-    STATE_FILE,
     USER_LOG,
     HostFacts,
     NoPlan,

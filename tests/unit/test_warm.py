@@ -328,6 +328,45 @@ def test_an_ignore_file_that_came_for_either_dockerfile_is_noticed(tmp_path: Pat
     assert str(refused.value) == told
 
 
+SKELETON = (
+    "FROM a AS Kiro-Skeleton\nFROM a AS planner\nRUN --mount=type=bind,from=kiro-skeleton x\nFROM planner\n"
+)
+
+
+def test_a_skeleton_is_kept_for_a_dockerfile_that_has_its_stage_and_for_no_other(tmp_path: Path) -> None:
+    shop = project(
+        tmp_path, service(tmp_path, prod="FROM a\n", dev=SKELETON), service(tmp_path, "api", dev="FROM a\n")
+    )
+    with mirrored(warm.read_recipes(shop, BOTH), shop, waiting=pytest.fail) as sending:
+        folders = {(name, path.name): sent.skeleton for (name, path), sent in sending.items()}
+        context = sending["web", tmp_path / "web/Dockerfile.fast"].context
+    skeleton = context.with_name(f"{context.name}-skeleton")
+    assert folders == {
+        ("web", "Dockerfile"): None,
+        ("web", "Dockerfile.fast"): skeleton,
+        ("api", "Dockerfile.fast"): None,
+    }
+    assert sorted(path.name for path in (skeleton / "skeleton").iterdir()) == [
+        "Dockerfile",
+        "Dockerfile.fast",
+    ]
+    assert list((shop.state / CONTEXTS).glob("*-skeleton")) == [skeleton]
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_only_a_build_of_everything_runs_the_skeletons_stage(tmp_path: Path, everything: bool) -> None:
+    shop = project(tmp_path, service(tmp_path, dev=SKELETON))
+    engine = FakeEngine()
+    engine.bake_lines = recorded("cached")
+    planning = plan_everything if everything else plan_images
+    prepared = warm.prepare(shop, warm.read_recipes(shop, (Profile.DEV,)), lambda r: planning(r, "x"), ())
+    warm.run(prepared, shop, engine, Seen())
+    (baked,) = engine.baked
+    targets = json.loads(baked)["target"]
+    given = [target.get("contexts", {}).keys() for target in targets.values()]
+    assert given == ([set(), set()] if everything else [{"kiro-skeleton"}])
+
+
 @pytest.mark.parametrize(("edits", "rests"), [(1, True), (9, True), (99, False)])
 def test_ignore_rules_that_change_during_the_refresh_are_applied(
     tmp_path: Path, edits: int, rests: bool

@@ -1,0 +1,130 @@
+"""What a checkout remembers of the layers that its builds made: with it, most builds need no look at the engine's."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from kiro_invoke.cache.made import began, joined, layers_of, ran_here
+from kiro_invoke.engine.files import write_whole
+from kiro_invoke.engine.protocol import CacheRecord, Engine
+from kiro_invoke.model.record import Step
+from kiro_invoke.model.service import Project
+
+#: In the state folder.
+LAYERS = "layers.json"
+#: How many builds in a row are reckoned: the sizes that it is done with grow old.
+RECKONED_BUILDS = 8
+#: How many instructions' sizes are remembered: a change of a Dockerfile leaves one that is not used again.
+_SIZES = 200
+
+
+@dataclass(frozen=True)
+class Reckoned:
+    """A build after which nothing was read: the steps that ran, and the bytes that they probably left."""
+
+    steps: tuple[Step, ...]
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Made:
+    """The layers that builds of this checkout made, and the bytes of those since the last reclaiming.
+
+    `weight` is what the cache held on `engine` when it was last read, in bytes, less what images hold too.
+    `sizes` tells for each instruction what its layer held. Builds that were `reckoned` since are in none of these.
+    """
+
+    layers: frozenset[str] = frozenset()
+    gathered: int = 0
+    weight: int = 0
+    engine: str = ""
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    reckoned: tuple[Reckoned, ...] = ()
+
+    @property
+    def reckoned_bytes(self) -> int:
+        return sum(build.bytes for build in self.reckoned)
+
+    def reckon(self, steps: Iterable[Step], engine: str) -> Made | None:
+        """With one more build on `engine`; None where it is time to read what its steps left."""
+        ran = tuple(filter(ran_here, steps))
+        sizes = [self.sizes.get(joined(step.text)) for step in ran]
+        bytes = sum(size for size in sizes if size is not None)
+        if None in sizes or engine != self.engine or len(self.reckoned) >= RECKONED_BUILDS:
+            return None
+        return replace(self, reckoned=(*self.reckoned, Reckoned(ran, bytes)))
+
+    def read(self, records: Sequence[CacheRecord], engine: str, steps: Iterable[Step] = ()) -> Made:
+        """With what the cache's records tell of the builds that were reckoned, and of one more with these steps."""
+        size = {record.id: record.size for record in records}
+        sizes = dict(self.sizes)
+        fresh: set[str] = set()
+        builds = [*(build.steps for build in self.reckoned), tuple(steps)]
+        for number, ran in enumerate(builds):
+            # one by one, each as it would have been read before the next began: see layers_of
+            following = min(map(began, builds[number + 1 :]), default=math.inf)
+            for text, found in layers_of(records, ran, following).items():
+                fresh |= found
+                sizes.pop(text, None)  # the last one stands last
+                sizes[text] = max((size[id] for id in found), default=0)
+        fresh -= self.layers
+        return Made(
+            (self.layers & size.keys()) | fresh,
+            self.gathered + sum(size[id] for id in fresh),
+            weight(records),
+            engine,
+            dict(list(sizes.items())[-_SIZES:]),
+        )
+
+
+def must_read(engine: Engine, project: Project, steps: Sequence[Step]) -> bool:
+    """Whether `reclaim.after_build` will ask for the records of the cache as they are right after the build."""
+    made = read_made(project.state / LAYERS)
+    return any(map(ran_here, steps)) and made.reckon(steps, engine.facts.address) is None
+
+
+def cache_bytes(engine: Engine, project: Project) -> int:
+    """What the engine's cache held when it was last read, with what builds of this checkout probably added since.
+
+    Reading takes an engine with thousands of records longer than a build in which nothing changed.
+    """
+    file, address = project.state / LAYERS, engine.facts.address
+    made = read_made(file)
+    if made.engine != address:
+        made = replace(made, weight=weight(engine.cache_records()), engine=address, reckoned=())
+        write_made(file, made)
+    return made.weight + made.reckoned_bytes
+
+
+def weight(records: Iterable[CacheRecord]) -> int:
+    """What the cache holds in bytes, less what images hold too."""
+    return sum(record.size for record in records if not record.shared)
+
+
+def read_made(file: Path) -> Made:
+    """What is remembered: nothing where the file is missing or damaged."""
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        raw = json.loads(file.read_text(encoding="utf-8"))
+        return Made(
+            frozenset(map(str, raw["layers"])),
+            int(raw["gathered"]),
+            int(raw.get("weight", 0)),
+            str(raw.get("engine", "")),
+            {str(text): int(size) for text, size in raw.get("sizes", {}).items()},
+            tuple(
+                Reckoned(tuple(Step(**step) for step in build["steps"]), int(build["bytes"]))
+                for build in raw.get("reckoned", ())
+            ),
+        )
+    return Made()
+
+
+def write_made(file: Path, made: Made) -> None:
+    """Remember; where that is not possible, later builds reclaim less."""
+    with suppress(OSError):
+        write_whole(file, json.dumps({**asdict(made), "layers": sorted(made.layers)}))
