@@ -108,6 +108,7 @@ def _choice(options: argparse.Namespace) -> Choice:
         scenarios=tuple(scenario for scenario in SCENARIOS if scenario.name in wanted),
         services=tuple(service for service in SERVICES if service in (options.service or SERVICES)),
         variants=tuple(options.variant or ()),
+        without=tuple(options.without or ()),
         runs=options.runs,
         slow_runs=options.runs if options.slow_runs is None else options.slow_runs,
         seed=random.randrange(10**6) if options.seed is None else options.seed,
@@ -121,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--service", action="append", choices=SERVICES, help="repeatable; both without it")
     variants = sorted({variant.name for variant in VARIANTS})
     add("--variant", action="append", choices=variants, help="repeatable; those that make sense without it")
+    add("--without", action="append", choices=variants, help="repeatable; variants to leave out")
     add("--runs", type=int, default=5, help="samples of each (5)")
     add("--slow-runs", type=int, help="samples of what takes minutes (as --runs)")
     add("--seed", type=int, help="of the order")

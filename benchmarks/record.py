@@ -69,9 +69,10 @@ def load(path: Path) -> Run:
         value = json.loads(path.read_text(encoding="utf-8"))
         choice = value["choice"]
         scenarios = tuple(BY_NAME[name] for name in choice.pop("scenarios"))
-        services, variants = (tuple(choice.pop(key)) for key in ("services", "variants"))
+        for key in ("services", "variants", "without"):
+            choice[key] = tuple(choice.get(key, ()))
         samples = [Sample(**each) for each in value["samples"]]
-        chosen = Choice(scenarios=scenarios, services=services, variants=variants, **choice)
+        chosen = Choice(scenarios=scenarios, **choice)
         return Run(chosen, value["machine"], samples)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(

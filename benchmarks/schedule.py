@@ -13,7 +13,10 @@ from benchmarks.variants import Variant
 
 @dataclass(frozen=True)
 class Choice:
-    """What a run measures. Empty `variants`: those that each scenario measures by itself."""
+    """What a run measures. Empty `variants`: those that each scenario measures by itself.
+
+    `without` are variants that are left out of either.
+    """
 
     scenarios: tuple[Scenario, ...]
     services: tuple[str, ...]
@@ -21,6 +24,7 @@ class Choice:
     runs: int
     slow_runs: int
     seed: int
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,8 @@ def remaining(block: Block, taken: Iterable[Sample]) -> Block:
 
 
 def _is_chosen(choice: Choice, scenario: Scenario, variant: Variant) -> bool:
+    if variant.name in choice.without:
+        return False
     if choice.variants:
         return variant.name in choice.variants and scenario.can_measure(variant)
     return scenario.measures(variant)

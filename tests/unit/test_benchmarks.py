@@ -259,6 +259,15 @@ def test_chosen_variants_are_measured_wherever_they_mean_something() -> None:
     assert found == {("mounts-lost", "guide"), ("dependency", "guide"), ("dependency", "native")}
 
 
+def test_variants_can_be_left_out(tmp_path: Path) -> None:
+    left = replace(choice("mounts-lost", "dependency"), without=("prod", "fast-docker"))
+    found = {variant.name for block in blocks(left, VARIANTS) for variant in block.variants}
+    assert "fast" in found
+    assert not found & {"prod", "fast-docker"}
+    Run(left).save(tmp_path / "run.json")
+    assert record.load(tmp_path / "run.json").choice == left
+
+
 def test_a_resumed_run_takes_what_is_missing() -> None:
     block: Block = next(blocks(choice("nothing", variants=("fast", "prod"), runs=2), VARIANTS))
     taken = [

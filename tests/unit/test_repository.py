@@ -78,7 +78,9 @@ def test_the_cooked_target_is_shown_through_a_mount_that_tells_whose_it_is(name:
     file = FILES[name]
     (shown,) = [mount for mount in mounts(file) if mount["target"] == "/cooked"]
     assert file.stage(shown["from"]) is not None
-    assert shown["source"] == {"backend/Dockerfile": "/app/target", "backend/Dockerfile.fast": "/target"}[name]
+    assert (
+        shown["source"] == {"backend/Dockerfile": "/app/target", "backend/Dockerfile.fast": "/target"}[name]
+    )
     assert "ro" in shown
 
 
