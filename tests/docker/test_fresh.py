@@ -511,34 +511,55 @@ def test_a_target_that_holds_twice_of_its_own_starts_afresh(lab: Lab) -> None:
 APART = """\
 mkdir -p c/p/src c/p/target c/target m/debug real/debug w; ln -s ../real w/target; ln -s src c/p/link
 echo 1 >c/p/src/lib.rs; echo x >c/p/run; chmod 750 c/p/run; chmod 700 c/p/src; echo no >c/target/no
-touch -d 2001-01-01 c/p/src/lib.rs; touch -d 2002-02-02 c/p/src; echo old >real/debug/made; ln real/debug/made keep
+touch -d 2001-01-01 c/p/src/lib.rs; touch -d 2002-02-02 c/p/src; touch -hd 2003-03-03 c/p/link
+echo old >real/debug/made; ln real/debug/made keep
 in_w() { (cd w && kiro-fresh build --context ../c --mounted ../m "$@"); }
 """
 
 
 def test_sources_are_copied_as_they_are_and_a_target_among_them_is_not(lab: Lab) -> None:
-    said = lab.shell(f"{APART}in_w true; cd w; find . -printf '%P %y %m %l %TY\\n' | grep -v '^ ' | sort")
-    *files, link = sorted(said.splitlines(), key=lambda line: line.startswith("target "))
-    assert [re.sub(r" (?!2001|2002)\d{4}$", "", line) for line in files] == [
+    listing = "find . -path ./target -prune -o -printf '%P %y %m %l %TY\\n' | grep -v '^ ' | sort"
+    said = lab.shell(f"{APART}in_w true; cd w; {listing}; echo /; readlink target; ls ../real ../m")
+    copied, _, rest = said.partition("/\n")
+    this_year = re.compile(r" (?!200[123])\d{4}$", re.MULTILINE)
+    assert this_year.sub("", copied).splitlines() == [
         "p d 755 ",
-        "p/link l 777 src",
+        "p/link l 777 src 2003",
         "p/run f 750 ",
         "p/src d 700  2002",
         "p/src/lib.rs f 644  2001",
         "p/target d 755 ",
     ]
-    assert link.startswith("target l 777 ../real ")
+    assert rest.split() == ["../real", "../m:", "debug", "../real:", "debug"]
 
 
 def test_the_target_leads_to_the_mount_while_the_command_runs_and_back_then(lab: Lab) -> None:
-    make = "sh -c 'readlink target; cd target/debug; echo new >made; ln made twin; ln -s made link'"
+    make = "sh -c 'readlink -f target; cd target/debug; echo new >made; ln made twin; ln -s made link'"
     said = lab.shell(
         f"{APART}in_w {make}; readlink w/target; cat real/debug/made keep; readlink real/debug/link"
-        "; find real -samefile real/debug/made | sort; [ ! -L w/target ] || ls w/target/.kiro"
+        "; find real -samefile real/debug/made | sort; ls real/.kiro"
     )
-    assert said.split() == [
-        "../m", "../real", "new", "old", "made", "real/debug/made", "real/debug/twin", "list", "own",
+    during, *after = said.split()
+    assert during.endswith("/m")
+    assert after == [
+        "../real", "new", "old", "made", "real/debug/made", "real/debug/twin", "list", "own",
     ]  # fmt: skip
+
+
+def test_the_target_leads_back_after_a_failure_and_the_next_build_harms_no_mount(lab: Lab) -> None:
+    fails = "in_w sh -c 'echo half >target/debug/made; false' || readlink w/target; cat real/debug/made"
+    said = lab.shell(
+        f"{APART}{fails}; in_w sh -c 'echo whole >target/debug/made'; cat real/debug/made m/debug/made"
+    )
+    assert said.split() == ["../real", "old", "whole", "whole"]
+
+
+def test_a_target_that_leads_to_the_mount_already_is_refused(lab: Lab) -> None:
+    """What is in the mount would be removed to make room for itself."""
+    said = lab.shell(
+        f"{APART}echo kept >m/debug/kept; ln -sfn ../m w/target; in_w true 2>&1 || cat m/debug/kept"
+    )
+    assert said == "kiro-fresh: target leads to the mount already\nkept\n"
 
 
 def test_a_mount_needs_a_target_that_is_a_link(lab: Lab) -> None:
@@ -561,3 +582,31 @@ def test_news_are_told_among_copied_sources_too(lab: Lab) -> None:
         f"{first}; rm -r w; mkdir w; ln -s ../real w/target; {edit}; in_w sh -c 'cat p/src/lib.rs; {seen}'"
     )
     assert said.split() == ["2", "new", "old"]
+
+
+def test_of_copied_sources_only_what_was_written_since_is_suspect(lab: Lab) -> None:
+    """Somebody else compiled there, or a build was killed: copies are always new, what they are of is not."""
+    unit = "mkdir -p m/debug/.fingerprint/p-1; echo >m/debug/.fingerprint/p-1/dep-lib-p; sleep 0.01"
+    first = (
+        f"{APART}export line; echo 2 >c/p/Cargo.toml; echo 3 >c/p/src/b.rs; {unit}; in_w true; mark; {unit}"
+    )
+    seen = 'for it in p/src/lib.rs p/src/b.rs; do [ $it -nt "$line" ] && echo new || echo old; done'
+    saved = "touch c/p/src/lib.rs; touch -d 2001-01-01 c/p/src/lib.rs"
+    said = lab.shell(f"{first}; rm -r w; mkdir w; ln -s ../real w/target; {saved}; in_w sh -c '{seen}'")
+    assert said.split() == ["new", "old"]
+
+
+# --- the skeleton
+
+
+def test_a_link_that_is_called_like_a_manifest_leads_to_what_it_says(lab: Lab) -> None:
+    tree = "mkdir -p c/p c/q; echo text >c/q/manifest.in; echo 1 >c/p/lib.rs; echo toml >c/p/a.toml"
+    show = "kiro-fresh skeleton c s; cat s/q/manifest.in s/p/lib.rs s/p/a.toml; rm -r s"
+    all_of_it = ["text", "1", "toml"]
+    for link, content in {
+        "ln -s ../q/manifest.in c/p/Cargo.toml": all_of_it,
+        "ln -s q c/.cargo": all_of_it,
+        "ln -s q c/cargo": ["toml"],
+        "ln -s p/a.toml c/other": ["toml"],
+    }.items():
+        assert lab.shell(f"{tree}; {link}; {show}").split() == content, link

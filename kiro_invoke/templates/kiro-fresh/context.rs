@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{symlink, PermissionsExt};
 use std::path::Path;
 
-use crate::target::{copy_file, dated, vacate};
+use crate::files::{copy_file, copy_link, dated, vacate};
 use crate::tree::{names, set_date};
 
 /// Copies all in `context` but what would lie in `target` to this folder, with times and modes.
@@ -25,7 +25,7 @@ pub fn copy_here(context: &Path, target: &Path) -> io::Result<()> {
         }
         vacate(&to)?;
         if meta.is_symlink() {
-            symlink(fs::read_link(&from)?, &to)?;
+            copy_link(&from, &to, &meta)?;
         } else if meta.is_file() {
             copy_file(&from, &to, dated(&from)?)?;
         }
@@ -36,10 +36,15 @@ pub fn copy_here(context: &Path, target: &Path) -> io::Result<()> {
 
 /// Writes to `into` what a recipe can depend on: the contents of manifests, lockfiles and settings, and that all other
 /// files are there, empty, since cargo finds targets by their names. Modes are made equal: they mean nothing here.
+/// All contents are kept where a link may lead cargo to a manifest of another name.
 pub fn write_skeleton(context: &Path, into: &Path) -> io::Result<()> {
     let folder = |path: &Path| fs::create_dir(path).and_then(|()| fs::set_permissions(path, Permissions::from_mode(0o755)));
     folder(into)?;
-    for name in names(context, None)? {
+    let names = names(context, None)?;
+    let is_link = |name: &[u8]| fs::symlink_metadata(context.join(OsStr::from_bytes(name))).is_ok_and(|meta| meta.is_symlink());
+    let leads = |name: &Vec<u8>| (is_read(name) || parts(name).1 == b".cargo") && is_link(name);
+    let all = names.iter().any(leads);
+    for name in names {
         let path = Path::new(OsStr::from_bytes(&name));
         let (from, to) = (context.join(path), into.join(path));
         let meta = fs::symlink_metadata(&from)?;
@@ -48,7 +53,7 @@ pub fn write_skeleton(context: &Path, into: &Path) -> io::Result<()> {
         } else if meta.is_symlink() {
             symlink(fs::read_link(&from)?, &to)?;
         } else if meta.is_file() {
-            fs::write(&to, if is_read(&name) { fs::read(&from)? } else { Vec::new() })?;
+            fs::write(&to, if all || is_read(&name) { fs::read(&from)? } else { Vec::new() })?;
             fs::set_permissions(&to, Permissions::from_mode(0o644))?;
         }
     }

@@ -12,6 +12,7 @@
 //! In the target stands the list of all files that it was built from. What differs is in doubt there before it is
 //! touched and compiled, until a build succeeds: a failed or killed build forgets nothing.
 mod context;
+mod files;
 mod sha256;
 mod target;
 mod tree;
@@ -22,7 +23,8 @@ use std::process::{exit, Command};
 use std::time::{Duration, SystemTime};
 use std::{fs, io};
 
-use target::{copy, dated, empty, hold, keep_locked, note_own, redirect, seed, size, walk, write_whole, Units};
+use files::{copy, dated, empty, size, walk, write_whole};
+use target::{hold, keep_locked, note_own, redirected, seed, Units};
 use tree::Tree;
 
 fn main() {
@@ -102,12 +104,16 @@ fn build(words: &[OsString]) -> io::Result<i32> {
     let list = target.join(".kiro/list");
     let old = Tree::read(&list);
     let mut new = Tree::scan(&here)?.with_environment(environment);
-    let mut news = old.news(&new, &units);
+    let mut news = old.news(&new, &units, context.as_deref().unwrap_or(Path::new(".")));
     old.or_in_doubt(&new, &news).write(&list)?;
     let now = dated(&list)?; // by the clock that dates what cargo writes
     new.date(&old, old.to_touch(&new, &news), now, &units)?;
-    let place = mounted.as_ref().map(|mounted| redirect(&here, mounted)).transpose()?;
-    let code = run(command, "KIRO_REVISION", OsStr::new(&new.revision()))?;
+    let revision = new.revision();
+    let compile = || run(command, "KIRO_REVISION", OsStr::new(&revision));
+    let (code, place) = match &mounted {
+        Some(mounted) => redirected(&here, mounted, compile).map(|(code, place)| (code, Some(place)))?,
+        None => (compile()?, None),
+    };
     let moved = new.moved(&here)?;
     if code != 0 {
         news.extend(moved);
@@ -116,7 +122,6 @@ fn build(words: &[OsString]) -> io::Result<i32> {
         new.doubting(&moved)?.write(&list)?;
         let own = note_own(target, cooked.as_deref())?;
         if let Some(place) = &place {
-            redirect(&here, place)?;
             copy(own.into_iter(), target, place)?;
         }
     }

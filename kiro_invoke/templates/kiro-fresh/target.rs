@@ -1,13 +1,15 @@
 //! The folder that cargo writes to: seeded with cooked dependencies, emptied, copied from.
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs::{self, File, FileTimes, Metadata};
-use std::io::{self, Write};
+use std::fs::{self, File, Metadata};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{symlink, MetadataExt};
 use std::os::unix::io::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+
+use crate::files::{copy, empty, gone, relative, size, vacate, walk, write_whole};
 
 extern "C" {
     fn flock(file: i32, operation: i32) -> i32;
@@ -27,13 +29,19 @@ pub fn hold(target: &Path) -> io::Result<File> {
     Ok(folder)
 }
 
-/// Has the link `place` lead to another folder; the one that it led to.
-pub fn redirect(place: &Path, to: &Path) -> io::Result<PathBuf> {
+/// Runs something while the link `place` leads to another folder; also the folder that it leads to before and after.
+pub fn redirected<T>(place: &Path, to: &Path, run: impl FnOnce() -> io::Result<T>) -> io::Result<(T, PathBuf)> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{} is no link: {error}", place.display()));
-    let before = fs::read_link(place).map_err(named)?;
-    vacate(place)?;
-    symlink(to, place)?;
-    Ok(before)
+    let (text, before) = (fs::read_link(place).map_err(named)?, fs::canonicalize(place)?);
+    let to = fs::canonicalize(to)?;
+    if before == to {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{} leads to the mount already", place.display())));
+    }
+    let lead = |to: &Path| vacate(place).and_then(|()| symlink(to, place));
+    lead(&to)?;
+    let done = run();
+    lead(&text)?;
+    Ok((done?, before))
 }
 
 /// Makes `target` hold all that `cooked` holds, and of former cooks nothing. It starts afresh where a unit that it
@@ -220,98 +228,5 @@ impl Units {
     /// Whether a file dated `is` passes for older than a unit that was compiled before it was as it is, at `should`.
     pub fn mislead(&self, is: SystemTime, should: SystemTime) -> bool {
         is < should && self.oldest.is_some_and(|oldest| oldest < should) && self.newest.is_some_and(|newest| is <= newest)
-    }
-}
-
-/// Copies files of one folder to the same places in another, in place of what is there: times, modes and hard links kept.
-pub fn copy(files: impl Iterator<Item = PathBuf>, from: &Path, into: &Path) -> io::Result<()> {
-    let mut copied: HashMap<(u64, u64), PathBuf> = HashMap::new();
-    for path in files {
-        let (meta, to) = (fs::symlink_metadata(&path)?, into.join(path.strip_prefix(from).unwrap_or(&path)));
-        fs::create_dir_all(to.parent().unwrap_or(into))?;
-        vacate(&to)?;
-        if meta.file_type().is_symlink() {
-            symlink(fs::read_link(&path)?, &to)?;
-        } else if let Some(twin) = copied.get(&(meta.dev(), meta.ino())) {
-            fs::hard_link(twin, &to)?;
-        } else {
-            copy_file(&path, &to, meta.modified()?)?;
-            copied.insert((meta.dev(), meta.ino()), to);
-        }
-    }
-    Ok(())
-}
-
-/// Makes room for a file: written into, an old one would change wherever it has another name.
-pub fn vacate(place: &Path) -> io::Result<()> {
-    gone(fs::remove_file(place)).map(drop)
-}
-
-pub fn copy_file(from: &Path, to: &Path, time: SystemTime) -> io::Result<()> {
-    fs::copy(from, to)?;
-    // last: with its time it counts as copied
-    File::open(to)?.set_times(FileTimes::new().set_modified(time))
-}
-
-/// All files and links beneath a folder.
-pub fn walk(root: &Path) -> io::Result<Vec<(PathBuf, Metadata)>> {
-    let (mut files, mut folders) = (Vec::new(), vec![root.to_path_buf()]);
-    while let Some(folder) = folders.pop() {
-        let items = fs::read_dir(&folder);
-        for item in if folder == root { items.map(Some) } else { gone(items) }?.into_iter().flatten() {
-            let item = item?;
-            match gone(item.metadata())? {
-                Some(meta) if meta.is_dir() => folders.push(item.path()),
-                meta => files.extend(meta.map(|meta| (item.path(), meta))),
-            }
-        }
-    }
-    Ok(files)
-}
-
-/// Bytes of files, each inode once.
-pub fn size(files: &[(PathBuf, Metadata)]) -> u64 {
-    let mut seen = BTreeSet::new();
-    files.iter().filter(|(_, meta)| seen.insert((meta.dev(), meta.ino()))).map(|(_, meta)| meta.len()).sum()
-}
-
-pub fn empty(folder: &Path) -> io::Result<()> {
-    let notes = folder.join(".kiro"); // first: what is half removed must not look trusted
-    if notes.exists() {
-        fs::remove_dir_all(&notes)?;
-    }
-    for item in fs::read_dir(folder)? {
-        let path = item?.path();
-        match path.is_dir() && !path.is_symlink() {
-            true => fs::remove_dir_all(path)?,
-            false => fs::remove_file(path)?,
-        }
-    }
-    Ok(())
-}
-
-/// Replaces a file in one step: written beside it, synced, renamed over it.
-pub fn write_whole(path: &Path, text: &[u8]) -> io::Result<()> {
-    let draft = path.with_extension("draft");
-    fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
-    let mut file = File::create(&draft)?;
-    file.write_all(text)?;
-    file.sync_all()?;
-    fs::rename(draft, path)
-}
-
-pub fn relative(path: &Path, folder: &Path) -> Option<Vec<u8>> {
-    Some(path.strip_prefix(folder).ok()?.as_os_str().as_bytes().to_vec())
-}
-
-pub fn dated(path: &Path) -> io::Result<SystemTime> {
-    fs::metadata(path)?.modified()
-}
-
-/// Others may remove what is being looked at.
-pub fn gone<T>(found: io::Result<T>) -> io::Result<Option<T>> {
-    match found {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        found => found.map(Some),
     }
 }

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
+use crate::files::{dated, gone, relative, write_whole};
 use crate::sha256::Sha256;
-use crate::target::{dated, gone, relative, write_whole, Units};
+use crate::target::Units;
 
 /// Differ from run to run without a meaning to compilers; the proxies are no part of a layer's key either.
 const PASSING: &[&str] = &[
@@ -102,13 +103,15 @@ impl Tree {
     }
 
     /// Where the new differs from this list. Where something was compiled after the list was written, by whomever, also
-    /// what was written after it: that may have been something else meanwhile, and been compiled so.
-    pub fn news(&self, new: &Tree, units: &Units) -> BTreeSet<Vec<u8>> {
+    /// what was written after it in `sources`, which the new is, or was copied from: that may have been something else
+    /// meanwhile, and been compiled so.
+    pub fn news(&self, new: &Tree, units: &Units, sources: &Path) -> BTreeSet<Vec<u8>> {
         let all: BTreeSet<_> = self.entries.keys().chain(new.entries.keys()).collect();
         let others = units.newest.map_or(true, |newest| self.written.map_or(true, |written| newest > written));
         let suspect = |path: &Vec<u8>| {
-            let changed = new.marks.get(path).map(|mark| after_1970(mark.4 as u64 * 1_000_000_000 + mark.5 as u64));
-            others && changed.is_some_and(|changed| self.written.map_or(true, |written| changed >= written))
+            let meta = || fs::symlink_metadata(sources.join(OsStr::from_bytes(path))).ok();
+            let changed = || Some(after_1970(meta().map(|meta| meta.ctime() as u64 * 1_000_000_000 + meta.ctime_nsec() as u64)?));
+            others && !path.is_empty() && changed().is_some_and(|changed| self.written.map_or(true, |written| changed >= written))
         };
         all.into_iter().filter(|path| self.entries.get(*path) != new.entries.get(*path) || suspect(path)).cloned().collect()
     }
@@ -238,7 +241,9 @@ impl Tree {
 pub fn names(root: &Path, target: Option<&Path>) -> io::Result<Vec<Vec<u8>>> {
     let place = |path: &Path| fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
     let here = std::env::current_dir()?;
-    let (known, target) = (target.and_then(place), target.map(|target| here.join(target)));
+    // its place, links on the way followed, and not where it leads itself
+    let plain = |path: &Path| Some(fs::canonicalize(here.join(path).parent()?).ok()?.join(path.file_name()?));
+    let (known, target) = (target.and_then(place), target.and_then(plain));
     let is_target = |path: &Path, is_folder| {
         target.as_ref().is_some_and(|target| here.join(path) == *target) || is_folder && known.is_some() && place(path) == known
     };
