@@ -10,12 +10,16 @@ from itertools import takewhile
 from pathlib import Path
 
 from kiro_invoke.builds.clean import stages_to_run
-from kiro_invoke.builds.dockerfile import DIRECTIVE, Dockerfile
+from kiro_invoke.builds.dockerfile import DIRECTIVE, Dockerfile, Instruction
 from kiro_invoke.model.plan import BuildPlan, Target
 from kiro_invoke.model.service import Service
 
 #: A stage that makes a context's skeleton (see changes.skeleton). `kiro build` gives the engine a folder for it.
 SKELETON = "kiro-skeleton"
+_MAKE_SKELETON = "kiro-fresh skeleton /context /skeleton"
+_CONTEXT_MOUNT = {"type": "bind", "target": "/context"}
+#: What a bind mount is anyway.
+_READ_ONLY = frozenset((key, value) for key in ("ro", "readonly") for value in ("", "true"))
 _SYNTAX = re.compile(r"#\s*syntax\s*=", re.IGNORECASE)
 
 
@@ -47,7 +51,8 @@ class Recipe:
 
     @property
     def has_skeleton(self) -> bool:
-        return any(stage.name == SKELETON for stage in self.parsed.stages)
+        """Whether a folder may take the place of its stage SKELETON. A stage that does anything else simply runs."""
+        return _makes_skeleton(self.parsed)
 
 
 def plan_images(recipes: Iterable[Recipe], cause: str) -> BuildPlan:
@@ -98,6 +103,34 @@ def _stages(recipe: Recipe) -> dict[str, str | None]:
     skeleton = {SKELETON: "plain builds run this stage"} if recipe.has_skeleton else {}
     leaves = dict.fromkeys(recipe.parsed.leaves(), "no image takes from this stage")
     return {recipe.final: None} | leaves | skeleton | {recipe.final: None}
+
+
+def _makes_skeleton(parsed: Dockerfile) -> bool:
+    """Whether the stage SKELETON holds what `kiro-fresh skeleton` makes of the context, and no more.
+
+    It must stand on nothing: BuildKit 0.17.0 to 0.18.1 does not replace a stage that stands on another one
+    (moby/buildkit #5596).
+    """
+    named = [stage for stage in parsed.stages if stage.name == SKELETON]
+    if len(named) != 1 or named[0].base != "scratch" or parsed.stage("scratch"):
+        return False
+    match named[0].instructions:
+        case (Instruction(keyword="COPY", sources=(source,), rest=rest),):
+            maker = parsed.stage(source)
+        case _:
+            return False
+    if maker is None or rest != f"--from={source} /skeleton /skeleton":
+        return False
+    return len(maker.instructions) == 1 and _is_skeletons_run(maker.instructions[0])
+
+
+def _is_skeletons_run(run: Instruction) -> bool:
+    _mount, _, command = run.rest.partition(" ")
+    if len(run.mounts) != 1 or command != _MAKE_SKELETON:
+        return False
+    fields = run.mounts[0].items()
+    asked = {key: value for key, value in fields if (key, value) not in _READ_ONLY}
+    return {"type": "bind"} | asked == _CONTEXT_MOUNT
 
 
 def _plan(wanted: Iterable[tuple[Recipe, str, str]]) -> BuildPlan:

@@ -44,8 +44,7 @@ def layers_of(
         if ran_here(step) and step.started:
             by_text[joined(step.text)].append(step)
     begin = began(chain.from_iterable(by_text.values()))
-    ended = (step.completed for step in chain.from_iterable(by_text.values()))
-    end = min(before, max(ended, default=0.0) + _LATE_SECONDS)
+    end = min(before, ended(chain.from_iterable(by_text.values())) + _LATE_SECONDS)
     layers = [record for record in records if record.kind == LAYER and begin <= record.created <= end]
     made: dict[str, frozenset[str]] = {}
     for text, same in by_text.items():
@@ -63,6 +62,11 @@ def began(steps: Iterable[Step]) -> float:
     """Before which no step of a build made a layer."""
     started = (step.started for step in steps if ran_here(step) and step.started)
     return min(started, default=math.inf) - _EARLY_SECONDS
+
+
+def ended(steps: Iterable[Step]) -> float:
+    """When the last step of a build ended that may have made a layer; 0.0 without one."""
+    return max((step.completed for step in steps if ran_here(step) and step.started), default=0.0)
 
 
 def joined(text: str) -> str:

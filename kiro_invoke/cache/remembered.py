@@ -8,15 +8,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from kiro_invoke.cache.made import began, joined, layers_of, ran_here
+from kiro_invoke.cache.made import began, ended, joined, layers_of, ran_here
 from kiro_invoke.engine.files import write_whole
 from kiro_invoke.engine.protocol import CacheRecord, Engine
 from kiro_invoke.model.record import Step
 from kiro_invoke.model.service import Project
 
-#: In the state folder.
+#: In the state folder. Its owner's alone: instructions are told with their build arguments filled in.
 LAYERS = "layers.json"
+_OWNERS_ALONE = 0o600
 #: How many builds in a row are reckoned: the sizes that it is done with grow old.
 RECKONED_BUILDS = 8
 #: How many instructions' sizes are remembered: a change of a Dockerfile leaves one that is not used again.
@@ -60,18 +62,24 @@ class Made:
         return replace(self, reckoned=(*self.reckoned, Reckoned(ran, bytes)))
 
     def read(self, records: Sequence[CacheRecord], engine: str, steps: Iterable[Step] = ()) -> Made:
-        """With what the cache's records tell of the builds that were reckoned, and of one more with these steps."""
+        """With what the cache's records tell of the builds that were reckoned, and of one more with these steps.
+
+        What was reckoned of another engine its records do not tell.
+        """
         size = {record.id: record.size for record in records}
         sizes = dict(self.sizes)
         fresh: set[str] = set()
-        builds = [*(build.steps for build in self.reckoned), tuple(steps)]
-        for number, ran in enumerate(builds):
-            # one by one, each as it would have been read before the next began: see layers_of
-            following = min(map(began, builds[number + 1 :]), default=math.inf)
+        reckoned = self.reckoned if engine == self.engine else ()
+        builds = [*(build.steps for build in reckoned), tuple(steps)]
+        for ran in builds:
+            # one by one, each as it would have been read before the next began (see layers_of); of two at one time,
+            # neither was the next
+            following = min((one for one in map(began, builds) if one > ended(ran)), default=math.inf)
             for text, found in layers_of(records, ran, following).items():
                 fresh |= found
-                sizes.pop(text, None)  # the last one stands last
-                sizes[text] = max((size[id] for id in found), default=0)
+                before = sizes.pop(text, 0)  # the last one stands last
+                # the engine may have dropped what is not found; what never was, is not read in vain at each build
+                sizes[text] = max((size[id] for id in found), default=before)
         fresh -= self.layers
         return Made(
             (self.layers & size.keys()) | fresh,
@@ -108,23 +116,40 @@ def weight(records: Iterable[CacheRecord]) -> int:
 
 def read_made(file: Path) -> Made:
     """What is remembered: nothing where the file is missing or damaged."""
-    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError):
         raw = json.loads(file.read_text(encoding="utf-8"))
         return Made(
             frozenset(map(str, raw["layers"])),
-            int(raw["gathered"]),
-            int(raw.get("weight", 0)),
+            _bytes(raw["gathered"]),
+            _bytes(raw.get("weight", 0)),
             str(raw.get("engine", "")),
-            {str(text): int(size) for text, size in raw.get("sizes", {}).items()},
+            {str(text): _bytes(size) for text, size in raw.get("sizes", {}).items()},
             tuple(
-                Reckoned(tuple(Step(**step) for step in build["steps"]), int(build["bytes"]))
+                Reckoned(tuple(map(_step, build["steps"])), _bytes(build["bytes"]))
                 for build in raw.get("reckoned", ())
             ),
         )
     return Made()
 
 
+def _bytes(raw: str | float) -> int:
+    """A number that can be reckoned with: an integer of hundreds of digits is no float."""
+    return int(float(raw))
+
+
+def _step(raw: Mapping[str, Any]) -> Step:
+    return Step(
+        service=str(raw["service"]),
+        stage=str(raw["stage"]),
+        text=str(raw["text"]),
+        cached=bool(raw["cached"]),
+        seconds=float(raw["seconds"]),
+        started=float(raw["started"]),
+        completed=float(raw["completed"]),
+    )
+
+
 def write_made(file: Path, made: Made) -> None:
     """Remember; where that is not possible, later builds reclaim less."""
     with suppress(OSError):
-        write_whole(file, json.dumps({**asdict(made), "layers": sorted(made.layers)}))
+        write_whole(file, json.dumps({**asdict(made), "layers": sorted(made.layers)}), mode=_OWNERS_ALONE)

@@ -1,8 +1,9 @@
 """The skeleton of a context: what `cargo chef prepare` can depend on, kept in a folder of its own beside the mirror.
 
 All folders, links and names, and the contents of manifests; other files are empty, and modes say nothing. So an edit
-of a source changes nothing here, and the engine has the recipe at once. `kiro-fresh skeleton` makes the same of
-a context within a plain build: the engine compares what it mounts by content, and both share their layers.
+of a source changes nothing here, and the engine has the recipe at once. Where a link may lead cargo to a manifest of
+another name, all contents are kept. `kiro-fresh skeleton` makes the same of a context within a plain build: the engine
+compares what it mounts by content, and both share their layers.
 """
 
 from __future__ import annotations
@@ -40,10 +41,11 @@ _SOURCE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 def skeleton_of(seen: Snapshot, last: Mapping[str, Entry]) -> Snapshot:
     """What the skeleton of that context holds. Pure. What is the same in `last` is that entry, others have no hints."""
     entries: dict[str, Entry] = {}
+    keeps_all = any(entry.kind == "l" and _may_lead_to_manifest(path) for path, entry in seen.entries.items())
     for path, entry in seen.entries.items():
         inner = f"{_TOP}/{path}"
         kind = "l" if entry.kind == "l" else "f"
-        value = entry.value if kind == "l" or keeps_content(path) else _EMPTY
+        value = entry.value if kind == "l" or keeps_all or keeps_content(path) else _EMPTY
         old = last.get(inner)
         if old is not None and old.value == value and old.kind == kind:
             entries[inner] = old
@@ -56,6 +58,10 @@ def skeleton_of(seen: Snapshot, last: Mapping[str, Entry]) -> Snapshot:
 def keeps_content(path: str) -> bool:
     """Whether a recipe can depend on this file's content, and not on its name alone."""
     return path.endswith((".toml", ".lock")) or f"/{path}".endswith(("/rust-toolchain", "/.cargo/config"))
+
+
+def _may_lead_to_manifest(link: str) -> bool:
+    return keeps_content(link) or f"/{link}".endswith("/.cargo")
 
 
 def refresh_skeleton(mirror: Mirror, mirrored: Mirrored, *, now: int) -> Path:

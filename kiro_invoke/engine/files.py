@@ -34,8 +34,8 @@ def make_state_folder(folder: Path) -> None:
         ) from None
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Replace `path` by `text` in one step: written beside it, synced, renamed over it."""
+def write_whole(path: Path, text: str, *, mode: int = 0o644) -> None:
+    """Replace `path` by `text` in one step: written beside it, synced, renamed over it. `mode`: its permission bits."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -43,7 +43,7 @@ def write_whole(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        Path(draft).chmod(0o644)
+        Path(draft).chmod(mode)
         Path(draft).replace(path)
     except BaseException:
         with suppress(FileNotFoundError):

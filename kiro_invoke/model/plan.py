@@ -28,7 +28,7 @@ class Target:
 class Sent:
     """What the engine gets for one Dockerfile of a service. `revision` is the hash of all sources in it.
 
-    `skeleton` is the folder that takes the place of its stage `kiro-skeleton` (None: it has no such stage).
+    `skeleton` is the folder that takes the place of its stage `kiro-skeleton` (None: it has none that one may replace).
     """
 
     context: Path

@@ -25,8 +25,10 @@ FRESH = f"{PROJECT}/fresh:1"
 IMAGE = f"{PROJECT}/app:dev"
 #: As in the backend's Dockerfiles. The planner shows what it was given, writes to it, and notes when it ran.
 STAGES = f"""\
-FROM {FRESH} AS kiro-skeleton
+FROM {FRESH} AS skeleton
 RUN --mount=type=bind,target=/context kiro-fresh skeleton /context /skeleton
+FROM scratch AS kiro-skeleton
+COPY --from=skeleton /skeleton /skeleton
 FROM {FRESH} AS planner
 RUN --mount=type=bind,from=kiro-skeleton,source=/skeleton,target=/app,rw \
     cd /app && cp -a . /seen && touch of-the-planner && date +%s%N > /ran
@@ -96,9 +98,23 @@ def test_an_edit_of_the_same_size_and_time_is_planned(app: Path) -> None:
     )
 
 
-@pytest.fixture
-def odd(app: Path, tmp_path: Path) -> Path:
-    """The service with all that a listing can get wrong."""
+def test_a_manifest_behind_a_link_is_planned_whatever_its_name(app: Path) -> None:
+    """Then all that is there is: an edit of a source, too."""
+    (app / "Cargo.toml").rename(app / "manifest.in")
+    (app / "Cargo.toml").symlink_to("manifest.in")
+    ran(app)
+    text = f"# edited {time.time_ns()}\n"
+    (app / "manifest.in").write_text(text)
+    assert ran(app) == {"planner", "dev"}
+    assert docker("run", "--rm", "--network=none", "--entrypoint=cat", IMAGE, "/planner/Cargo.toml") == text
+    (app / "src/main.rs").write_text(f"edited {time.time_ns()}")
+    assert ran(app) == {"planner", "dev"}
+    assert ran_plainly(app) == {"skeleton"}
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "linked"])
+def odd(app: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """The service with all that a listing can get wrong; also with a link that may lead to a manifest."""
     odd_tree(tmp_path).joinpath("pipe").unlink()
     for there in (tmp_path / "odd").iterdir():
         there.rename(app / there.name)
@@ -106,7 +122,8 @@ def odd(app: Path, tmp_path: Path) -> Path:
         app,
         [
             "n\udcff.toml", "a\nb.lock", "x y/Cargo.toml", "x y/main.rs", "rust-toolchain", ".cargo/config",
-            "cargo/config", "Linked.toml -> n\udcff.toml", "l\udcff -> t\udcff", "folder.toml/in", "hollow/er/",
+            "cargo/config", "linked -> n\udcff.toml", "l\udcff -> t\udcff", "folder.toml/in", "hollow/er/",
+            *(["Linked.toml -> n\udcff"] if request.param else []),
         ],
     )  # fmt: skip
     for path, mode in (
@@ -121,16 +138,16 @@ def odd(app: Path, tmp_path: Path) -> Path:
 
 def test_a_plain_build_after_ours_finds_the_planner_cached(odd: Path) -> None:
     assert "planner" in ran(odd)
-    assert ran_plainly(odd) == {"kiro-skeleton"}
+    assert ran_plainly(odd) == {"skeleton"}
 
 
 def test_our_build_after_a_plain_one_finds_the_planner_cached(odd: Path) -> None:
-    assert ran_plainly(odd) == {"kiro-skeleton", "planner"}
+    assert ran_plainly(odd) == {"skeleton", "planner"}
     assert ran(odd) == {"dev"}
 
 
 def test_after_warm_cache_a_plain_build_finds_everything_cached(app: Path) -> None:
-    assert ran(app, "warm-cache") == {"kiro-skeleton", "planner", "dev"}
+    assert ran(app, "warm-cache") == {"skeleton", "kiro-skeleton", "planner", "dev"}
     assert ran_plainly(app) == set()
     assert ran(app) == set()
 

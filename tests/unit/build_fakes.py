@@ -14,6 +14,14 @@ from kiro_invoke.model.service import Service
 
 DATA = Path(__file__).with_name("data")
 ROOT = Path("/repo")
+#: Stages that make a context's skeleton, as a folder may take their place.
+SKELETON = """\
+FROM a AS skeleton
+RUN --mount=type=bind,target=/context kiro-fresh skeleton /context /skeleton
+
+FROM scratch AS kiro-skeleton
+COPY --from=skeleton /skeleton /skeleton
+"""
 
 
 def recorded(name: str) -> list[str]:

@@ -106,28 +106,52 @@ def repository(
 
 SLOW = ("docker", "requests", "rich", "asyncio", "unittest.mock", "filelock")
 #: What only a setup needs, and only a build after which something is taken back.
+TAKING_BACK = tuple(f"kiro_invoke.cache.{name}" for name in ("reclaim", "superseded"))
 RARE = (
     *(
         f"kiro_invoke.engine.{name}"
         for name in ("daemon", "installer", "privileged", "setup", "standin_maker")
     ),
-    *(f"kiro_invoke.cache.{name}" for name in ("reclaim", "superseded")),
+    *TAKING_BACK,
 )
+
+
+def telling_loaded(*modules: str) -> str:
+    """The program, which tells at its end which of these modules it has loaded."""
+    return (
+        "import sys\nfrom kiro_invoke.cli import main\nsys.argv[0] = 'kiro'\ntry:\n    main()\n"
+        f"finally:\n    print('LOADED', *sorted({{*{modules!r}}} & {{*sys.modules}}), file=sys.stderr)\n"
+    )
 
 
 def test_a_command_loads_nothing_slow_that_it_does_not_need(tmp_path: Path) -> None:
     """Together these take longer to load than a build takes in which nothing changed."""
     folder = repository(tmp_path)
-    program = (
-        "import sys\nfrom kiro_invoke.cli import main\nsys.argv[0] = 'kiro'\ntry:\n    main()\n"
-        f"finally:\n    print('LOADED', *sorted({{*{(*SLOW, *RARE)!r}}} & {{*sys.modules}}), file=sys.stderr)\n"
-    )
+    program = telling_loaded(*SLOW, *RARE)
     ran = run(
         "build", "--print", folder=folder, door=("-c", program), env={"DOCKER_HOST": "unix:///nowhere/e.sock"}
     )
     assert ran.code == 0, ran.err
     assert json.loads(ran.out)["target"]["web-dev-final"]
     assert ran.err.splitlines()[-1] == "LOADED"
+
+
+@pytest.mark.parametrize(("stream", "loaded"), [("cached", ()), ("success", TAKING_BACK)])
+def test_a_build_with_nothing_to_do_loads_nothing_to_take_back_with(
+    tmp_path: Path, stream: str, loaded: tuple[str, ...]
+) -> None:
+    """Told of a whole build, on an engine in memory."""
+    on_fake = (
+        "from kiro_invoke.commands import opening\nfrom tests.unit.build_fakes import recorded\n"
+        "from tests.unit.fakes import FakeEngine\nfrom kiro_invoke.engine.protocol import ImageFacts\n"
+        "engine = FakeEngine({'debian:13-slim': ImageFacts('sha256:1', {}, 1)})\n"
+        f"engine.bake_lines = recorded({stream!r})\nopening.open_engine = lambda *_, **__: engine\n"
+    )
+    ran = run(
+        "build", folder=repository(tmp_path / "shop"), door=("-c", on_fake + telling_loaded(*TAKING_BACK))
+    )
+    assert ran.code == 0, ran.err
+    assert ran.err.splitlines()[-1].split() == ["LOADED", *loaded]
 
 
 def test_mocks_can_be_made_after_all() -> None:

@@ -19,6 +19,13 @@ def test_a_file_is_made_with_its_folders(tmp_path: Path) -> None:
     assert [one.name for one in path.parent.iterdir()] == ["file.json"]
 
 
+def test_a_file_may_be_its_owners_alone_even_where_the_old_one_was_not(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    for mode in (0o644, 0o600):
+        write_whole(path, "text", mode=mode)
+        assert path.stat().st_mode & 0o777 == mode
+
+
 def test_a_file_is_replaced_not_rewritten(tmp_path: Path) -> None:
     """Who has the old one open reads the old one to its end."""
     path = tmp_path / "file"

@@ -17,9 +17,10 @@ from kiro_invoke.builds.planner import (
 )
 from kiro_invoke.model.plan import Target
 from kiro_invoke.model.service import Service
-from tests.unit.build_fakes import recipe, service
+from tests.unit.build_fakes import SKELETON, recipe, service
 
 THREE = "FROM a AS base\nFROM base AS test\nFROM base AS final\n"
+PLANNED = "FROM a AS planner\nRUN --mount=type=bind,from=kiro-skeleton x\nFROM planner\n"
 
 
 def test_an_image_is_the_last_stage() -> None:
@@ -45,21 +46,108 @@ def test_everything_is_the_image_and_each_stage_that_it_does_not_need() -> None:
 
 
 def test_everything_is_the_skeleton_too_which_builds_replace_by_a_folder() -> None:
-    text = "FROM a AS Kiro-Skeleton\nFROM a AS planner\nRUN --mount=type=bind,from=kiro-skeleton x\nFROM planner\n"
-    assert recipe(text).has_skeleton and not recipe(THREE).has_skeleton
-    plan = plan_everything([recipe(text)], "warm")
+    """Its stage takes from the one that makes it: that is built with it."""
+    made = recipe(SKELETON + PLANNED)
+    plan = plan_everything([made], "warm")
     assert [(t.name, t.stage, t.tag, t.cause) for t in plan.targets] == [
-        ("web-dev-2", "2", "shop/web:dev", "warm"),
+        ("web-dev-3", "3", "shop/web:dev", "warm"),
         ("web-dev-kiro-skeleton", "kiro-skeleton", None, "warm: plain builds run this stage"),
     ]
-    assert [t.stage for t in plan_images([recipe(text)], "build").targets] == ["2"]
+    assert made.parsed.reachable("kiro-skeleton") == {"skeleton", "kiro-skeleton"}
+    assert [t.stage for t in plan_images([made], "build").targets] == ["3"]
 
 
-@pytest.mark.parametrize("text", ["FROM a AS kiro-skeleton\n", "FROM a AS x\nFROM x AS kiro-skeleton\n"])
+@pytest.mark.parametrize("text", ["FROM a AS kiro-skeleton\n", SKELETON])
 def test_a_skeleton_that_is_the_image_is_asked_for_once(text: str) -> None:
     assert [(t.stage, t.cause) for t in plan_everything([recipe(text)], "warm").targets] == [
         ("kiro-skeleton", "warm")
     ]
+
+
+def test_a_stage_of_that_name_that_no_folder_replaces_is_built_like_any_other() -> None:
+    other = recipe("FROM a AS kiro-skeleton\nRUN x\n" + PLANNED)
+    assert [(t.stage, t.cause) for t in plan_everything([other], "warm").targets] == [("2", "warm")]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("", ""),
+        ("AS kiro-", "AS KIRO-"),
+        ("AS kiro-", "as Kiro-"),
+        ("FROM a AS skeleton", "FROM rust:1 AS base\nFROM base AS skeleton"),
+        ("=skeleton", "=0"),
+        ("type=bind,", ""),
+        ("/context kiro", "/context,ro kiro"),
+        ("/context kiro", "/context,readonly=true kiro"),
+        ("fresh skeleton /context", "fresh  skeleton \\\n  /context"),
+        ("AS skeleton\n", "AS skeleton\n# a comment\n\n"),
+        ("skeleton", "made"),
+    ],
+)
+def test_a_folder_takes_the_place_of_a_stage_that_makes_the_skeleton(old: str, new: str) -> None:
+    if new == "made":
+        text = SKELETON.replace("AS skeleton", "AS made").replace("=skeleton", "=made")
+    else:
+        text = SKELETON.replace(old, new, 1)
+    assert recipe(text + PLANNED).has_skeleton
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        # the stage itself
+        ("AS kiro-skeleton", "AS kiro-skeletons"),
+        ("scratch", "a"),
+        ("scratch", "skeleton"),
+        ("FROM a", "FROM a AS scratch\nFROM a"),
+        ("FROM a", "FROM scratch AS kiro-skeleton\nFROM a"),
+        ("/skeleton /skeleton\n", "/skeleton /skeleton\nCOPY more /skeleton/\n"),
+        ("FROM scratch AS kiro-skeleton\n", "FROM scratch AS kiro-skeleton\nWORKDIR /skeleton\n"),
+        ("COPY --from=skeleton /skeleton /skeleton\n", ""),
+        ("COPY", "ADD"),
+        ("/skeleton /skeleton\n", "/skeleton /\n"),
+        ("/skeleton /skeleton\n", "/context /skeleton\n"),
+        ("--from=skeleton /", "--from=skeleton --chown=1 /"),
+        ("--from=skeleton /", "--from=skeleton --exclude=*.lock /"),
+        ("--from=skeleton ", ""),
+        ("--from=skeleton", "--from=other/image"),
+        ("--from=skeleton", "--from=kiro-skeleton"),
+        # the one that it copies from
+        ("RUN --mount", "RUN make\nRUN --mount"),
+        ("/skeleton\n\n", "/skeleton\nRUN rm /skeleton/Cargo.toml\n"),
+        ("/skeleton\n\n", "/skeleton && rm /skeleton/Cargo.toml\n"),
+        ("RUN --mount=type=bind,target=/context ", "RUN "),
+        (
+            "--mount=type=bind,target=/context ",
+            "--mount=type=bind,target=/context --mount=type=tmpfs,target=/t ",
+        ),
+        ("--mount=type=bind,target=/context ", "--network=none "),
+        ("type=bind", "type=cache"),
+        ("target=/context", "target=/app"),
+        ("/context kiro", "/context,source=app kiro"),
+        ("/context kiro", "/context,from=a kiro"),
+        ("/context kiro", "/context,rw kiro"),
+        ("/context kiro", "/context,ro=false kiro"),
+        ("/context kiro", "/context --network=none kiro"),
+        ("kiro-fresh", "cargo-fresh"),
+        ("skeleton /context /skeleton\n", "skeleton /context/app /skeleton\n"),
+        ("skeleton /context /skeleton\n", "skeleton /context /skeleton/app\n"),
+    ],
+)
+def test_a_stage_that_does_anything_else_runs(old: str, new: str) -> None:
+    assert old in SKELETON
+    assert not recipe(SKELETON.replace(old, new, 1) + PLANNED).has_skeleton
+
+
+def test_a_dockerfile_without_that_stage_has_no_skeleton() -> None:
+    assert not recipe(THREE).has_skeleton
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.fast"])
+def test_the_backends_stage_is_one_that_a_folder_replaces(name: str) -> None:
+    text = Path(__file__).parents[2].joinpath("backend", name).read_text()
+    assert recipe(text).has_skeleton
 
 
 def test_everything_is_the_image_also_where_another_stage_takes_from_it() -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from kiro_invoke.cache.remembered import (
     Reckoned,
     cache_bytes,
     must_read,
+    read_made,
 )
 from kiro_invoke.engine.answers import cache_record
 from kiro_invoke.engine.files import write_whole
@@ -30,7 +32,7 @@ from kiro_invoke.engine.protocol import CacheRecord, LocalImage
 from kiro_invoke.model.errors import EngineError
 from kiro_invoke.model.record import Step
 from kiro_invoke.model.service import Project, Service
-from tests.unit.fakes import FakeEngine
+from tests.unit.fakes import FACTS, FakeEngine
 
 DATA = Path(__file__).with_name("data")
 DOCKERFILE = """\
@@ -371,6 +373,57 @@ def test_builds_close_together_keep_their_layers_apart() -> None:
     assert read == Made(frozenset({"made0", "made1", "made2"}), 3, 3, "here", {"RUN make": 2})
 
 
+def reckoned(made: Made, *builds: tuple[Step, ...], engine: str = "here") -> Made:
+    for steps in builds:
+        more = made.reckon(steps, engine)
+        assert more is not None
+        made = more
+    return made
+
+
+@pytest.mark.parametrize("order", ["the short one first", "the long one first"])
+def test_two_builds_at_one_time_are_both_told(order: str) -> None:
+    """The one that began later may have ended, and been noted, first: what began meanwhile does not end it."""
+    texts = {"RUN long": (100.0, 10.0), "RUN short": (101.0, 4.0)}
+    records = [
+        layer(f"mount / from exec sh -c {text[4:]}", id=text, at=at + took - 0.1, size=50)
+        for text, (at, took) in texts.items()
+    ]
+    builds = [(step(text, at=at, took=took),) for text, (at, took) in texts.items()]
+    if order == "the short one first":
+        builds.reverse()
+    made = reckoned(Made(engine="here", sizes=dict.fromkeys(texts, 7)), *builds)
+    read = made.read(records, "here")
+    assert read == Made(frozenset(texts), 100, 100, "here", dict.fromkeys(texts, 50))
+
+
+def test_a_build_that_is_noted_late_ends_where_the_next_began() -> None:
+    """Even where the next one was noted first."""
+    first, second = ((step("RUN make", at=at, took=0.5),) for at in (100.0, 101.0))
+    made = reckoned(Made(engine="here", sizes={"RUN make": 1}), second, first)
+    records = [layer("mount / from exec sh -c make", id=f"made{at}", at=at) for at in (100.4, 101.4)]
+    assert made.read(records, "here").layers == {"made100.4", "made101.4"}
+
+
+def test_a_size_stays_known_where_the_engine_dropped_the_layer_first() -> None:
+    made = reckoned(Made(engine="here", sizes={"RUN make": 7}), (step("RUN make"),))
+    read = made.read([], "here")
+    assert (read.sizes, read.reckoned, read.gathered) == ({"RUN make": 7}, (), 0)
+
+
+def test_what_leaves_nothing_that_is_recognized_is_not_read_each_time() -> None:
+    ran = (step('RUN ["make"]'),)
+    read = Made(engine="here").read([], "here", ran)
+    assert read.reckon(ran, "here") == replace(read, reckoned=(Reckoned(ran, 0),))
+
+
+def test_what_was_reckoned_of_one_engine_is_not_looked_for_on_another() -> None:
+    """Its layers may be there too, made by another's build of the same time."""
+    made = reckoned(Made(engine="here", sizes={"RUN make": 7}), (step("RUN make"),))
+    theirs = [layer("mount / from exec sh -c make", size=9)]
+    assert made.read(theirs, "there") == Made(frozenset(), 0, 9, "there", {"RUN make": 7})
+
+
 def test_layers_that_the_engine_dropped_are_forgotten(project: Project, recipes: tuple[Recipe, ...]) -> None:
     ours = engine(project, generations=0)
     for n in (1, 2):
@@ -380,13 +433,73 @@ def test_layers_that_the_engine_dropped_are_forgotten(project: Project, recipes:
     assert json.loads((project.state / LAYERS).read_text())["layers"] == ["made2"]
 
 
+def noted(**fields: object) -> str:
+    return json.dumps({"layers": [], "gathered": 0, **fields})
+
+
+def noted_build(**fields: object) -> str:
+    """A note of the engine of these tests that knows all that COOKED leaves, and of one build before."""
+    build = {"steps": [{**asdict(COOKED[0]), **fields}], "bytes": 1}
+    return noted(engine=FACTS.address, sizes={"RUN cook": 1}, reckoned=[build])
+
+
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"layers": 1, "gathered": 2}', '{"layers": [], "gathered": "x"}']
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"layers": 1, "gathered": 2}',
+        '{"layers": [], "gathered": "x"}',
+        pytest.param("[" * 100_000, id="deep"),
+        noted(gathered=math.inf),
+        noted(gathered=math.nan),
+        noted(gathered=10**400),
+        noted(weight=math.inf),
+        noted(weight=10**400),
+        noted(sizes={"RUN cook": math.inf}),
+        noted(sizes={"RUN cook": None}),
+        noted(reckoned=[{"steps": [], "bytes": math.inf}]),
+        noted(reckoned=[{"steps": [{}], "bytes": 1}]),
+        noted_build(started="soon"),
+        noted_build(started=10**400),
+        noted_build(completed=None),
+        noted_build(completed=[]),
+    ],
 )
 def test_a_damaged_note_is_an_empty_one(project: Project, recipes: tuple[Recipe, ...], text: str) -> None:
-    project.state.mkdir()
-    (project.state / LAYERS).write_text(text)
+    write_whole(project.state / LAYERS, text)
+    assert read_made(project.state / LAYERS) == Made()
     assert sorted(reclaim.reclaim(engine(project), project, recipes).records)[0] == "cook0"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"started": "1"},
+        {"completed": "4.5", "started": "3"},
+        {"stage": 1, "text": 2},
+        {"more": 1},
+        {"started": math.nan},
+    ],
+)
+def test_a_note_of_odd_types_does_not_stop_a_build(
+    project: Project, recipes: tuple[Recipe, ...], fields: dict[str, object]
+) -> None:
+    write_whole(project.state / LAYERS, noted_build(**fields))
+    ours = engine(project)
+    must_read(ours, project, COOKED)
+    done = after_build(ours, project, recipes, COOKED, ours.cache_records)
+    assert done is not None
+    assert done.freed == 220
+    cache_bytes(ours, project)
+
+
+def test_the_note_is_its_owners_alone(project: Project, recipes: tuple[Recipe, ...]) -> None:
+    """It holds build arguments."""
+    ours = engine(project)
+    after_build(ours, project, recipes, COOKED, ours.cache_records)
+    assert (project.state / LAYERS).stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("broken", ["cache_records", "images_labelled", "remove_image", "prune"])

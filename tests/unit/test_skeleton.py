@@ -24,17 +24,27 @@ from tests.unit.test_mirror import dying, replaced, times
 Listing = dict[str, tuple[str, int, str]]
 SOURCES = (
     "Cargo.toml", "Cargo.lock", "src/main.rs", "src/bin/x y.rs", "a\nb", "n\udcff.toml", "n\udcff", "empty/er/",
-    "link -> src", "Linked.toml -> n\udcff", ".cargo/config", "tool/rust-toolchain", ".dockerignore",
+    "link -> src", "linked -> n\udcff", ".cargo/config", "tool/rust-toolchain", ".dockerignore",
 )  # fmt: skip
+
+#: Those of them that are there without their content.
+EMPTY = ("src/main.rs", "src/bin/x y.rs", "a\nb", "n\udcff", ".dockerignore")
 
 
 def expected(context: Path) -> Listing:
     """The skeleton by its definition, told once more: listed as `listing` does, from `skeleton/` on."""
     found: Listing = {}
-    for path, (kind, _, value) in listing(context).items():
+
+    def manifest(path: str) -> bool:
         folder, name = os.path.split(path)
-        is_kept = name.endswith((".toml", ".lock")) or name == "rust-toolchain"
-        is_kept |= name == "config" and Path(folder).name == ".cargo"
+        is_manifest = name.endswith((".toml", ".lock")) or name == "rust-toolchain"
+        return is_manifest or (name == "config" and Path(folder).name == ".cargo")
+
+    there = listing(context)
+    links = [path for path, (kind, _, _) in there.items() if kind == chr(stat.S_IFLNK >> 12)]
+    leading = [path for path in links if manifest(path) or Path(path).name == ".cargo"]
+    for path, (kind, _, value) in there.items():
+        is_kept = bool(leading) or manifest(path)
         if kind == chr(stat.S_IFDIR >> 12):
             found[path] = (kind, 0o755, "")
         elif kind == chr(stat.S_IFLNK >> 12):
@@ -133,7 +143,7 @@ def test_it_is_derived_from_names_kinds_and_kept_contents_alone() -> None:
             "x.lock": Entry("x", toml, 0o755, 1, 2, 3, 4),
             "src/a.rs": Entry("f", rust, 0o644, 1, 2, 3, 4),
             "run": Entry("x", rust, 0o4755, 1, 2, 3, 4),
-            "l.toml": Entry("l", link, 0o777, 1, 2, 3, 4),
+            "l": Entry("l", link, 0o777, 1, 2, 3, 4),
         },
         {"src": 0o700, "empty": 0o1777},
         "revision",
@@ -145,7 +155,7 @@ def test_it_is_derived_from_names_kinds_and_kept_contents_alone() -> None:
         "skeleton/x.lock": ("f", toml, 0o644),
         "skeleton/src/a.rs": ("f", empty, 0o644),
         "skeleton/run": ("f", empty, 0o644),
-        "skeleton/l.toml": ("l", link, 0o777),
+        "skeleton/l": ("l", link, 0o777),
     }
     assert skeleton.folders == {"skeleton": 0o755, "skeleton/src": 0o755, "skeleton/empty": 0o755}
     last = {path: entry._replace(inode=7) for path, entry in skeleton.entries.items()}
@@ -159,11 +169,46 @@ def test_it_is_derived_from_names_kinds_and_kept_contents_alone() -> None:
     ]
 
 
-def test_all_odd_names_and_kinds_are_there(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("link", "keeps_all"),
+    [
+        ("Cargo.toml", True),
+        ("a/Cargo.lock", True),
+        ("x.toml", True),
+        ("rust-toolchain", True),
+        (".cargo/config", True),
+        ("a/.cargo/config.toml", True),
+        (".cargo", True),
+        ("a/.cargo", True),
+        ("config", False),
+        ("a.cargo", False),
+        ("a/x.cargo", False),
+        (".cargo/x", False),
+        ("toml", False),
+        ("src", False),
+    ],
+)
+def test_all_contents_are_kept_where_a_link_may_lead_to_a_manifest(link: str, keeps_all: bool) -> None:
+    """Of another name: cargo reads what is behind the link."""
+    content = b"2" * 64
+    files = {path: Entry("f", content, 0o644, 1, 2, 3, 4) for path in ("shared/manifest.in", "src/main.rs")}
+    seen = Snapshot({**files, link: Entry("l", b"shared/manifest.in", 0o777, 1, 2, 3, 4)}, {}, "")
+    kept = {
+        entry.value == content for path, entry in skeleton_of(seen, {}).entries.items() if entry.kind != "l"
+    }
+    assert kept == {keeps_all}
+    as_file = Snapshot({**files, link: Entry("f", content, 0o644, 1, 2, 3, 4)}, {}, "")
+    assert skeleton_of(as_file, {}).entries["skeleton/src/main.rs"].value != content
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_all_odd_names_and_kinds_are_there(tmp_path: Path, linked: bool) -> None:
     checkout = Checkout(tmp_path)
     tree = odd_tree(tmp_path)
     tree.rename(checkout.context)
     write_tree(checkout.context, [*SOURCES, "deep/" + "/".join("d" * 120 for _ in range(20)) + "/x.toml"])
+    if linked:
+        write_tree(checkout.context, ["Linked.toml -> n\udcff"])
     for path, mode in (("Cargo.toml", 0o4755), ("src", 0o555), ("empty", 0o1777), ("Cargo.lock", 0o400)):
         (checkout.context / path).chmod(mode)
     (checkout.context / ".dockerignore").unlink()
@@ -246,7 +291,9 @@ def test_what_is_no_part_of_it_leaves_it_and_its_record_untouched(
         (replaced("link", "link -> run"), {"link"}),
         (replaced("link", "link"), {"link"}),
         (replaced("link", "link/in.toml"), {"link/in.toml"}),
-        (replaced("Cargo.toml", "Cargo.toml -> a\nb"), {"Cargo.toml"}),
+        (replaced("Cargo.toml", "Cargo.toml -> a\nb"), {"Cargo.toml", *EMPTY}),
+        (replaced(".cargo", ".cargo -> tool"), {".cargo", *EMPTY}),
+        (replaced("Cargo.lock", "Cargo.lock -> nowhere"), {"Cargo.lock", *EMPTY}),
         (replaced("Cargo.toml", "Cargo.toml/in"), {"Cargo.toml/in"}),
         (replaced("src", "src"), {"src"}),
     ],

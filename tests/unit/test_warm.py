@@ -22,7 +22,7 @@ from kiro_invoke.engine.protocol import CacheRecord, Completed
 from kiro_invoke.model.errors import BuildFailed, ConfigError, EngineError
 from kiro_invoke.model.record import BaseRecord
 from kiro_invoke.model.service import Project, Secret, Service
-from tests.unit.build_fakes import Seen, recorded
+from tests.unit.build_fakes import SKELETON, Seen, recorded
 from tests.unit.fakes import FakeEngine
 
 BOTH = (Profile.PROD, Profile.DEV)
@@ -328,14 +328,12 @@ def test_an_ignore_file_that_came_for_either_dockerfile_is_noticed(tmp_path: Pat
     assert str(refused.value) == told
 
 
-SKELETON = (
-    "FROM a AS Kiro-Skeleton\nFROM a AS planner\nRUN --mount=type=bind,from=kiro-skeleton x\nFROM planner\n"
-)
+PLANNED = f"{SKELETON}FROM a AS planner\nRUN --mount=type=bind,from=kiro-skeleton x\nFROM planner\n"
 
 
 def test_a_skeleton_is_kept_for_a_dockerfile_that_has_its_stage_and_for_no_other(tmp_path: Path) -> None:
     shop = project(
-        tmp_path, service(tmp_path, prod="FROM a\n", dev=SKELETON), service(tmp_path, "api", dev="FROM a\n")
+        tmp_path, service(tmp_path, prod="FROM a\n", dev=PLANNED), service(tmp_path, "api", dev="FROM a\n")
     )
     with mirrored(warm.read_recipes(shop, BOTH), shop, waiting=pytest.fail) as sending:
         folders = {(name, path.name): sent.skeleton for (name, path), sent in sending.items()}
@@ -355,7 +353,7 @@ def test_a_skeleton_is_kept_for_a_dockerfile_that_has_its_stage_and_for_no_other
 
 @pytest.mark.parametrize("everything", [False, True])
 def test_only_a_build_of_everything_runs_the_skeletons_stage(tmp_path: Path, everything: bool) -> None:
-    shop = project(tmp_path, service(tmp_path, dev=SKELETON))
+    shop = project(tmp_path, service(tmp_path, dev=PLANNED))
     engine = FakeEngine()
     engine.bake_lines = recorded("cached")
     planning = plan_everything if everything else plan_images
