@@ -125,7 +125,7 @@ def show_record(out: Paper, record: BuildRecord, total: float) -> None:
         for stage in image.stages:
             verdict = "cached" if stage.cached else f"{stage.seconds:.1f} s"
             style = "green" if stage.cached else "yellow"
-            out.line(f"       {clean(stage.name):<12}", (f"{verdict:>9}", style))
+            out.line(f"       {clean(stage.name):<13}", (f"{verdict:>8}", style))
     out.line(f"cache  {size(record.cache_bytes)}")
     out.line((f"total  {total:.1f} s", "bold"))
 
