@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{symlink, PermissionsExt};
 use std::path::Path;
 
-use crate::files::{copy_file, copy_link, dated, vacate};
+use crate::files::{copy_file, copy_link, vacate};
 use crate::tree::{names, set_date};
 
 /// Copies all in `context` but what would lie in `target` to this folder, with times and modes.
@@ -27,7 +27,7 @@ pub fn copy_here(context: &Path, target: &Path) -> io::Result<()> {
         if meta.is_symlink() {
             copy_link(&from, &to, &meta)?;
         } else if meta.is_file() {
-            copy_file(&from, &to, dated(&from)?)?;
+            copy_file(&from, &to, meta.modified()?)?;
         }
     }
     // last: each file that came to a folder dated it anew
