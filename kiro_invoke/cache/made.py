@@ -26,11 +26,6 @@ _HEREDOC = re.compile(r"<<\S+ \((?P<first>.*?)(?:\.\.\.)?\)$")
 _VARIABLE = re.compile(r"\$(?:\{[^}]*\}|\w+)")
 
 
-def made_by(records: Iterable[CacheRecord], steps: Iterable[Step]) -> frozenset[str]:
-    """The layers that steps of a build made: of their instruction, and from their time."""
-    return frozenset().union(*layers_of(records, steps).values())
-
-
 def layers_of(
     records: Iterable[CacheRecord], steps: Iterable[Step], before: float = math.inf
 ) -> dict[str, frozenset[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import pytest
 from kiro_invoke.builds.dockerfile import parse
 from kiro_invoke.builds.planner import Profile, Recipe
 from kiro_invoke.cache import reclaim
-from kiro_invoke.cache.made import GATHERED_BYTES, made_by, why_due
+from kiro_invoke.cache.made import GATHERED_BYTES, layers_of, why_due
 from kiro_invoke.cache.proving import PROVEN
 from kiro_invoke.cache.reclaim import after_build, owner
 from kiro_invoke.cache.records import LAYER
@@ -60,6 +60,10 @@ def step(
 
 def layer(description: str, *, at: float = 100.5, id: str = "made", size: int = 1) -> CacheRecord:
     return CacheRecord(id, LAYER, description, created=at, size=size)
+
+
+def made_by(records: Iterable[CacheRecord], steps: Iterable[Step]) -> frozenset[str]:
+    return frozenset().union(*layers_of(records, steps).values())
 
 
 # --- which layers a build made
