@@ -12,7 +12,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -302,18 +303,6 @@ def test_a_refresh_that_was_killed_anywhere_is_made_good(
     checkout: Checkout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each call that changes something in turn is the last one."""
-    changing = (
-        "chmod",
-        "mkdir",
-        "rename",
-        "replace",
-        "rmdir",
-        "symlink",
-        "unlink",
-        "utime",
-        "write",
-        "fsync",
-    )
     killed = 0
     before = checkout.refresh()
     newest = max(times(before.folder).values())
@@ -324,10 +313,7 @@ def test_a_refresh_that_was_killed_anywhere_is_made_good(
             ["src", "run/a", "link", "more/b -> x"] if last % 2 else ["src/a", "run -> x", "link/y"],
         )
         checkout.write("same", str(last))
-        left = [last]
-        with monkeypatch.context() as patch:
-            for name in changing:
-                patch.setattr(os, name, dying(getattr(os, name), left))
+        with dying(monkeypatch, last):
             try:
                 checkout.refresh()
                 break
@@ -340,14 +326,30 @@ def test_a_refresh_that_was_killed_anywhere_is_made_good(
     assert killed > 20
 
 
-def dying(call: Callable[..., Any], left: list[int]) -> Callable[..., Any]:
-    def run(*args: Any, **more: Any) -> Any:
-        left[0] -= 1
-        if left[0] <= 0:
-            raise KeyboardInterrupt
-        return call(*args, **more)
+#: The calls that change something on the disk.
+CHANGING = (
+    "chmod", "fsync", "mkdir", "rename", "replace", "rmdir", "symlink", "unlink", "utime", "write",
+)  # fmt: skip
 
-    return run
+
+@contextmanager
+def dying(monkeypatch: pytest.MonkeyPatch, last: int) -> Iterator[None]:
+    """The call of that number that changes something, of all that do together, is the process's last one."""
+    left = [last]
+
+    def until(call: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any, **more: Any) -> Any:
+            left[0] -= 1
+            if left[0] <= 0:
+                raise KeyboardInterrupt
+            return call(*args, **more)
+
+        return run
+
+    with monkeypatch.context() as patch:
+        for name in CHANGING:
+            patch.setattr(os, name, until(getattr(os, name)))
+        yield
 
 
 def test_random_edits_all_arrive_with_times_that_never_were(checkout: Checkout) -> None:

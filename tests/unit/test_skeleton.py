@@ -400,18 +400,6 @@ def test_a_refresh_that_was_killed_anywhere_is_made_good(
     checkout: Checkout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each call that changes something in turn is the last one."""
-    changing = (
-        "chmod",
-        "fsync",
-        "mkdir",
-        "rename",
-        "replace",
-        "rmdir",
-        "symlink",
-        "unlink",
-        "utime",
-        "write",
-    )
     killed = 0
     newest = max(times(checkout.skeleton()).values())
     for last in range(1, 200):
@@ -423,13 +411,11 @@ def test_a_refresh_that_was_killed_anywhere_is_made_good(
             else ["src/a", "run -> x", "link/y", "c.toml"],
         )
         checkout.write("same.toml", str(last))
-        mirrored, left = checkout.refresh(), [last]
+        mirrored = checkout.refresh()
         with (
             held(checkout.state / "contexts", mirrored.folder.name, pytest.fail) as mirror,
-            monkeypatch.context() as patch,
+            dying(monkeypatch, last),
         ):
-            for call in changing:
-                patch.setattr(os, call, dying(getattr(os, call), left))
             try:
                 refresh_skeleton(mirror, mirrored, now=checkout.clock.now)
                 break
