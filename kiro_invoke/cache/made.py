@@ -78,7 +78,8 @@ def why_due(dockerfiles: Iterable[Dockerfile], steps: Sequence[Step], gathered: 
     for dockerfile in dockerfiles:
         for stage in dockerfile.stages:
             for mount in (mount for one in stage.instructions for mount in one.mounts):
-                seed = dockerfile.stage(mount.get("from", "")) if mount.get("type") == "cache" else None
+                holds = mount.get("type") == "cache" and not {"ro", "readonly"} & mount.keys()
+                seed = dockerfile.stage(mount.get("from", "")) if holds else None
                 if seed is not None and seed.name in ran:
                     return f"stage {seed.name} ran: what its former result seeded is not used again"
     if gathered > GATHERED_BYTES:

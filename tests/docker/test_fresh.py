@@ -124,7 +124,7 @@ def test_a_secret_is_in_no_layer_no_history_and_no_log(lab: Lab) -> None:
         for root in ("", "/stage")
         for name in ["app", "etc", "home", "opt", "root", "run", "tmp", "usr/local", "var"]
     ]
-    search = f"grep -rlF --exclude-dir=secrets -e %s {' '.join(places)} /stage/crates || :"
+    search = f"grep -rlF --exclude-dir=secrets -e %s {' '.join(places)} /stage/kiro || :"
     step = "RUN --mount=type=secret,id=marker --mount=type=bind,from=crates,target=/stage"
     step += f' echo "found [$({search % "$(cat /run/secrets/marker)"})]" && {search % source[0]}'
     text = f"{lab.checkout.dockerfile(FAST)}\nFROM dev AS looked\n{step}\n"
@@ -490,19 +490,70 @@ def test_a_dependency_that_each_build_compiles_anew_is_no_reason_to_start_afresh
     assert lab.shell(f"{COOKED}\n{build}; {build}; {build}") == ""
 
 
-def test_a_target_that_holds_twice_of_its_own_starts_afresh(lab: Lab) -> None:
+def test_a_target_that_holds_three_times_of_its_own_starts_afresh(lab: Lab) -> None:
     grown = (
         "kiro-fresh build --cooked ../cooked sh -c 'head -c %d /dev/zero >target/debug/%s'; ls target/debug"
     )
     first, second, third, fourth = lab.shell(
         f"{COOKED}\n"
-        + "; echo /; ".join(grown % it for it in ((100_000, "x"), (60_000, "y"), (60_000, "z"), (1, "w")))
+        + "; echo /; ".join(grown % it for it in ((100_000, "x"), (110_000, "y"), (110_000, "z"), (1, "w")))
     ).split("/")
     assert words(first) == "build deps x"
     assert words(second) == "build deps x y"
     assert words(third) == "build deps x y z"
-    assert "it holds twice of what its first build left" in fourth
+    assert "it holds three times what its first build left" in fourth
     assert fourth.split()[-3:] == ["build", "deps", "w"]
+
+
+#: `own NAME-HASH KIND DEPENDENCIES INCREMENT [FEATURES]` is what cargo leaves of a unit that it compiles.
+OWN_UNITS = """\
+mkdir bin c m real w; ln -s ../real w/target
+cat >bin/own <<'OWN'
+set -eu
+d=target/debug; u=$d/.fingerprint/$1
+mkdir -p $u $d/deps $d/build/$1/out $d/incremental/$4/s-1
+echo "{\\"features\\":\\"[${5:-}]\\",\\"deps\\":[[$3]],\\"local\\":[],\\"rustflags\\":[],\\"kind\\":0}" >$u/$2.json
+echo >$u/$2; echo >$d/deps/lib$1.rlib; echo >$d/deps/$1.d; echo >$d/build/$1/out/made
+rm $d/incremental/$4/s-1/part 2>/dev/null || :; echo >$d/incremental/$4/s-1/part; touch $d/incremental/$4
+OWN
+chmod +x bin/own; PATH=$PWD/bin:$PATH
+in_w() { rm -rf real; mkdir real; sleep 0.02; (cd w && kiro-fresh build --context ../c --mounted ../m sh -euc "$1"); }
+held() { find $1/debug -type f -printf '%P\\n' | grep -oE -e "-[0-9a-f]{3}(/|\\.)" | tr -d './-' | LC_ALL=C sort -u | xargs; }
+"""
+
+
+def test_of_units_that_other_dependencies_replaced_the_image_gets_none_and_the_target_keeps_one(
+    lab: Lab,
+) -> None:
+    said = lab.shell(
+        f"{OWN_UNITS}\n"
+        "in_w 'own app-0a1 lib-app 1 app-1a1; own app-0b1 bin-app 1 app-1b1; own low-0c1 lib-low 0 low-1c1'\n"
+        "held real; held m; echo /\n"
+        "in_w 'own app-0a2 lib-app 2 app-1a2; own app-0b2 bin-app 2 app-1b2'; held real; held m; echo /\n"
+        "in_w 'own app-0a3 lib-app 3 app-1a3; own app-0b3 bin-app 3 app-1b3'; held real; held m; echo /\n"
+        "in_w true; held real; held m; echo /\n"
+        "in_w 'own app-0b3 bin-app 3 app-1b3'; held real; held m"
+    )
+    first, second, third, nothing, program = (
+        [words(it) for it in build.strip().splitlines()] for build in said.split("/")
+    )
+    assert first == ["0a1 0b1 0c1 1a1 1b1 1c1"] * 2
+    assert second == ["0a2 0b2 0c1 1a2 1b2 1c1", "0a1 0a2 0b1 0b2 0c1 1a1 1a2 1b1 1b2 1c1"]
+    assert third == ["0a3 0b3 0c1 1a3 1b3 1c1", "0a2 0a3 0b2 0b3 0c1 1a2 1a3 1b2 1b3 1c1"]
+    assert nothing == [third[1]] * 2, "which of them is of use is not known"
+    assert program[0] in {f"0a2 0a3 0b3 0c1 {it} 1c1" for it in ("1a2 1a3 1b3", "1a3 1b2 1b3")}
+    assert program[1] == third[1]
+
+
+def test_units_of_other_features_or_of_other_crates_are_not_taken_for_replaced(lab: Lab) -> None:
+    said = lab.shell(
+        f"{OWN_UNITS}\n"
+        'printf \'[[package]]\\nname = "far"\\nsource = "x"\\n\' >c/Cargo.lock\n'
+        "in_w 'own app-0a1 lib-app 1 app-1a1; own app-0b1 lib-app 1 app-1b1 f; own app-0d1 lib-app 1 app-1d1 g;"
+        " own far-0e1 lib-far 1 far-1e1; own far-0e2 lib-far 2 far-1e2; own far-0e3 lib-far 3 far-1e3'\n"
+        "in_w 'own app-0a2 lib-app 2 app-1a2; own far-0e4 lib-far 4 far-1e4'; held real\n"
+    )
+    assert words(said).split()[:7] == ["0a2", "0b1", "0d1", "0e1", "0e2", "0e3", "0e4"]
 
 
 # --- sources that are copied, and a target in a mount

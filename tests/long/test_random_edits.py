@@ -54,7 +54,6 @@ CLEAN_EVERY = 11
 CLEAN = """
 FROM app AS clean
 RUN --mount=type=bind,target=/clean,rw \\
-    --mount=type=bind,from=crates,source=/crates,target=/usr/local/cargo/registry,rw \\
     cd /clean && CARGO_TARGET_DIR=/made cargo build --workspace --bins --locked --offline \\
  && mkdir /seen && /made/debug/kiro-backend >/seen/kiro-backend
 FROM scratch AS cleaned

@@ -49,7 +49,7 @@ FROM scratch AS shown
 COPY --from=seen /seen/ /
 """,
 }
-_BUILD_STEP = {FAST: "[dev 2/2]", PROD: "[builder 1/1]"}
+_BUILD_STEP = {FAST: "[dev 2/2]", PROD: "[builder 2/2]"}
 
 #: Every file is an hour older than the one that was written before it.
 _ages = count(1)
@@ -327,7 +327,7 @@ def running(recipe: str, command: str) -> list[int]:
         with suppress(OSError):
             words = (folder / "cmdline").read_bytes().split(b"\0")
             ours = words[:2] == [b"kiro-fresh", command.encode()]
-            if ours and recipe in (folder / "root/recipe.json").read_text():
+            if ours and recipe in (folder / "root/kiro/recipe.json").read_text():
                 found.append(_first_beside(folder))
     return found
 

@@ -168,6 +168,14 @@ def test_it_is_time_when_a_seed_was_replaced_or_much_has_gathered(
     assert bool(found) == bool(why)
 
 
+def test_a_seed_of_mounts_that_are_only_read_is_no_reason_by_itself() -> None:
+    ran = [step("RUN cook", stage="cook")]
+    for only in (",ro", ",readonly", ",readonly=true"):
+        read = parse(DOCKERFILE.replace("from=cook,source=/target", f"from=cook,source=/target{only}"))
+        assert why_due([read], ran, 0) == ""
+        assert why_due([read], ran, GATHERED_BYTES + 1)
+
+
 # --- whose
 
 

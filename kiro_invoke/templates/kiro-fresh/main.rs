@@ -11,9 +11,10 @@
 //!
 //! In the target stands the list of all files that it was built from. What differs is in doubt there before it is
 //! touched and compiled, until a build succeeds: a failed or killed build forgets nothing.
+extern crate sha256; // hashes all sources: the one part worth the time that optimizing takes
+
 mod context;
 mod files;
-mod sha256;
 mod target;
 mod tree;
 
@@ -24,7 +25,7 @@ use std::time::{Duration, SystemTime};
 use std::{fs, io};
 
 use files::{copy, dated, empty, size, walk, write_whole};
-use target::{hold, keep_locked, note_own, redirected, seed, Units};
+use target::{hold, keep_locked, newest, note_own, redirected, remove, seed, Units};
 use tree::Tree;
 
 fn main() {
@@ -121,8 +122,10 @@ fn build(words: &[OsString]) -> io::Result<i32> {
     } else {
         new.doubting(&moved)?.write(&list)?;
         let own = note_own(target, cooked.as_deref())?;
+        let kept = newest(own.clone(), now, 2)?;
+        own.difference(&kept).for_each(|path| remove(path));
         if let Some(place) = &place {
-            copy(own.into_iter(), target, place)?;
+            copy(newest(kept, now, 1)?.into_iter(), target, place)?;
         }
     }
     Ok(code)
