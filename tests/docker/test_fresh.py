@@ -518,7 +518,7 @@ rm $d/incremental/$4/s-1/part 2>/dev/null || :; echo >$d/incremental/$4/s-1/part
 OWN
 chmod +x bin/own; PATH=$PWD/bin:$PATH
 in_w() { rm -rf real; mkdir real; sleep 0.02; (cd w && kiro-fresh build --context ../c --mounted ../m sh -euc "$1"); }
-held() { find $1/debug -type f -printf '%P\\n' | grep -oE -e "-[0-9a-f]{3}(/|\\.)" | tr -d './-' | LC_ALL=C sort -u | xargs; }
+held() { find $1/debug -type f -printf '%P\\n' | grep -oE -e '-[0-9a-f]{3}(/|\\.)' | tr -d './-' | sort -u | xargs; }
 """
 
 
