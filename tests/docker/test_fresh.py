@@ -505,55 +505,76 @@ def test_a_target_that_holds_three_times_of_its_own_starts_afresh(lab: Lab) -> N
     assert fourth.split()[-3:] == ["build", "deps", "w"]
 
 
-#: `own NAME-HASH KIND DEPENDENCIES INCREMENT [FEATURES]` is what cargo leaves of a unit that it compiles.
+#: `own NAME HASH KIND NEEDS` leaves what cargo leaves of a unit that it compiles; HASH and NEEDS are of two hex digits.
 OWN_UNITS = """\
 mkdir bin c m real w; ln -s ../real w/target
 cat >bin/own <<'OWN'
 set -eu
-d=target/debug; u=$d/.fingerprint/$1
-mkdir -p $u $d/deps $d/build/$1/out $d/incremental/$4/s-1
-echo "{\\"features\\":\\"[${5:-}]\\",\\"deps\\":[[$3]],\\"local\\":[],\\"rustflags\\":[],\\"kind\\":0}" >$u/$2.json
-echo >$u/$2; echo >$d/deps/lib$1.rlib; echo >$d/deps/$1.d; echo >$d/build/$1/out/made
-rm $d/incremental/$4/s-1/part 2>/dev/null || :; echo >$d/incremental/$4/s-1/part; touch $d/incremental/$4
+h=${2}00000000000000; d=target/debug; u=$d/.fingerprint/$1-$h; needs=
+mkdir -p $u $d/deps $d/build/$1-$h/out/incremental $d/incremental/$1-i$2/s-1
+for it in ${4:-}; do needs=$needs${needs:+,}[1,\\"x\\",false,$(printf %d 0x$it)]; done
+echo "{\\"features\\":\\"[]\\",\\"deps\\":[$needs],\\"local\\":[{}],\\"rustflags\\":[]}" >$u/$3.json
+echo $h >$u/$3; echo >$d/deps/$1-$h.d; echo >$d/build/$1-$h/out/made
+echo $h >$d/deps/$1-$h; echo >$d/build/$1-$h/out/incremental/part-1; echo >$d/incremental/$1-i$2/s-1/part
+case $3 in bin-*) ln -f $d/deps/$1-$h $d/$1 ;; esac
+sleep 0.01; touch $d/incremental/$1-i$2
 OWN
 chmod +x bin/own; PATH=$PWD/bin:$PATH
-in_w() { rm -rf real; mkdir real; sleep 0.02; (cd w && kiro-fresh build --context ../c --mounted ../m sh -euc "$1"); }
-held() { find $1/debug -type f -printf '%P\\n' | grep -oE -e '-[0-9a-f]{3}(/|\\.)' | tr -d './-' | sort -u | xargs; }
+in_w() { rm -rf real; mkdir real; (cd w && kiro-fresh build --context ../c --mounted ../m sh -euc "$1"); }
+units() { (cd $1/debug && find .fingerprint deps build -type f | grep -oE -e '-..0000000' | cut -c2-3 | sort -u | xargs); }
+held() { echo "$(units $1) / $(ls $1/debug/incremental | xargs)"; }
 """
 
 
-def test_of_units_that_other_dependencies_replaced_the_image_gets_none_and_the_target_keeps_one(
-    lab: Lab,
-) -> None:
+def test_of_units_that_were_replaced_only_some_increments_stay_and_none_are_in_the_image(lab: Lab) -> None:
     said = lab.shell(
         f"{OWN_UNITS}\n"
-        "in_w 'own app-0a1 lib-app 1 app-1a1; own app-0b1 bin-app 1 app-1b1; own low-0c1 lib-low 0 low-1c1'\n"
-        "held real; held m; echo /\n"
-        "in_w 'own app-0a2 lib-app 2 app-1a2; own app-0b2 bin-app 2 app-1b2'; held real; held m; echo /\n"
-        "in_w 'own app-0a3 lib-app 3 app-1a3; own app-0b3 bin-app 3 app-1b3'; held real; held m; echo /\n"
-        "in_w true; held real; held m; echo /\n"
-        "in_w 'own app-0b3 bin-app 3 app-1b3'; held real; held m"
+        "in_w 'own low a1 lib-low; own app b1 lib-app a1; own app c1 bin-app \"b1 a1\"'; held real; held m\n"
+        "in_w 'own app b2 lib-app a1; own app c2 bin-app \"b2 a1\"'; held real; held m\n"
+        "in_w 'own app b3 lib-app a1; own app c3 bin-app \"b3 a1\"'; held real; held m\n"
+        "in_w 'own low a1 lib-low'; held real; held m\n"
+        "in_w true; held real; held m"
     )
-    first, second, third, nothing, program = (
-        [words(it) for it in build.strip().splitlines()] for build in said.split("/")
-    )
-    assert first == ["0a1 0b1 0c1 1a1 1b1 1c1"] * 2
-    assert second == ["0a2 0b2 0c1 1a2 1b2 1c1", "0a1 0a2 0b1 0b2 0c1 1a1 1a2 1b1 1b2 1c1"]
-    assert third == ["0a3 0b3 0c1 1a3 1b3 1c1", "0a2 0a3 0b2 0b3 0c1 1a2 1a3 1b2 1b3 1c1"]
-    assert nothing == [third[1]] * 2, "which of them is of use is not known"
-    assert program[0] in {f"0a2 0a3 0b3 0c1 {it} 1c1" for it in ("1a2 1a3 1b3", "1a3 1b2 1b3")}
-    assert program[1] == third[1]
+    first, second, third = "app-ib1 app-ic1", "app-ib2 app-ic2", "app-ib3 app-ic3"
+    assert [words(line) for line in said.splitlines()] == [
+        *[f"a1 b1 c1 / {first} low-ia1"] * 2,
+        f"a1 b2 c2 / {second} low-ia1",
+        "a1 b2 c2 / app-ib1 app-ib2 app-ic1 app-ic2 low-ia1",
+        *[f"a1 b3 c3 / {third} low-ia1", "a1 b3 c3 / app-ib2 app-ib3 app-ic2 app-ic3 low-ia1"] * 3,
+    ]
 
 
-def test_units_of_other_features_or_of_other_crates_are_not_taken_for_replaced(lab: Lab) -> None:
+@pytest.mark.parametrize(
+    ("odd", "why"),
+    [
+        ("rm target/debug/app; cp target/debug/deps/app-c2*0 target/debug/app", "a program that is no link"),
+        ("rm target/debug/app", "no program"),
+        ("sed -i s/deps/other/ target/debug/.fingerprint/app-b1*/*.json", "a note that cannot be read"),
+        ("rm target/debug/.fingerprint/app-b1*/lib-app", "a unit without a fingerprint"),
+        ("touch target/debug/deps/libapp.so", "a library that has no hash in its name"),
+    ],
+)
+def test_where_it_cannot_be_told_what_is_used_all_stays(lab: Lab, odd: str, why: str) -> None:
     said = lab.shell(
         f"{OWN_UNITS}\n"
-        'printf \'[[package]]\\nname = "far"\\nsource = "x"\\n\' >c/Cargo.lock\n'
-        "in_w 'own app-0a1 lib-app 1 app-1a1; own app-0b1 lib-app 1 app-1b1 f; own app-0d1 lib-app 1 app-1d1 g;"
-        " own far-0e1 lib-far 1 far-1e1; own far-0e2 lib-far 2 far-1e2; own far-0e3 lib-far 3 far-1e3'\n"
-        "in_w 'own app-0a2 lib-app 2 app-1a2; own far-0e4 lib-far 4 far-1e4'; held real\n"
+        "in_w 'rm -f target/debug/app; own app b1 lib-app; own app c1 bin-app b1'\n"
+        f"in_w 'own app b2 lib-app; own app c2 bin-app b2; {odd}'; held real; held m"
     )
-    assert words(said).split()[:7] == ["0a2", "0b1", "0d1", "0e1", "0e2", "0e3", "0e4"]
+    all_of_it = "b1 b2 c1 c2 / app-ib1 app-ib2 app-ic1 app-ic2"
+    assert [words(line) for line in said.splitlines()] == [all_of_it] * 2, why
+
+
+def test_tests_examples_and_what_build_scripts_write_are_of_use(lab: Lab) -> None:
+    said = lab.shell(
+        f"{OWN_UNITS}\n"
+        "in_w 'own app b1 lib-app; own app c1 bin-app b1; own app d1 test-lib-app; own app e1 example-show\n"
+        "cd target/debug; mkdir examples; mv deps/app-e1*0 examples; ln examples/app-e1*0 examples/app\n"
+        "touch build/app-b100000000000000/out/incremental/part-2; mkdir -p ../other/incremental\n"
+        "touch ../other/incremental/kiro-a ../other/incremental/kiro-b'\n"
+        "held real; ls real/debug/build/app-b1*/out/incremental; ls real/other/incremental; ls real/debug/examples"
+    )
+    assert said.split("\n")[0] == "b1 c1 d1 e1 / app-ib1 app-ic1 app-id1 app-ie1"
+    assert said.split()[-6:] == ["part-1", "part-2", "kiro-a", "kiro-b", "app", "app-e100000000000000"]
 
 
 # --- sources that are copied, and a target in a mount

@@ -17,6 +17,7 @@ mod context;
 mod files;
 mod target;
 mod tree;
+mod used;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -25,8 +26,9 @@ use std::time::{Duration, SystemTime};
 use std::{fs, io};
 
 use files::{copy, dated, empty, size, walk, write_whole};
-use target::{hold, keep_locked, newest, note_own, redirected, remove, seed, Units};
+use target::{hold, keep_locked, note_own, redirected, remove, seed, Units};
 use tree::Tree;
+use used::used;
 
 fn main() {
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -122,10 +124,10 @@ fn build(words: &[OsString]) -> io::Result<i32> {
     } else {
         new.doubting(&moved)?.write(&list)?;
         let own = note_own(target, cooked.as_deref())?;
-        let kept = newest(own.clone(), now, 2)?;
-        own.difference(&kept).for_each(|path| remove(path));
         if let Some(place) = &place {
-            copy(newest(kept, now, 1)?.into_iter(), target, place)?;
+            let (kept, handed) = used(target, own.clone())?;
+            own.difference(&kept).for_each(|path| remove(path));
+            copy(handed.into_iter(), target, place)?;
         }
     }
     Ok(code)

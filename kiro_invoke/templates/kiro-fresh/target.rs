@@ -1,6 +1,5 @@
 //! The folder that cargo writes to: seeded with cooked dependencies, emptied, copied from.
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -10,7 +9,7 @@ use std::os::unix::io::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::files::{copy, dated, empty, gone, relative, size, vacate, walk, write_whole};
+use crate::files::{copy, empty, gone, relative, size, vacate, walk, write_whole};
 
 extern "C" {
     fn flock(file: i32, operation: i32) -> i32;
@@ -126,11 +125,11 @@ fn is_own(path: &Path) -> bool {
     path.ends_with("incremental") || path.ends_with("examples") || path.is_file() && !hidden
 }
 
-fn named_and_hashed(path: &Path) -> Option<(&str, &str)> {
+pub fn named_and_hashed(path: &Path) -> Option<(&str, &str)> {
     path.file_name()?.to_str()?.split('.').next()?.rsplit_once('-')
 }
 
-fn is_fingerprint(path: &Path) -> bool {
+pub fn is_fingerprint(path: &Path) -> bool {
     path.components().any(|part| part.as_os_str() == ".fingerprint")
 }
 
@@ -171,54 +170,6 @@ pub fn note_own(target: &Path, cooked: Option<&Path>) -> io::Result<BTreeSet<Pat
         own.insert(path);
     }
     Ok(own)
-}
-
-/// Of a target's files all but those of own units that `generations` others, alike but for their dependencies, are newer
-/// than, the newest compiled `since`: where these change, cargo makes units of other names, and finds the former ones
-/// only if the change is taken back.
-pub fn newest(mut files: BTreeSet<PathBuf>, since: SystemTime, generations: usize) -> io::Result<BTreeSet<PathBuf>> {
-    let locked = locked();
-    let mut alike: BTreeMap<(PathBuf, String, String), Vec<(SystemTime, String)>> = BTreeMap::new();
-    for path in files.iter().filter(|path| is_fingerprint(path) && path.extension() == Some(OsStr::new("json"))) {
-        let (Some(unit), Some(kind)) = (path.parent(), path.file_stem().and_then(OsStr::to_str)) else { continue };
-        let Some((name, hash)) = named_and_hashed(unit).filter(|(name, _)| !locked.contains(*name)) else { continue };
-        let key = (unit.with_file_name(name), kind.replace('-', "_"), but_for_dependencies(&fs::read_to_string(path)?));
-        alike.entry(key).or_default().push((dated(path)?, hash.to_string()));
-    }
-    let mut former = BTreeSet::new();
-    for units in alike.values_mut() {
-        units.sort_by(|one, other| other.cmp(one));
-        let now = units.iter().take_while(|(time, _)| *time >= since).count();
-        if now > 0 && units.len() > now + generations - 1 {
-            former.extend(units.split_off(now + generations - 1).into_iter().map(|(_, hash)| hash));
-        }
-    }
-    files.retain(|path| !path.ancestors().any(|part| named_and_hashed(part).is_some_and(|(_, hash)| former.contains(hash))));
-    // their increments have other hashes: of each crate those that were written last stay, as many as it has units
-    let mut written: BTreeMap<(&Path, &str), BTreeSet<(Reverse<SystemTime>, &Path)>> = BTreeMap::new();
-    for folder in files.iter().filter_map(|path| increments(path)) {
-        let (Some((name, _)), Some(all)) = (named_and_hashed(folder), folder.parent()) else { continue };
-        written.entry((all, name)).or_default().insert((Reverse(dated(folder)?), folder));
-    }
-    let units: Vec<&str> = alike.iter().flat_map(|((_, kind, _), units)| units.iter().map(|_| kind.as_str())).collect();
-    let counted = |name: &str| units.iter().filter(|kind| kind.ends_with(&format!("_{name}"))).count();
-    let left = written.into_iter().flat_map(|((_, name), folders)| folders.into_iter().skip(counted(name).max(1)));
-    let left: BTreeSet<PathBuf> = left.map(|(_, folder)| folder.to_path_buf()).collect();
-    files.retain(|path| !increments(path).is_some_and(|folder| left.contains(folder)));
-    Ok(files)
-}
-
-/// What cargo noted of a unit but its dependencies and the state of its files; all of it, where it cannot be told apart.
-fn but_for_dependencies(note: &str) -> String {
-    match (note.split_once("\"deps\":"), note.rsplit_once("\"rustflags\":")) {
-        (Some((before, _)), Some((_, after))) => [before, after].concat(),
-        _ => note.to_string(),
-    }
-}
-
-/// PROFILE/incremental/CRATE-ID of a file in it.
-fn increments(path: &Path) -> Option<&Path> {
-    path.ancestors().find(|part| part.parent().is_some_and(|all| all.ends_with("incremental")))
 }
 
 /// What `target` holds and `cooked` does not, or holds differently, by size and time.
