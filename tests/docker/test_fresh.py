@@ -521,7 +521,7 @@ sleep 0.01; touch $d/incremental/$1-i$2
 OWN
 chmod +x bin/own; PATH=$PWD/bin:$PATH
 in_w() { rm -rf real; mkdir real; (cd w && kiro-fresh build --context ../c --mounted ../m sh -euc "$1"); }
-units() { (cd $1/debug && find .fingerprint deps build -type f | grep -oE -e '-..0000000' | cut -c2-3 | sort -u | xargs); }
+units() { (cd $1/debug && find .fingerprint deps build | grep -oE -e '-..0000000' | cut -c2-3 | sort -u | xargs); }
 held() { echo "$(units $1) / $(ls $1/debug/incremental | xargs)"; }
 """
 
@@ -567,14 +567,14 @@ def test_where_it_cannot_be_told_what_is_used_all_stays(lab: Lab, odd: str, why:
 def test_tests_examples_and_what_build_scripts_write_are_of_use(lab: Lab) -> None:
     said = lab.shell(
         f"{OWN_UNITS}\n"
-        "in_w 'own app b1 lib-app; own app c1 bin-app b1; own app d1 test-lib-app; own app e1 example-show\n"
-        "cd target/debug; mkdir examples; mv deps/app-e1*0 examples; ln examples/app-e1*0 examples/app\n"
+        "in_w 'own app b1 lib-app; own app c1 bin-app b1; own app d1 test-lib-app; own show e1 example-show\n"
+        "cd target/debug; mkdir examples; mv deps/show-e1*0 examples; ln examples/show-e1*0 examples/show\n"
         "touch build/app-b100000000000000/out/incremental/part-2; mkdir -p ../other/incremental\n"
         "touch ../other/incremental/kiro-a ../other/incremental/kiro-b'\n"
         "held real; ls real/debug/build/app-b1*/out/incremental; ls real/other/incremental; ls real/debug/examples"
     )
-    assert said.split("\n")[0] == "b1 c1 d1 e1 / app-ib1 app-ic1 app-id1 app-ie1"
-    assert said.split()[-6:] == ["part-1", "part-2", "kiro-a", "kiro-b", "app", "app-e100000000000000"]
+    assert said.split("\n")[0] == "b1 c1 d1 e1 / app-ib1 app-ic1 app-id1 show-ie1"
+    assert said.split()[-6:] == ["part-1", "part-2", "kiro-a", "kiro-b", "show", "show-e100000000000000"]
 
 
 # --- sources that are copied, and a target in a mount
