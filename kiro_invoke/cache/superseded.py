@@ -122,7 +122,7 @@ def superseded_records(
     candidates = layers | old.keys()
     stays = graph.above(causes.keys() | (graph.by_id.keys() - candidates))
     goes = {id: old.get(id) or _why_layer_goes(id, orphans) for id in candidates - stays}
-    goes |= dict.fromkeys(_only_under(graph, goes.keys()), "nothing that stays was made on it")
+    goes |= dict.fromkeys(_only_under(graph, goes.keys(), made), "nothing that stays was made on it")
     keep = [id for id in graph.by_id if id in layers | {m.record.id for m in mounts} and id not in goes]
     return Superseded(
         tuple(_item(graph.by_id[id], goes[id]) for id in sorted(goes, key=graph.depth, reverse=True)),
@@ -227,8 +227,8 @@ def _why_layer_goes(id: str, orphans: Collection[str]) -> str:
     return f"its step has {KEEP} newer results"
 
 
-def _only_under(graph: Graph, going: Collection[str]) -> Iterator[str]:
-    """Copies that only what goes was made on. A RUN below them may be anybody's: there it ends."""
+def _only_under(graph: Graph, going: Collection[str], made: Set[str]) -> Iterator[str]:
+    """Copies that only what goes was made on, and what our builds `made`. Any other RUN may be anybody's: it stays."""
     gone = {*going}
     todo = [parent for id in going for parent in graph.by_id[id].parents]
     while todo:
@@ -238,7 +238,7 @@ def _only_under(graph: Graph, going: Collection[str]) -> Iterator[str]:
         if (
             graph.is_layer(record.id)
             and graph.children.get(record.id, set()) <= gone
-            and instruction(record).startswith(_COPIED)
+            and (record.id in made or instruction(record).startswith(_COPIED))
         ):
             gone.add(record.id)
             todo += record.parents

@@ -149,6 +149,18 @@ def test_a_run_below_the_dependencies_is_anybodys() -> None:
     assert gone(records) == ids(1)
 
 
+def test_a_run_below_the_dependencies_that_our_builds_made_goes_with_them() -> None:
+    """Also where somebody else builds the same steps: on what they use, something of theirs was made."""
+    crates = [layer(f"crates{n}", "toolchain", "mount / from exec fetch", at=n * 10) for n in (1, 2, 3)]
+    generations = [record for n in (1, 2, 3) for record in generation(n, base=f"crates{n}")]
+    records = (*TOOLCHAIN, *crates, *generations, mount("theirs", "cook3", namespace=THEIRS))
+    made = frozenset({"crates1", "crates2", "crates3"})
+    assert gone(records) == ids(1)
+    assert gone(records, made=made) == ids(1) | {"crates1"}
+    built_on = (*records, layer("other", "crates1", "mount / from exec other"))
+    assert gone(built_on, made=made) == ids(1)
+
+
 # --- others
 
 
