@@ -102,22 +102,25 @@ def test_production_follows_content_too(make: Make) -> None:
 
 @pytest.mark.long
 def test_an_edit_reaches_every_variant_that_the_target_holds(make: Make) -> None:
-    """A feature comes with an edit that looks old, and goes again: the crate without it was compiled before."""
+    """A feature comes with an edit that looks old, and goes again: the crate without it was compiled before.
+
+    In production: of a development image's target, what is not used goes.
+    """
     one = make()
     manifest, program = "crates/low/Cargo.toml", "crates/kiro-backend/Cargo.toml"
     one.write(manifest, (one.folder / manifest).read_text() + "[features]\nloud = []\n")
     quiet, loud = 'low = { path = "../low" }', 'low = { path = "../low", features = ["loud"] }'
-    assert one.build().code == 0
+    assert one.build(PROD).code == 0
     word = one.reword(LOW)
     one.replace(program, quiet, loud)
-    assert one.build().output["low"] == word
+    assert one.build(PROD).output["low"] == word
     one.replace(program, loud, quiet)
-    back = one.build()
+    back = one.build(PROD)
     assert back.output["low"] == word
     assert back.compiled == {"low", "kiro-backend"}
     one.replace(program, quiet, loud)
     one.reword(MAIN)
-    assert one.build().compiled == {"kiro-backend"}, "this variant has the edit"
+    assert one.build(PROD).compiled == {"kiro-backend"}, "this variant has the edit"
 
 
 # --- failed builds (trap 16)
@@ -232,12 +235,14 @@ def test_a_library_that_the_toolchain_lost_is_missed(make: Make) -> None:
     one = make()
     one.write("crates/side/build.rs", READS_SYSTEM)
     install = f"RUN echo {new_word()} >/usr/include/kiro-test.h"
-    after = "FROM toolchain AS cook\n"
+    after = "FROM toolchain AS crates\n"
+    assert after in one.dockerfile(FAST)
     one.edit = lambda text: text.replace(after, f"{install}\n{after}")
     with_library = one.build()
     assert with_library.output["side"].startswith("word-")
     assert with_library.cooked == {"itoa"}
-    one.edit = lambda text: text.replace(after, f"{install} && rm /usr/include/kiro-test.h\n{after}")
+    other = f"RUN echo {new_word()} >/usr/include/kiro-other.h"
+    one.edit = lambda text: text.replace(after, f"{other}\n{after}")
     without = one.build()
     assert without.code != 0
     assert without.cooked == {"itoa"}, "the dependencies of another toolchain were used"

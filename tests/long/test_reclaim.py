@@ -252,6 +252,7 @@ def test_a_lost_state_folder_costs_no_more_than_the_layers_beside_the_dependenci
         one.build()
     before = held(engine)
     done = reclaim.reclaim(engine, one.project, one.recipes)
-    # of each of two: dependencies and program; a RUN below the dependencies may be anybody's
-    assert before - held(engine) == done.freed >= 2 * 2 * COMPILED
+    # dependencies and program; a RUN below the dependencies may be anybody's. Of the images of one second, which the
+    # engine cannot put in order, one may keep what an older one holds
+    assert before - held(engine) == done.freed >= 2 * COMPILED
     assert one.ran() == []

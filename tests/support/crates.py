@@ -320,6 +320,10 @@ def small_workspace(checkout: Checkout, *, recipe: str = "", needed: Sequence[st
 # --- the processes of a build's steps
 
 
+#: What a step sees that tells whose it is.
+_TELLING = {"deps": "kiro/recipe.json", "build": "context/crates/kiro-backend/Cargo.toml"}
+
+
 def running(recipe: str, command: str) -> list[int]:
     """The first processes of the steps in which `kiro-fresh COMMAND` runs, in builds of workspaces of that recipe."""
     found = []
@@ -327,7 +331,7 @@ def running(recipe: str, command: str) -> list[int]:
         with suppress(OSError):
             words = (folder / "cmdline").read_bytes().split(b"\0")
             ours = words[:2] == [b"kiro-fresh", command.encode()]
-            if ours and recipe in (folder / "root/kiro/recipe.json").read_text():
+            if ours and recipe in (folder / "root" / _TELLING[command]).read_text():
                 found.append(_first_beside(folder))
     return found
 
