@@ -2,28 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Protocol, cast
 
-from kiro_invoke.ecosystems import cargo, npm
+from kiro_invoke.model.fingerprint import Fingerprint, Tree
 
 #: The ecosystem of a service that no module here knows.
 OTHER = "other"
 
 
-class Ecosystem(Protocol):
-    """What each module of an ecosystem offers. `manifest` is the file that a person knows it by."""
+class Inputs(Protocol):
+    """What each ecosystem's module offers."""
+
+    def fingerprint(self, tree: Tree) -> Fingerprint:
+        """What a service's dependency layer is made from."""
+
+    def reads(self, path: str) -> bool:
+        """Whether the dependency layer can depend on the content of a file at this path."""
+
+
+@dataclass(frozen=True)
+class Ecosystem:
+    """An ecosystem, and how its folders are known: by `manifest`, and by one of `lockfiles` where there are any."""
 
     name: str
     manifest: str
+    lockfiles: frozenset[str] = frozenset()
 
     def detects(self, names: frozenset[str]) -> bool:
         """Whether a folder that holds files of these names belongs to it."""
+        return self.manifest in names and (not self.lockfiles or not self.lockfiles.isdisjoint(names))
+
+    @property
+    def inputs(self) -> Inputs:
+        """Its module, loaded when it is needed: most commands never do."""
+        return cast(Inputs, import_module(f"{__package__}.{self.name}"))
 
 
-#: Name -> module; where a folder belongs to several, the first is taken.
+_NODE = "package.json"
+#: Name -> ecosystem; where a folder belongs to several, the first is taken.
 ECOSYSTEMS: dict[str, Ecosystem] = {
-    cargo.name: cargo,
-    npm.name: npm,
+    known.name: known
+    for known in (
+        Ecosystem("cargo", "Cargo.toml"),
+        Ecosystem("npm", _NODE, frozenset({"package-lock.json", "npm-shrinkwrap.json"})),
+        Ecosystem("pnpm", _NODE, frozenset({"pnpm-lock.yaml"})),
+        Ecosystem("yarn", _NODE, frozenset({"yarn.lock"})),
+    )
 }
 
 

@@ -102,6 +102,29 @@ def interactive(argv: Sequence[str], *, env: Mapping[str, str] | None = None) ->
             child.wait()
 
 
+@contextmanager
+def piped(argv: Sequence[str]) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+    """Start `argv` to be asked and to answer in bytes, until the block's end: its standard input and output.
+
+    FileNotFoundError if there is no such program. What it says on standard error is dropped.
+    """
+    with subprocess.Popen(
+        list(argv),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        try:
+            yield child.stdin, child.stdout
+        finally:
+            child.kill()
+            with suppress(BrokenPipeError):
+                child.stdin.close()
+
+
 def spawn_detached(argv: Sequence[str], log: Path) -> int:
     """Start a daemon that outlives us: own session, no inherited standard streams. Returns its pid."""
     with log.open("ab") as sink:

@@ -633,7 +633,7 @@ def test_ssh_id_twice(repo: Path) -> None:
         ("project: '日本'", 'write "project"'),
         ("project: 5", 'put quotes around it: "5"'),
         ("services: [{name: backend, image: a:1}]", 'write "a"'),
-        ("services: [{name: backend, ecosystem: go}]", "use one of: cargo, npm, other"),
+        ("services: [{name: backend, ecosystem: go}]", "use one of: cargo, npm, pnpm, yarn, other"),
         ("version: 3", "write `version: 1`, or upgrade kiro-invoke"),
         ("services: [{name: bare}]", "add one, or name one with dockerfile: or fast_dockerfile:"),
     ],

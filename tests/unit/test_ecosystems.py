@@ -22,8 +22,8 @@ from kiro_invoke.ecosystems.registry import ECOSYSTEMS, OTHER, detect
         (("package.json", "package-lock.json"), "npm"),
         (("package.json", "npm-shrinkwrap.json"), "npm"),
         (("package.json", "npm-shrinkwrap.json", "package-lock.json"), "npm"),
-        (("package.json", "yarn.lock"), None),
-        (("package.json", "pnpm-lock.yaml"), None),
+        (("package.json", "yarn.lock"), "yarn"),
+        (("package.json", "pnpm-lock.yaml"), "pnpm"),
         (("Cargo.toml", "package.json", "package-lock.json"), "cargo"),
     ],
 )

@@ -1,0 +1,138 @@
+"""Tell the changes of a service apart by what they mean for its build, not by their files' names. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from kiro_invoke.model.change import Classification, Kind
+from kiro_invoke.model.fingerprint import Difference, Fingerprint, differences
+
+#: Whatever tells two contents apart: a hash, or the kind, value and mode of a snapshot's entry.
+What = object
+#: Parts of a fingerprint that stand for more than the dependencies: everything compiled depends on them.
+_BASE_PARTS = frozenset({"toolchain"})
+#: How many differences are told of a file.
+_TOLD = 3
+
+
+@dataclass(frozen=True)
+class Side:
+    """A service at one time: what a build gets, by path in its folder, and what its dependency layer is made from."""
+
+    contents: Mapping[str, What]
+    fingerprint: Fingerprint
+
+
+def _nothing(_path: str) -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What classification has to know of a service.
+
+    `folder` is its path in the repository ("" for the root itself). `reads` tells of a path in it whether the
+    dependency layer can depend on that file's content. `base_files` are paths in it whose change rebuilds from a
+    stage on (its Dockerfiles), with what they are in words.
+    """
+
+    service: str
+    folder: str
+    reads: Callable[[str], bool] = _nothing
+    base_files: Mapping[str, str] = field(default_factory=dict)
+
+    def placed(self, path: str) -> str:
+        """A path of the service, as the repository has it."""
+        return f"{self.folder}/{path}" if self.folder else path
+
+
+def classify(scope: Scope, before: Side, after: Side) -> tuple[Classification, ...]:
+    """Every path whose content is not the same on both sides, in order of the paths.
+
+    What the dependency layer is made from may differ without any of them; then the part's own file is told.
+    """
+    changed = sorted(
+        path
+        for path in before.contents.keys() | after.contents.keys()
+        if before.contents.get(path) != after.contents.get(path)
+    )
+    told = _Told(scope, before, after)
+    return tuple(Classification(scope.service, *told.of(path)) for path in changed) + tuple(
+        told.beyond(changed)
+    )
+
+
+class _Told:
+    """What is to be told of each path: its kind, its place in the repository, the cause."""
+
+    def __init__(self, scope: Scope, before: Side, after: Side) -> None:
+        self._scope, self._before, self._after = scope, before, after
+        was, is_ = before.fingerprint, after.fingerprint
+        self._doubt = is_.doubt or was.doubt
+        # of a tree that cannot be read no part is known, and each would count as removed
+        self._seen = {} if self._doubt else _by_file(differences(was.parts, is_.parts))
+        self._unseen = {} if self._doubt else _by_file(differences(was.unseen, is_.unseen))
+
+    def of(self, path: str) -> tuple[Kind, str, str]:
+        place = self._scope.placed(path)
+        if path in self._scope.base_files:
+            return Kind.BASE, place, f"{self._scope.base_files[path]} {self._verb(path)}"
+        if path in self._seen:
+            return _kind(self._seen[path]), place, _sentence(self._seen[path])
+        if self._doubt and self._may_matter(path):
+            return (
+                Kind.DEPENDENCY,
+                place,
+                f"{path} {self._verb(path)}; what it means cannot be told: {self._doubt}",
+            )
+        if path in self._unseen:
+            cause = _sentence(list(_explaining(self._unseen[path])))
+            return Kind.SOURCE, place, f"{cause}; the dependency layer cannot see it"
+        return Kind.SOURCE, place, f"{path} {self._verb(path)}"
+
+    def beyond(self, told: Collection[str]) -> Iterator[Classification]:
+        """Differences of the dependency layer's inputs that no changed path explains by itself."""
+        for file, some in sorted(self._seen.items()):
+            if file not in told:
+                yield Classification(
+                    self._scope.service, _kind(some), self._scope.placed(file), _sentence(some)
+                )
+        was, is_ = self._before.fingerprint.doubt, self._after.fingerprint.doubt
+        if was != is_ and not any(map(self._may_matter, told)):
+            place = self._scope.placed(self._doubt.partition(":")[0])
+            yield Classification(self._scope.service, Kind.DEPENDENCY, place, f"what changed: {self._doubt}")
+
+    def _may_matter(self, path: str) -> bool:
+        """Whether a change of this path can reach the dependency layer: what comes or goes may, by its name."""
+        both = path in self._before.contents and path in self._after.contents
+        return not both or self._scope.reads(path) or self._doubt.startswith(f"{path}:")
+
+    def _verb(self, path: str) -> str:
+        if path not in self._before.contents:
+            return "added"
+        return "changed" if path in self._after.contents else "removed"
+
+
+def _by_file(found: Iterable[Difference]) -> dict[str, list[Difference]]:
+    by_file: defaultdict[str, list[Difference]] = defaultdict(list)
+    for one in found:
+        by_file[one.part.file].append(one)
+    return dict(by_file)
+
+
+def _kind(found: Iterable[Difference]) -> Kind:
+    return Kind.BASE if any(one.part.what in _BASE_PARTS for one in found) else Kind.DEPENDENCY
+
+
+def _explaining(found: Collection[Difference]) -> Collection[Difference]:
+    """Without the text's form, unless that is all that changed."""
+    return [one for one in found if one.part.what not in ("comments or formatting", "formatting")] or found
+
+
+def _sentence(found: Collection[Difference]) -> str:
+    """The first differences, in words, and how many more there are."""
+    first = [str(one) for one in found][:_TOLD]
+    more = len(found) - len(first)
+    return "; ".join(first) + (f"; and {more} more" if more else "")

@@ -1,0 +1,115 @@
+"""Git's objects, read by their ids: commits, trees, and what two trees do not have in common."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple, TypeAlias
+
+#: Gives an object's kind ("commit", "tree", "blob") and content by its name or id; None if there is none.
+Read = Callable[[str], tuple[str, bytes] | None]
+
+_PARENT = re.compile(rb"^parent ([0-9a-f]+)$", re.MULTILINE)
+_TREE = re.compile(rb"^tree ([0-9a-f]+)$", re.MULTILINE)
+_FOLDER, _SUBMODULE = "40000", "160000"
+_KEPT_TREES = 1 << 16
+
+
+class Item(NamedTuple):
+    """What a tree holds under a name: git's mode in octal digits, and the object's id."""
+
+    mode: str
+    id: str
+
+
+#: A path, and what it is on either side.
+Changed: TypeAlias = tuple[str, Item | None, Item | None]
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A commit: its tree, and its first parent ("" for a root commit)."""
+
+    id: str
+    tree: str
+    parent: str
+
+
+class Objects:
+    """What a repository holds. Trees are kept: neighbouring commits share most of them."""
+
+    def __init__(self, read: Read) -> None:
+        self._read = read
+        self.tree = lru_cache(maxsize=_KEPT_TREES)(self._tree)
+        self.files = lru_cache(maxsize=1 << 12)(self._files)
+
+    def commit(self, name: str) -> Commit | None:
+        """A commit by its id; None if it is not here."""
+        found = self._read(f"{name}^{{commit}}")
+        if found is None or found[0] != "commit":
+            return None
+        header = found[1].partition(b"\n\n")[0]
+        tree, parent = _TREE.search(header), _PARENT.search(header)
+        return Commit(name, tree[1].decode() if tree else "", parent[1].decode() if parent else "")
+
+    def blob(self, id: str) -> bytes | None:
+        """A file's content."""
+        found = self._read(id)
+        return found[1] if found and found[0] == "blob" else None
+
+    def below(self, tree: str, folder: str) -> str:
+        """The id of a folder's tree in another, by its path; "" where there is none."""
+        for name in filter(None, folder.split("/")):
+            item = self.tree(tree).get(name) if tree else None
+            tree = item.id if item is not None and item.mode == _FOLDER else ""
+        return tree
+
+    def changes(self, before: str, after: str, prefix: str = "") -> Iterator[Changed]:
+        """Every path that two trees do not have in common, with what it is on either side; folders are walked."""
+        if before == after:
+            return
+        old, new = self.tree(before), self.tree(after)
+        for name in sorted(old.keys() | new.keys()):
+            was, is_ = old.get(name), new.get(name)
+            if was == is_:
+                continue
+            path = prefix + name
+            if _FOLDER in (was and was.mode, is_ and is_.mode):
+                yield from self.changes(_folder(was), _folder(is_), f"{path}/")
+            if _file(was) or _file(is_):
+                yield path, _file(was), _file(is_)
+
+    def _tree(self, id: str) -> Mapping[str, Item]:
+        found = self._read(id) if id else None
+        return dict(_items(found[1], len(id) // 2)) if found and found[0] == "tree" else {}
+
+    def _files(self, tree: str) -> Mapping[str, Item]:
+        """All files and links below a tree, by path; submodules are none."""
+        files: dict[str, Item] = {}
+        for name, item in self.tree(tree).items():
+            if item.mode == _FOLDER:
+                files.update({f"{name}/{path}": inner for path, inner in self.files(item.id).items()})
+            elif item.mode != _SUBMODULE:
+                files[name] = item
+        return files
+
+
+def _folder(item: Item | None) -> str:
+    return item.id if item is not None and item.mode == _FOLDER else ""
+
+
+def _file(item: Item | None) -> Item | None:
+    return None if item is None or item.mode == _FOLDER else item
+
+
+def _items(data: bytes, size: int) -> Iterator[tuple[str, Item]]:
+    """The records of a tree object: MODE SPACE NAME NUL ID, the id as `size` bytes."""
+    at = 0
+    while at < len(data):
+        space = data.index(b" ", at)
+        end = data.index(b"\0", space)
+        mode, name = data[at:space].decode(), data[space + 1 : end].decode(errors="surrogateescape")
+        at = end + 1 + size
+        yield name, Item(mode, data[end + 1 : at].hex())

@@ -1,0 +1,129 @@
+"""Replay history: for each commit, whether dependencies really changed, and what a glob would have said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from kiro_invoke.changes.classify import Scope, Side, classify
+from kiro_invoke.changes.objects import Changed, Commit, Item, Objects
+from kiro_invoke.ecosystems.registry import Inputs
+from kiro_invoke.model.change import Classification, Kind
+from kiro_invoke.model.fingerprint import Fingerprint, Tree
+
+#: What the usual rule takes for a changed dependency, wherever it lies.
+GLOB_NAMES = frozenset(
+    {
+        "Cargo.toml",
+        "Cargo.lock",
+        "package.json",
+        "package-lock.json",
+        "npm-shrinkwrap.json",
+        "pnpm-lock.yaml",
+        "yarn.lock",
+    }
+)
+_LINK = "120000"
+_MOST_LINKS = 40
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """One commit against its first parent. `missing` is the commit that the repository does not hold, or "".
+
+    `glob_rule` is what the usual rule would have said: any manifest or lockfile means dependencies.
+    """
+
+    commit: str
+    kind: Kind
+    cause: str
+    glob_rule: bool
+    missing: str = ""
+
+    @property
+    def dependency(self) -> bool:
+        """Whether the dependency layer is built again."""
+        return self.kind in (Kind.DEPENDENCY, Kind.BASE)
+
+
+class Replay:
+    """Commits of one service's folder. What neighbouring commits share is read and understood once."""
+
+    def __init__(self, objects: Objects, inputs: Inputs, folder: str) -> None:
+        self._objects = objects
+        self._inputs = inputs
+        self._scope = Scope("", folder.strip("/"), inputs.reads)
+        self._known: tuple[str, Fingerprint] = ("", Fingerprint())
+
+    def each(self, commits: Iterable[str]) -> Iterator[Replayed]:
+        for name in commits:
+            yield self.one(name)
+
+    def one(self, name: str) -> Replayed:
+        """A commit by its id; one that is not here, or whose parent is not, is told."""
+        commit = self._objects.commit(name)
+        if commit is None:
+            return Replayed(name, Kind.IGNORED, "", glob_rule=False, missing=name)
+        parent = self._objects.commit(commit.parent) if commit.parent else Commit("", "", "")
+        if parent is None:
+            return Replayed(name, Kind.IGNORED, "", glob_rule=False, missing=commit.parent)
+        before, after = (self._objects.below(one.tree, self._scope.folder) for one in (parent, commit))
+        changes = list(self._objects.changes(before, after))
+        glob_rule = any(path.rpartition("/")[2] in GLOB_NAMES for path, _, _ in changes)
+        if not changes:
+            return Replayed(name, Kind.IGNORED, f"nothing in {self._scope.folder or 'it'} changed", glob_rule)
+        decided = self._decided(before, after, changes)
+        return Replayed(name, decided.kind, decided.cause, glob_rule)
+
+    def _decided(self, before: str, after: str, changes: list[Changed]) -> Classification:
+        """Of what the changes mean, the strongest; of several the first."""
+        was = Side({path: old for path, old, _ in changes if old is not None}, self._fingerprint(before))
+        touched = any(self._may_matter(*change) for change in changes)
+        fingerprint = self._fingerprint(after) if touched else was.fingerprint
+        self._known = (after, fingerprint)
+        is_ = Side({path: new for path, _, new in changes if new is not None}, fingerprint)
+        return max(classify(self._scope, was, is_), key=lambda one: one.kind)
+
+    def _may_matter(self, path: str, old: Item | None, new: Item | None) -> bool:
+        """Whether a change can reach the dependency layer: what comes or goes may be a target, by its name."""
+        if old is None or new is None or _LINK in (old.mode, new.mode):
+            return True
+        return self._inputs.reads(path)
+
+    def _fingerprint(self, tree: str) -> Fingerprint:
+        if self._known[0] != tree:
+            files = self._objects.files(tree) if tree else {}
+            self._known = (tree, self._inputs.fingerprint(Tree(files, _Reader(self._objects, files))))
+        return self._known[1]
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads a commit's files by their paths; links are followed within the tree, as a checkout would."""
+
+    objects: Objects
+    files: Mapping[str, Item]
+
+    def __call__(self, path: str) -> bytes | None:
+        for _ in range(_MOST_LINKS):
+            item = self.files.get(path)
+            if item is None:
+                return None
+            content = self.objects.blob(item.id)
+            if item.mode != _LINK or content is None:
+                return content
+            path = _joined(path, content.decode(errors="surrogateescape"))
+        return None
+
+
+def _joined(link: str, text: str) -> str:
+    """Where a link leads, relative to the tree; "" outside of it."""
+    parts = [] if text.startswith("/") else link.split("/")[:-1]
+    for part in text.split("/"):
+        if part == ".." and parts:
+            parts.pop()
+        elif part == "..":
+            return ""
+        elif part not in ("", "."):
+            parts.append(part)
+    return "" if text.startswith("/") else "/".join(parts)

@@ -1,0 +1,76 @@
+"""A git repository, read through one `git cat-file --batch`: no checkout, bare repositories too."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from kiro_invoke.engine.dialogue import Dialogue, dialogue
+from kiro_invoke.engine.protocol import Run
+from kiro_invoke.model.errors import KiroError, UsageError
+
+_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_ANSWER = re.compile(rb"^[0-9a-f]+ (?P<kind>\w+) (?P<size>\d+)\n$")
+
+
+class Repository:
+    """An open repository. What is asked for is a name without line breaks: an id, or `REV^{commit}`."""
+
+    def __init__(self, talk: Dialogue, folder: Path) -> None:
+        self._talk = talk
+        self._folder = folder
+
+    def read(self, name: str) -> tuple[str, bytes] | None:
+        """An object's kind and content; None if there is none of that name."""
+        if "\n" in name:
+            return None
+        self._talk.send(name.encode(errors="surrogateescape") + b"\n")
+        header = self._talk.line()
+        answer = _ANSWER.match(header)
+        if answer is None:
+            if not header:
+                raise KiroError(
+                    "git ended while it was read", file=str(self._folder), fix="run `git fsck` there"
+                )
+            return None  # "NAME missing", "NAME ambiguous"
+        content = self._talk.exactly(int(answer["size"]) + 1)
+        return answer["kind"].decode(), content[:-1]
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[Repository]:
+    """The repository that a folder is or lies in, until the block's end."""
+    with dialogue(_argv(folder, "cat-file", "--batch")) as talk:
+        yield Repository(talk, folder)
+
+
+def commits(folder: Path, run: Run, *, last: int) -> tuple[str, ...]:
+    """The ids of the last commits of the branch that is checked out, newest first; merges too, by first parents."""
+    done = run(_argv(folder, "rev-list", "--first-parent", f"--max-count={last}", "HEAD", "--"))
+    if not done.ok:
+        raise _trouble(folder, done.stderr)
+    return tuple(done.stdout.split())
+
+
+def resolved(folder: Path, run: Run, revision: str) -> str:
+    """The id of the commit that a revision names; UsageError if it names none."""
+    asked = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    done = run(_argv(folder, *asked))
+    found = done.stdout.strip()
+    if not done.ok or not _ID.fullmatch(found):
+        raise UsageError(
+            f"no commit is called {revision!r}", file=str(folder), fix="see `git log`, or `git tag`"
+        )
+    return found
+
+
+def _argv(folder: Path, *rest: str) -> Sequence[str]:
+    """Git in that folder, with nothing that its configuration could start."""
+    return ("git", "--no-optional-locks", "-c", "core.fsmonitor=false", "-C", str(folder), *rest)
+
+
+def _trouble(folder: Path, said: str) -> KiroError:
+    words = " ".join(said.removeprefix("fatal: ").split()) or "it is no git repository"
+    return UsageError(words, file=str(folder), fix="name a folder that is one, or lies in one")
