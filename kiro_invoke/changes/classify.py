@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from kiro_invoke.model.change import Classification, Kind
-from kiro_invoke.model.fingerprint import Difference, Fingerprint, differences
+from kiro_invoke.model.fingerprint import Difference, Fingerprint, differences, explanations
 
 #: Whatever tells two contents apart: a hash, or the kind, value and mode of a snapshot's entry.
 What = object
@@ -25,10 +25,6 @@ class Side:
     fingerprint: Fingerprint
 
 
-def _nothing(_path: str) -> bool:
-    return False
-
-
 @dataclass(frozen=True)
 class Scope:
     """What classification has to know of a service.
@@ -40,7 +36,7 @@ class Scope:
 
     service: str
     folder: str
-    reads: Callable[[str], bool] = _nothing
+    reads: Callable[[str], bool]
     base_files: Mapping[str, str] = field(default_factory=dict)
 
     def placed(self, path: str) -> str:
@@ -73,7 +69,7 @@ class _Told:
         self._doubt = is_.doubt or was.doubt
         # of a tree that cannot be read no part is known, and each would count as removed
         self._seen = {} if self._doubt else _by_file(differences(was.parts, is_.parts))
-        self._unseen = {} if self._doubt else _by_file(differences(was.unseen, is_.unseen))
+        self._unseen = {} if self._doubt else _by_file(explanations(was, is_))
 
     def of(self, path: str) -> tuple[Kind, str, str]:
         place = self._scope.placed(path)
@@ -88,8 +84,7 @@ class _Told:
                 f"{path} {self._verb(path)}; what it means cannot be told: {self._doubt}",
             )
         if path in self._unseen:
-            cause = _sentence(list(_explaining(self._unseen[path])))
-            return Kind.SOURCE, place, f"{cause}; the dependency layer cannot see it"
+            return Kind.SOURCE, place, f"{_sentence(self._unseen[path])}; the dependency layer cannot see it"
         return Kind.SOURCE, place, f"{path} {self._verb(path)}"
 
     def beyond(self, told: Collection[str]) -> Iterator[Classification]:
@@ -124,11 +119,6 @@ def _by_file(found: Iterable[Difference]) -> dict[str, list[Difference]]:
 
 def _kind(found: Iterable[Difference]) -> Kind:
     return Kind.BASE if any(one.part.what in _BASE_PARTS for one in found) else Kind.DEPENDENCY
-
-
-def _explaining(found: Collection[Difference]) -> Collection[Difference]:
-    """Without the text's form, unless that is all that changed."""
-    return [one for one in found if one.part.what not in ("comments or formatting", "formatting")] or found
 
 
 def _sentence(found: Collection[Difference]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache
 
 from kiro_invoke.ecosystems.cargo_lock import LOCKFILE, lock_parts
@@ -10,7 +9,7 @@ from kiro_invoke.ecosystems.cargo_parts import FORMATTING, Crate
 from kiro_invoke.ecosystems.cargo_targets import Names
 from kiro_invoke.ecosystems.cargo_text import Doubt, digest, parse, text_of
 from kiro_invoke.ecosystems.cargo_workspace import MANIFEST, members
-from kiro_invoke.model.fingerprint import Difference, Fingerprint, Part, Tree, differences
+from kiro_invoke.model.fingerprint import Fingerprint, Part, Tree
 
 #: The first that is there counts. The recipe does not tell which of the two settings files it was.
 _SETTINGS = (".cargo/config", ".cargo/config.toml")
@@ -35,13 +34,6 @@ def fingerprint(tree: Tree) -> Fingerprint:
         return Fingerprint(doubt=str(doubt))
     except RecursionError:
         return Fingerprint(doubt=f"{MANIFEST}:1: nested too deeply")
-
-
-def explanations(before: Fingerprint, after: Fingerprint) -> Iterator[Difference]:
-    """Why manifests differ where recipes do not: a file's formatting counts if nothing else of it has changed."""
-    found = list(differences(before.unseen, after.unseen))
-    files = {each.part.file for each in found if each.part.what != FORMATTING}
-    return (each for each in found if each.part.what != FORMATTING or each.part.file not in files)
 
 
 def _fingerprint(tree: Tree) -> Fingerprint:

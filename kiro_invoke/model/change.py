@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -53,13 +52,3 @@ class Classification:
     def __str__(self) -> str:
         whose = f" ({self.service})" if self.service else ""
         return f"{self.kind}  {self.path}{whose}: {self.cause}; rebuilt: {self.rebuild}"
-
-
-def strongest(found: Iterable[Classification]) -> dict[str, Classification]:
-    """For each service the classification that decides: of the strongest kind the first."""
-    decided: dict[str, Classification] = {}
-    for one in found:
-        before = decided.get(one.service)
-        if before is None or one.kind > before.kind:
-            decided[one.service] = one
-    return decided

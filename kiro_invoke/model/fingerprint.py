@@ -51,6 +51,17 @@ class Tree:
     read: Callable[[str], bytes | None]
 
 
+#: Parts that hold a text's form: they explain a change only where nothing else of the file has changed.
+_FORMS = frozenset({"comments or formatting", "formatting"})
+
+
+def explanations(before: Fingerprint, after: Fingerprint) -> Iterator[Difference]:
+    """What no install can see and is not the same: why manifests differ where dependency layers do not."""
+    found = list(differences(before.unseen, after.unseen))
+    files = {each.part.file for each in found if each.part.what not in _FORMS}
+    return (each for each in found if each.part.what not in _FORMS or each.part.file not in files)
+
+
 def differences(before: Mapping[Part, str], after: Mapping[Part, str]) -> Iterator[Difference]:
     """All parts that are not the same, in order of file and name."""
     for part in sorted(before.keys() | after.keys()):

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kiro_invoke.ecosystems.cargo import explanations, fingerprint, reads
-from kiro_invoke.model.fingerprint import Fingerprint, Part, Tree, differences
+from kiro_invoke.ecosystems.cargo import fingerprint, reads
+from kiro_invoke.model.fingerprint import Fingerprint, Part, Tree, differences, explanations
 from tests.support.cargo_edits import BASE, EDITS, LOCK, ROOT, Edit, changed, encoded, tree
 from tests.support.cargo_odd_trees import odd_trees
 from tests.support.cargo_random import random_tree
