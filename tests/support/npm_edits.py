@@ -397,3 +397,14 @@ EDITS: tuple[Edit, ...] = (
     doubt("no number", writes("package.json", '{"a": NaN}'), "package.json: no JSON: NaN is no value"),
     doubt("deep", writes("package-lock.json", "[" * 100_000), "package-lock.json: nested too deeply"),
 )
+
+
+def watched(files: Mapping[str, str | bytes]) -> tuple[Tree, list[str]]:
+    """A tree of these files, and the paths that are read of it from now on."""
+    tree, seen = tree_of(files), list[str]()
+
+    def read(path: str) -> bytes | None:
+        seen.append(path)
+        return tree.read(path)
+
+    return Tree(tree.names, read), seen

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from kiro_invoke.ecosystems import npm
 from kiro_invoke.ecosystems.node_workspaces import below, matching
-from kiro_invoke.model.fingerprint import Difference, Fingerprint, Part, Tree
-from tests.support.npm_edits import EDITS, FILES, Edit, Files, in_json, said, tree_of, writes
+from kiro_invoke.model.fingerprint import Difference, Fingerprint, Part
+from tests.support.npm_edits import EDITS, FILES, Edit, Files, in_json, said, tree_of, watched, writes
 
 BASE = npm.fingerprint(tree_of(FILES))
 FAST = settings(max_examples=40, deadline=None, database=None, derandomize=True)
@@ -284,14 +284,8 @@ def test_what_an_install_may_read(path: str, is_read: bool) -> None:
 
 @pytest.mark.parametrize("files", [FILES, WORKSPACE], ids=["one package", "workspace"])
 def test_nothing_else_is_read(files: Mapping[str, str | bytes]) -> None:
-    tree = tree_of(files)
-    seen: list[str] = []
-
-    def read(path: str) -> bytes | None:
-        seen.append(path)
-        return tree.read(path)
-
-    assert npm.fingerprint(Tree(tree.names, read)).doubt == ""
+    tree, seen = watched(files)
+    assert npm.fingerprint(tree).doubt == ""
     assert set(seen) <= set(tree.names)
     assert all(map(npm.reads, seen))
 

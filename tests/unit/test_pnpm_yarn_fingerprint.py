@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kiro_invoke.ecosystems import pnpm, yarn
-from kiro_invoke.model.fingerprint import Fingerprint, Tree
-from tests.support.npm_edits import Files, both, in_json, replaces, said, tree_of, writes
+from kiro_invoke.model.fingerprint import Fingerprint
+from tests.support.npm_edits import Files, both, in_json, replaces, said, tree_of, watched, writes
 
 FAST = settings(max_examples=40, deadline=None, database=None, derandomize=True)
 
@@ -622,14 +622,8 @@ def test_what_an_install_may_read(
     ids=["9", "5", "c", "b"],
 )
 def test_nothing_else_is_read(manager: ModuleType, files: Mapping[str, str | bytes]) -> None:
-    tree = tree_of(files)
-    seen: list[str] = []
-
-    def read(path: str) -> bytes | None:
-        seen.append(path)
-        return tree.read(path)
-
-    assert manager.fingerprint(Tree(tree.names, read)).doubt == ""
+    tree, seen = watched(files)
+    assert manager.fingerprint(tree).doubt == ""
     assert set(seen) <= set(tree.names)
     assert all(map(manager.reads, seen))
 
