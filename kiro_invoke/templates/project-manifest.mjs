@@ -1,7 +1,7 @@
 // Writes to the folder argv[2] what an install can depend on: package.json and its lockfile without the
 // keys that are known not to matter to it, and .npmrc. A key that is not known here stays: the slower path is
-// the safe one. The project's own lifecycle scripts may read any file: `after-install` calls them, to be run
-// where all files are.
+// the safe one. The order of the manifest's keys matters to nothing, and does not show. The project's own lifecycle
+// scripts may read any file: `after-install` calls them, to be run where all files are.
 import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 
 const ignored = [
@@ -27,6 +27,10 @@ function read(name) {
   } catch (error) {
     return fail(`${name} cannot be read: ${error.message}`);
   }
+}
+function sorted(value) {
+  if (Array.isArray(value) || value === null || typeof value !== "object") return value;
+  return Object.fromEntries(Object.keys(value).sort().map((key) => [key, sorted(value[key])]));
 }
 const write = (name, value) => writeFileSync(`${process.argv[2]}/${name}`, JSON.stringify(value, null, 2) + "\n");
 
@@ -62,7 +66,7 @@ if (root) {
 }
 
 mkdirSync(process.argv[2], { recursive: true });
-write("package.json", manifest);
+write("package.json", sorted(manifest));
 write(lockfile, lock);
 if (existsSync(".npmrc")) copyFileSync(".npmrc", `${process.argv[2]}/.npmrc`);
 const first = lifecycle.flatMap(([main, ...around]) => (scripts[main] ? [main] : around));
