@@ -152,4 +152,62 @@ def config(_ctx: Context, service: list[str], format: str = "text") -> None:
     perform("config", format, managing.show_config(service))
 
 
-ns = Collection(warm_cache, build, up, down, logs, setup, config)
+_LINES = "text, or jsonl: one object a line on standard output."
+
+
+@task(
+    iterable=["path", "service"],
+    auto_shortflags=False,
+    help={
+        "path": "Only this file or folder; may be given several times.",
+        "service": _SERVICE,
+        "since": "Compare with this git revision instead of the last build.",
+        "prod": "Tell it of the production images (Dockerfile) instead of the development ones (Dockerfile.fast).",
+        "format": _LINES,
+    },
+)
+def classify(
+    _ctx: Context,
+    path: list[str],
+    service: list[str],
+    since: str | None = None,
+    prod: bool = False,
+    format: str = "text",
+) -> None:
+    """Tell what changed, what each change means for the build, and why."""
+    from kiro_invoke.commands import classifying
+    from kiro_invoke.commands.surface import perform
+
+    body = classifying.classify(path, service, since=since, prod=prod)
+    perform("classify", format, body, formats=("text", "jsonl"))
+
+
+@task(
+    auto_shortflags=False,
+    help={
+        "repo": "The git repository, or a folder in one; bare ones too. Without it: this one.",
+        "root": "The service's folder in it. Without it: the repository's own.",
+        "ecosystem": "cargo, npm, pnpm or yarn. Without it: what the folder shows.",
+        "commits": "A file with a commit in each line, - for standard input.",
+        "last": "How many of the last commits, first parents only (default: 1000).",
+        "format": _LINES,
+    },
+)
+def replay_history(
+    _ctx: Context,
+    repo: str = ".",
+    root: str = "",
+    ecosystem: str | None = None,
+    commits: str | None = None,
+    last: str | None = None,
+    format: str = "text",
+) -> None:
+    """Tell of past commits which changed dependencies, and which a rule by file names would have called so."""
+    from kiro_invoke.commands import replaying
+    from kiro_invoke.commands.surface import perform
+
+    body = replaying.replay_history(repo, root, ecosystem=ecosystem, commits=commits, last=last)
+    perform("replay-history", format, body, formats=("text", "jsonl"))
+
+
+ns = Collection(warm_cache, build, up, down, logs, setup, config, classify, replay_history)

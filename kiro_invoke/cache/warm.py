@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kiro_invoke.builds.bake import Surroundings, definition
 from kiro_invoke.builds.dockerfile import parse
@@ -20,9 +22,12 @@ from kiro_invoke.engine.bases import Base, Say
 from kiro_invoke.engine.protocol import Engine
 from kiro_invoke.engine.side_by_side import beside
 from kiro_invoke.model.errors import BaseUnavailable, ConfigError
-from kiro_invoke.model.plan import BuildPlan
+from kiro_invoke.model.plan import BuildPlan, Sending
 from kiro_invoke.model.record import BaseRecord, BuildRecord
 from kiro_invoke.model.service import Project, Secret, Service
+
+if TYPE_CHECKING:
+    from kiro_invoke.builds.noting import Drawn
 
 CA_SECRET = "ca_bundle"
 
@@ -100,6 +105,7 @@ def run(
         say(f"waiting for another build of {service} to end")
 
     with mirrored(prepared.recipes, project, waiting=waiting) as sending:
+        drawn = beside(lambda: _drawn_up(prepared.recipes, sending, project))
         done = execute(
             prepared.plan,
             replace(prepared.around, sending=sending),
@@ -112,6 +118,7 @@ def run(
         # read beside the proof, and not at all where that tells nothing new
         records = beside(engine.cache_records) if must_read(engine, project, done.steps) else None
         prove(prepared.plan, sending, engine, project.state)
+        _note(drawn, prepared.plan, done.seconds, project, say)
         reclaimed = None
         if any(map(ran_here, done.steps)):
             from kiro_invoke.cache.reclaim import after_build
@@ -129,6 +136,28 @@ def run(
         steps=done.steps,
         cache_bytes=cache_bytes(engine, project),
     )
+
+
+def _drawn_up(recipes: Sequence[Recipe], sending: Sending, project: Project) -> tuple[Drawn, ...]:
+    from kiro_invoke.builds.noting import draw_up  # loaded while the engine works
+
+    return draw_up(recipes, sending, project)
+
+
+def _note(
+    drawn: Future[tuple[Drawn, ...]], plan: BuildPlan, seconds: float, project: Project, say: Say
+) -> None:
+    """What was built is what later changes are compared with. Else it is the note before."""
+    from kiro_invoke.builds.costs import note_cost
+    from kiro_invoke.builds.noting import keep
+
+    try:
+        notes = drawn.result()
+        keep(notes)
+        if not any(target.uncached for target in plan.targets):
+            note_cost(project.state, notes, seconds)
+    except OSError as error:
+        say(f"what was built could not be noted: {error.strerror}")
 
 
 def placed(trouble: BaseUnavailable, project: Project, recipes: Sequence[Recipe]) -> BaseUnavailable:

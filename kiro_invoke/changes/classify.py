@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from kiro_invoke.model.change import Classification, Kind
-from kiro_invoke.model.fingerprint import Difference, Fingerprint, differences, explanations
+from kiro_invoke.model.fingerprint import Difference, Fingerprint, Part, differences, explanations
 
 #: Whatever tells two contents apart: a hash, or the kind, value and mode of a snapshot's entry.
 What = object
@@ -17,12 +17,21 @@ _BASE_PARTS = frozenset({"toolchain"})
 _TOLD = 3
 
 
+def _nothing_is(_path: str) -> str:
+    return ""
+
+
 @dataclass(frozen=True)
 class Side:
-    """A service at one time: what a build gets, by path in its folder, and what its dependency layer is made from."""
+    """A service at one time: what a build gets, by path in its folder, and what its dependency layer is made from.
+
+    `base` is what whole stages are made from: the Dockerfile's, and build arguments. Its parts' files are
+    places in the repository.
+    """
 
     contents: Mapping[str, What]
     fingerprint: Fingerprint
+    base: Mapping[Part, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -30,14 +39,14 @@ class Scope:
     """What classification has to know of a service.
 
     `folder` is its path in the repository ("" for the root itself). `reads` tells of a path in it whether the
-    dependency layer can depend on that file's content. `base_files` are paths in it whose change rebuilds from a
-    stage on (its Dockerfiles), with what they are in words.
+    dependency layer can depend on that file's content; `ignored` why no change of it is a reason to build ("" where
+    one is): what dependencies are made from counts all the same.
     """
 
     service: str
     folder: str
     reads: Callable[[str], bool]
-    base_files: Mapping[str, str] = field(default_factory=dict)
+    ignored: Callable[[str], str] = _nothing_is
 
     def placed(self, path: str) -> str:
         """A path of the service, as the repository has it."""
@@ -47,7 +56,7 @@ class Scope:
 def classify(scope: Scope, before: Side, after: Side) -> tuple[Classification, ...]:
     """Every path whose content is not the same on both sides, in order of the paths.
 
-    What the dependency layer is made from may differ without any of them; then the part's own file is told.
+    What the layers are made from may differ without any of them; then the part's own file is told.
     """
     changed = sorted(
         path
@@ -70,39 +79,50 @@ class _Told:
         # of a tree that cannot be read no part is known, and each would count as removed
         self._seen = {} if self._doubt else _by_file(differences(was.parts, is_.parts))
         self._unseen = {} if self._doubt else _by_file(explanations(was, is_))
+        self._base = _by_file(differences(before.base, after.base))
 
     def of(self, path: str) -> tuple[Kind, str, str]:
         place = self._scope.placed(path)
-        if path in self._scope.base_files:
-            return Kind.BASE, place, f"{self._scope.base_files[path]} {self._verb(path)}"
+        if place in self._base:
+            return Kind.BASE, place, _sentence(self._base[place])
         if path in self._seen:
             return _kind(self._seen[path]), place, _sentence(self._seen[path])
-        if self._doubt and self._may_matter(path):
-            return (
-                Kind.DEPENDENCY,
-                place,
-                f"{path} {self._verb(path)}; what it means cannot be told: {self._doubt}",
-            )
+        if self._doubt and self._is_read(path):
+            return Kind.DEPENDENCY, place, self._cannot_tell(path)
+        if ignored := self._scope.ignored(path):
+            return Kind.IGNORED, place, f"{path} {self._verb(path)}: {ignored}"
+        if self._doubt and not self._is_on_both(path):
+            return Kind.DEPENDENCY, place, self._cannot_tell(path)
         if path in self._unseen:
             return Kind.SOURCE, place, f"{_sentence(self._unseen[path])}; the dependency layer cannot see it"
         return Kind.SOURCE, place, f"{path} {self._verb(path)}"
 
     def beyond(self, told: Collection[str]) -> Iterator[Classification]:
-        """Differences of the dependency layer's inputs that no changed path explains by itself."""
+        """Differences of what layers are made from that no changed path explains by itself."""
+        name, placed = self._scope.service, self._scope.placed
         for file, some in sorted(self._seen.items()):
             if file not in told:
-                yield Classification(
-                    self._scope.service, _kind(some), self._scope.placed(file), _sentence(some)
-                )
+                yield Classification(name, _kind(some), placed(file), _sentence(some))
+        places = frozenset(map(placed, told))
+        for place, some in sorted(self._base.items()):
+            if place not in places:
+                yield Classification(name, Kind.BASE, place, _sentence(some))
         was, is_ = self._before.fingerprint.doubt, self._after.fingerprint.doubt
-        if was != is_ and not any(map(self._may_matter, told)):
-            place = self._scope.placed(self._doubt.partition(":")[0])
-            yield Classification(self._scope.service, Kind.DEPENDENCY, place, f"what changed: {self._doubt}")
+        if was != is_ and not any(self._is_read(path) or not self._is_on_both(path) for path in told):
+            place = placed(self._doubt.partition(":")[0])
+            yield Classification(name, Kind.DEPENDENCY, place, f"what changed: {self._doubt}")
 
-    def _may_matter(self, path: str) -> bool:
-        """Whether a change of this path can reach the dependency layer: what comes or goes may, by its name."""
-        both = path in self._before.contents and path in self._after.contents
-        return not both or self._scope.reads(path) or self._doubt.startswith(f"{path}:")
+    def _cannot_tell(self, path: str) -> str:
+        """The reading of before is kept, so that the next save is compared with that."""
+        kept = "; the last good reading is kept" if not self._before.fingerprint.doubt else ""
+        return f"{path} {self._verb(path)}; what it means cannot be told: {self._doubt}{kept}"
+
+    def _is_read(self, path: str) -> bool:
+        return self._scope.reads(path) or self._doubt.startswith(f"{path}:")
+
+    def _is_on_both(self, path: str) -> bool:
+        """What comes or goes can reach the dependency layer by its name."""
+        return path in self._before.contents and path in self._after.contents
 
     def _verb(self, path: str) -> str:
         if path not in self._before.contents:

@@ -41,13 +41,22 @@ class Rules:
 
     def lets_through(self, path: str) -> bool:
         """Whether a file at `path`, relative to the context and with `/` between folders, is sent."""
+        return self.excluding(path) is None
+
+    def excluding(self, path: str) -> Pattern | None:
+        """The pattern that keeps a file at `path` out of the context; None if it is sent."""
         judged, parts = self.matcher.start, path.split("/")
         for number in range(1, len(parts) + 1):
             here = "/".join(parts[:number])
             judged = self.matcher.judge(here, judged)
             if judged.excluded and number < len(parts) and not self.matcher.may_readd_below(here):
-                return False
-        return not judged.excluded
+                break
+        if not judged.excluded:
+            return None
+        # patterns are only tried where they change the verdict, so the last that was hit made it
+        return next(
+            each for each, hit in zip(reversed(self.patterns), reversed(judged.hits), strict=True) if hit
+        )
 
 
 class Folder(NamedTuple):

@@ -81,6 +81,14 @@ class Objects:
             if _file(was) or _file(is_):
                 yield path, _file(was), _file(is_)
 
+    def submodules(self, tree: str, prefix: str = "") -> Iterator[str]:
+        """The paths of all submodules below a tree."""
+        for name, item in self.tree(tree).items():
+            if item.mode == _FOLDER:
+                yield from self.submodules(item.id, f"{prefix}{name}/")
+            elif item.mode == _SUBMODULE:
+                yield prefix + name
+
     def _tree(self, id: str) -> Mapping[str, Item]:
         found = self._read(id) if id else None
         return dict(_items(found[1], len(id) // 2)) if found and found[0] == "tree" else {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -37,6 +37,7 @@ class Pattern:
     """One pattern, cleaned: `text` without its `!`, and the regular expression that a whole path must match.
 
     `name` is set where it matches every entry of that name, whatever its folder; `exact` where it matches one path.
+    `line` is where it stands, 1-based.
     """
 
     text: str
@@ -44,6 +45,7 @@ class Pattern:
     regex: str
     exact: str | None = None
     name: str | None = None
+    line: int = field(default=0, compare=False)
 
     @property
     def depth(self) -> int | None:
@@ -135,7 +137,7 @@ def _pattern(line: str, number: int) -> list[Pattern]:
         raise BadPattern(number, 'a "!" without a path')
     try:
         check_glob(text)
-        return [_compiled(text, negated)]
+        return [replace(_compiled(text, negated), line=number)]
     except ValueError as error:
         raise BadPattern(number, f'"{text}": {error}') from None
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from kiro_invoke.changes.classify import Scope, Side, classify
+from kiro_invoke.changes.links import followed
 from kiro_invoke.changes.objects import Changed, Commit, Item, Objects
 from kiro_invoke.ecosystems.registry import Inputs
 from kiro_invoke.model.change import Classification, Kind
@@ -24,7 +25,6 @@ GLOB_NAMES = frozenset(
     }
 )
 _LINK = "120000"
-_MOST_LINKS = 40
 
 
 @dataclass(frozen=True)
@@ -105,25 +105,11 @@ class _Reader:
     files: Mapping[str, Item]
 
     def __call__(self, path: str) -> bytes | None:
-        for _ in range(_MOST_LINKS):
-            item = self.files.get(path)
-            if item is None:
-                return None
-            content = self.objects.blob(item.id)
-            if item.mode != _LINK or content is None:
-                return content
-            path = _joined(path, content.decode(errors="surrogateescape"))
-        return None
+        found = followed(path, self._link)
+        item = self.files.get(found) if found else None
+        return self.objects.blob(item.id) if item is not None else None
 
-
-def _joined(link: str, text: str) -> str:
-    """Where a link leads, relative to the tree; "" outside of it."""
-    parts = [] if text.startswith("/") else link.split("/")[:-1]
-    for part in text.split("/"):
-        if part == ".." and parts:
-            parts.pop()
-        elif part == "..":
-            return ""
-        elif part not in ("", "."):
-            parts.append(part)
-    return "" if text.startswith("/") else "/".join(parts)
+    def _link(self, path: str) -> str | None:
+        item = self.files.get(path)
+        text = self.objects.blob(item.id) if item is not None and item.mode == _LINK else None
+        return None if text is None else text.decode(errors="surrogateescape")

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import TextIOWrapper
@@ -40,12 +40,17 @@ class Surface:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command has to say: fields of its JSON object, and how it is shown to a person."""
+    """What a command has to say: fields of its JSON object, and how it is shown to a person.
+
+    A stream has `rows` instead of fields, one object a line, made while they are written. So its exit code may be
+    known afterwards only.
+    """
 
     fields: Mapping[str, Any]
     show: Callable[[Surface], None]
     ok: bool = True
-    exit_code: int = ExitCode.DONE
+    exit_code: int | Callable[[], int] = ExitCode.DONE
+    rows: Callable[[], Iterable[Mapping[str, Any]]] = tuple
 
 
 def real_surface() -> Surface:
@@ -69,34 +74,61 @@ def perform(
 ) -> None:
     """Run a command's body and end with its exit code; trouble becomes one message, never a traceback."""
     surface = real_surface()
-    as_json = form == "json"
+    in_json = form in {"json", "jsonl"}
     try:
         if form not in formats:
             raise UsageError(f"--format {form}: not a format", fix=f"use one of {', '.join(formats)}")
         with _terminable():
             answer = body(surface)
+            _give(name, form, answer, surface)
     except KiroError as error:
-        _fail(name, error, surface, as_json=as_json)
+        _fail(name, error, surface, in_json=in_json)
         raise Exit(code=int(error.code)) from None
     except KeyboardInterrupt:
         interrupted = KiroError("interrupted")
         interrupted.code = ExitCode.INTERRUPTED
-        _fail(name, interrupted, surface, as_json=as_json)
+        _fail(name, interrupted, surface, in_json=in_json)
         raise Exit(code=int(ExitCode.INTERRUPTED)) from None
-    except OSError as error:
-        _fail(name, KiroError(" ".join(str(error).split())), surface, as_json=as_json)
+    except _OutputGone as gone:
+        _give_up_output(name, gone.reason, surface)
         raise Exit(code=int(ExitCode.MISSED)) from None
-    try:
-        if as_json:
+    except OSError as error:
+        _fail(name, KiroError(" ".join(str(error).split())), surface, in_json=in_json)
+        raise Exit(code=int(ExitCode.MISSED)) from None
+    code = answer.exit_code() if callable(answer.exit_code) else answer.exit_code
+    if code:
+        raise Exit(code=int(code))
+
+
+class _OutputGone(Exception):
+    """Standard output takes no more."""
+
+    def __init__(self, reason: OSError) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
+def _give(name: str, form: str, answer: Answer, surface: Surface) -> None:
+    """Write the answer. A stream's rows are made while they are written: trouble with that is no _OutputGone."""
+    if form == "jsonl":
+        for row in answer.rows():
+            with _writing():
+                _print_json(row)
+        return
+    with _writing():
+        if form == "json":
             _print_json({"schema": SCHEMA, "command": name, "ok": answer.ok, **answer.fields})
         else:
             answer.show(surface)
         sys.stdout.flush()
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        _give_up_output(name, error, surface)
-        raise Exit(code=int(ExitCode.MISSED)) from None
-    if answer.exit_code:
-        raise Exit(code=int(answer.exit_code))
+        raise _OutputGone(error) from None
 
 
 def _give_up_output(name: str, error: OSError, surface: Surface) -> None:
@@ -113,8 +145,8 @@ def _lead_nowhere(stream: TextIO) -> None:
     os.close(nowhere)
 
 
-def _fail(name: str, error: KiroError, surface: Surface, *, as_json: bool) -> None:
-    if as_json:
+def _fail(name: str, error: KiroError, surface: Surface, *, in_json: bool) -> None:
+    if in_json:
         details = {"code": int(error.code), "message": error.message}
         places = {"file": error.file, "line": error.line, "fix": error.fix}
         details |= {key: value for key, value in places.items() if value is not None}
@@ -122,7 +154,7 @@ def _fail(name: str, error: KiroError, surface: Surface, *, as_json: bool) -> No
             details |= {"log": error.log, "tail": [clean(line) for line in error.tail]}
         _print_json({"schema": SCHEMA, "command": name, "ok": False, "error": details})
     try:
-        if isinstance(error, BuildFailed) and not as_json:
+        if isinstance(error, BuildFailed) and not in_json:
             for line in error.tail:
                 surface.err.line(f"  | {clean(line)}")
         surface.err.line((clean(f"kiro {name}: {error}"), "red"))

@@ -1,4 +1,4 @@
-"""What builds are given besides sources: certificates, base images, secrets, agents, build arguments."""
+"""What builds are given besides sources: certificates, base images, secrets, agents, arguments; rules of paths."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from kiro_invoke.changes.patterns import BadPattern, read_patterns
 from kiro_invoke.config.names import reference_complaint, shown
 from kiro_invoke.config.nodes import Given, Value
 from kiro_invoke.config.paths import anywhere, is_file
@@ -77,6 +78,24 @@ def ssh(value: Value | None, root: Path, environ: Mapping[str, str]) -> tuple[Ro
     """SSH agents and keys: an id alone (the running agent), or `id=PATH` with an absolute path."""
     rows = [_ssh(item.text(), root, environ) for item in value.items()] if value else []
     return _distinct(rows, "ssh id")
+
+
+def path_rules(value: Value, key: str) -> tuple[Given, ...]:
+    """Patterns of paths in a service's context, written as in an ignore file."""
+    given = tuple(item.text() for item in value.items())
+    for each in given:
+        if each.text.lstrip().startswith("!"):
+            message = f'{key}: "{shown(each.text)}" takes something back out'
+            raise each.refused(message, "list only what is meant, without !")
+        try:
+            found = read_patterns(each.text.encode())
+        except BadPattern as error:
+            raise each.refused(f"{key}: no pattern: {shown(str(error))}", "correct the pattern") from None
+        if len(found) != 1:
+            raise each.refused(
+                f'{key}: "{shown(each.text)}" matches nothing', "write a path, or a pattern of paths"
+            )
+    return given
 
 
 def _secret(item: Value, root: Path, environ: Mapping[str, str]) -> Row:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kiro_invoke.config.inputs import path_rules
 from kiro_invoke.config.names import Complaint, image_complaint, nearest, shown, slug, slug_complaint
 from kiro_invoke.config.nodes import Given, Value
 from kiro_invoke.config.paths import file_names, inside, is_file, is_folder, leads_outside, relative
 from kiro_invoke.ecosystems.registry import ECOSYSTEMS, OTHER, detect
 from kiro_invoke.model.errors import ConfigError, UsageError
-from kiro_invoke.model.service import Origin, Service, Setting
+from kiro_invoke.model.service import Origin, PathRule, Service, Setting
 
-_KEYS = ("name", "context", "dockerfile", "fast_dockerfile", "image", "ecosystem")
+_TEXTS = ("name", "context", "dockerfile", "fast_dockerfile", "image", "ecosystem")
+_RULES = ("dependency_inputs", "ignore")
+_KEYS = (*_TEXTS, *_RULES)
 _DEFAULT_FILES = {"dockerfile": "Dockerfile", "fast_dockerfile": "Dockerfile.fast"}
 _SKIPPED = frozenset({"node_modules", "target"})
 
@@ -72,7 +75,9 @@ def selected(found: Sequence[Found], names: Sequence[str]) -> tuple[Found, ...]:
 
 
 def _configured(item: Value, repository: Repository) -> Found:
-    given = {key: value.text() for key, value in item.known_fields(_KEYS).items()}
+    fields = item.known_fields(_KEYS)
+    given = {key: value.text() for key, value in fields.items() if key in _TEXTS}
+    rules = {key: path_rules(fields[key], key) for key in _RULES if key in fields}
     if "name" not in given:
         raise item.refused(f"{item.key} has no name", "add `name: NAME`")
     name = given["name"]
@@ -84,7 +89,7 @@ def _configured(item: Value, repository: Repository) -> Found:
         raise context.refused(missing, "create the folder, or correct context:")
     if "context" not in given:
         context = Given(context.text, Origin.DETECTED, relative(folder, repository.root))
-    return _found({**given, "context": context}, folder.resolve(), repository)
+    return _found({**given, "context": context}, folder.resolve(), repository, rules)
 
 
 def _detected(repository: Repository) -> Iterator[Found]:
@@ -97,7 +102,7 @@ def _detected(repository: Repository) -> Iterator[Found]:
                 "name": Given(slug(folder.name, "service"), Origin.DETECTED, manifest),
                 "context": Given(relative(folder, repository.root), Origin.DETECTED, manifest),
             }
-            yield _found(given, folder.resolve(), repository)
+            yield _found(given, folder.resolve(), repository, {})
 
 
 def _folders(root: Path) -> Iterator[Path]:
@@ -122,7 +127,12 @@ def _is_another_folder(link: Path, root: Path) -> bool:
     return not leads_outside(link, root) and target != root and target.parent != root
 
 
-def _found(given: dict[str, Given], context: Path, repository: Repository) -> Found:
+def _found(
+    given: dict[str, Given],
+    context: Path,
+    repository: Repository,
+    rules: Mapping[str, tuple[Given, ...]],
+) -> Found:
     """The service that `given` describes, its defaults filled in from its folder."""
     name = given["name"]
     files = {key: _dockerfile(key, given.get(key), context, repository.root) for key in _DEFAULT_FILES}
@@ -142,6 +152,8 @@ def _found(given: dict[str, Given], context: Path, repository: Repository) -> Fo
     for key, file in files.items():
         if file is not None:
             settings.append(file[1].setting(f"{prefix}.{key}", relative(file[0], repository.root)))
+    for key, each in rules.items():
+        settings += [pattern.setting(f"{prefix}.{key}[{at}]") for at, pattern in enumerate(each)]
     paths = {key: file[0] if file else None for key, file in files.items()}
     service = Service(
         name=name.text,
@@ -150,6 +162,7 @@ def _found(given: dict[str, Given], context: Path, repository: Repository) -> Fo
         ecosystem=ecosystem.text,
         dockerfile=paths["dockerfile"],
         fast_dockerfile=paths["fast_dockerfile"],
+        **{key: tuple(PathRule(one.text, one.where) for one in each) for key, each in rules.items()},
     )
     return Found(service, name, image, tuple(settings))
 

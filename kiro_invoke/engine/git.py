@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,9 @@ from kiro_invoke.model.errors import KiroError, UsageError
 
 _ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _ANSWER = re.compile(rb"^[0-9a-f]+ (?P<kind>\w+) (?P<size>\d+)\n$")
+#: How git writes a path's unusual bytes: by a letter, or three octal digits.
+_ESCAPE = re.compile(r'\\([abfnrtv"\\]|[0-7]{3})')
+_ESCAPED = dict(zip('abfnrtv"\\', '\a\b\f\n\r\t\v"\\', strict=True))
 
 
 class Repository:
@@ -66,9 +70,44 @@ def resolved(folder: Path, run: Run, revision: str) -> str:
     return found
 
 
+def changed(folder: Path, run: Run, revision: str) -> frozenset[str]:
+    """The paths in a folder, relative to it, whose files are not as the commit `revision` has them."""
+    asked = ("diff", "--name-only", "--no-renames", "--no-ext-diff", "--relative", revision, "--")
+    return _paths(folder, run, asked)
+
+
+def untracked(folder: Path, run: Run) -> frozenset[str]:
+    """The paths in a folder, relative to it, that git neither knows nor ignores."""
+    return _paths(folder, run, ("ls-files", "--others", "--exclude-standard"))
+
+
+def prefix(folder: Path, run: Run) -> str:
+    """The path of a folder in its repository; "" for the repository's own."""
+    done = run(_argv(folder, "rev-parse", "--show-prefix"))
+    if not done.ok:
+        raise _trouble(folder, done.stderr)
+    return done.stdout.removesuffix("\n").strip("/")
+
+
+def _paths(folder: Path, run: Run, asked: Sequence[str]) -> frozenset[str]:
+    done = run(_argv(folder, *asked))
+    if not done.ok:
+        raise _trouble(folder, done.stderr)
+    return frozenset(_unquoted(line) for line in done.stdout.splitlines())
+
+
+def _unquoted(line: str) -> str:
+    """A path as git prints it: in quotes where it holds more than plain characters, its bytes escaped."""
+    if not line.startswith('"'):
+        return line
+    plain = _ESCAPE.sub(lambda found: _ESCAPED.get(found[1]) or chr(int(found[1], 8)), line[1:-1])
+    return os.fsdecode(plain.encode("latin-1"))
+
+
 def _argv(folder: Path, *rest: str) -> Sequence[str]:
-    """Git in that folder, with nothing that its configuration could start."""
-    return ("git", "--no-optional-locks", "-c", "core.fsmonitor=false", "-C", str(folder), *rest)
+    """Git in that folder, with nothing that its configuration could start; paths in ASCII, all else escaped."""
+    settings = ("-c", "core.fsmonitor=false", "-c", "core.quotePath=true")
+    return ("git", "--no-optional-locks", *settings, "-C", str(folder), *rest)
 
 
 def _trouble(folder: Path, said: str) -> KiroError:

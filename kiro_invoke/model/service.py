@@ -37,8 +37,20 @@ class Secret:
 
 
 @dataclass(frozen=True)
+class PathRule:
+    """A pattern of paths in a service's context, as in an ignore file, and where it was given (`kiro.yaml:9`)."""
+
+    pattern: str
+    where: str
+
+
+@dataclass(frozen=True)
 class Service:
-    """A service that is built into images. Paths are absolute; either Dockerfile may be None."""
+    """A service that is built into images. Paths are absolute; either Dockerfile may be None.
+
+    `dependency_inputs` are files that its dependency layer is made from besides those that its ecosystem knows;
+    changes of what matches `ignore` are no reason to build.
+    """
 
     name: str
     context: Path
@@ -46,6 +58,8 @@ class Service:
     ecosystem: str
     dockerfile: Path | None
     fast_dockerfile: Path | None
+    dependency_inputs: tuple[PathRule, ...] = ()
+    ignore: tuple[PathRule, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,9 @@ ROOT = Path(__file__).parents[2]
 SCHEMAS = ROOT / "kiro_invoke" / "schemas"
 KIRO = ("-m", "kiro_invoke.cli")
 INVOKE = ("-m", "invoke")
-TASKS = ("warm-cache", "build", "up", "down", "logs", "setup", "config")
+#: Tasks that answer with one object a line, and all tasks.
+STREAMS = ("classify", "replay-history")
+TASKS = ("warm-cache", "build", "up", "down", "logs", "setup", "config", *STREAMS)
 #: No command of these tests may find an engine.
 ALONE = {
     "DOCKER_HOST": "tcp://127.0.0.1:1",
@@ -213,7 +215,8 @@ def test_an_option_may_be_repeated(capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_unknown_format_is_2(capsys: pytest.CaptureFixture[str], task: str) -> None:
     ran = in_process(capsys, task, "--format", "xml")
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err == f"kiro {task}: --format xml: not a format. Fix: use one of text, json\n"
+    form = "jsonl" if task in STREAMS else "json"
+    assert ran.err == f"kiro {task}: --format xml: not a format. Fix: use one of text, {form}\n"
 
 
 # --- help
@@ -375,6 +378,28 @@ def test_answers_fit_their_schemas(
     ran = in_process(capsys, *arguments, "--format", "json")
     assert ran.code == 0
     fits(ran.json, schema)
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_stream_answers_with_one_object_a_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(repository(tmp_path / "r"))
+    ran = in_process(capsys, "classify", "--format", "jsonl")
+    assert (ran.code, ran.err) == (0, "")
+    for line in ran.out.splitlines():
+        fits(json.loads(line), "classify")
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_stream_that_fails_says_so_in_a_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(repository(tmp_path / "r"))
+    ran = in_process(capsys, "classify", "--path", "/nowhere", "--format", "jsonl")
+    assert ran.code == 2
+    fits(ran.json, "error")
+    assert "lies outside the repository" in ran.err
 
 
 @pytest.mark.usefixtures("alone")

@@ -1,0 +1,88 @@
+"""Note what images were built from, and what such a build cost: while the engine works, since it takes a moment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kiro_invoke.builds.base_parts import base_parts
+from kiro_invoke.builds.built import (
+    Built,
+    Note,
+    Shelf,
+    configuration,
+    read_built,
+    read_note,
+    write_note,
+)
+from kiro_invoke.builds.planner import Recipe
+from kiro_invoke.changes.classify import Scope, Side, classify
+from kiro_invoke.changes.stored import load
+from kiro_invoke.model.change import Kind
+from kiro_invoke.model.plan import Sending, Sent
+from kiro_invoke.model.service import Project
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A note that is ready to be kept. `kind` is what had changed since the note before (None: there was none)."""
+
+    recipe: Recipe
+    shelf: Shelf
+    note: Note
+    kind: Kind | None
+
+
+def shelf_of(recipe: Recipe, sent: Sent) -> Shelf:
+    """Where the note of a recipe's image lies."""
+    return Shelf(sent.context.parent, sent.context.name, recipe.profile)
+
+
+def draw_up(recipes: Sequence[Recipe], sending: Sending, project: Project) -> tuple[Drawn, ...]:
+    """Notes of all images that are built from something else than was noted. Mirrors stay held until they are kept."""
+    config = configuration(project.root)
+    drawn = (_drawn(recipe, sending, project, config) for recipe in recipes)
+    return tuple(each for each in drawn if each is not None)
+
+
+def keep(drawn: Sequence[Drawn]) -> None:
+    """The images are built: from now on changes are told from here."""
+    for each in drawn:
+        write_note(each.shelf, each.note)
+
+
+def side_of(built: Built) -> Side:
+    """A noted build as a side to compare with."""
+    contents = {path: entry.what for path, entry in built.snapshot.entries.items()}
+    return Side(contents, built.note.fingerprint, built.note.base)
+
+
+def _drawn(recipe: Recipe, sending: Sending, project: Project, config: dict[str, str]) -> Drawn | None:
+    sent = sending.get((recipe.service.name, recipe.path))
+    if sent is None:
+        return None
+    shelf, base = shelf_of(recipe, sent), base_parts(recipe, project)
+    last = read_note(shelf)
+    if last and (last.revision, last.base, last.config) == (sent.revision, base, config):
+        return None
+    stored = load(shelf.record)
+    if stored is None:
+        return None
+    from kiro_invoke.changes.dependencies import (
+        Ignored,
+        ServiceInputs,
+        tree_of,
+    )  # a build of nothing needs none
+
+    snapshot = stored.snapshots[0]
+    inputs = ServiceInputs(recipe.service)
+    fingerprint = inputs.fingerprint(tree_of(sent.context, snapshot.entries))
+    note = Note(sent.revision, fingerprint, base, config)
+    built = read_built(shelf)
+    kind = None
+    if built is not None:
+        names = frozenset(snapshot.entries)
+        scope = Scope(recipe.service.name, "", inputs.reads, Ignored(recipe.service, names))
+        found = classify(scope, side_of(built), side_of(Built(note, snapshot)))
+        kind = max((each.kind for each in found), default=Kind.IGNORED)
+    return Drawn(recipe, shelf, note, kind)

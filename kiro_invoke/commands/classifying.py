@@ -1,0 +1,186 @@
+"""The command `classify`: what would be built, and why."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from kiro_invoke import config
+from kiro_invoke.builds.built import CONFIGURATION, configuration, read_note
+from kiro_invoke.builds.planner import Profile
+from kiro_invoke.changes.classify import classify as compared
+from kiro_invoke.changes.objects import Objects
+from kiro_invoke.changes.revision import Revision
+from kiro_invoke.commands.looking import Looked, as_built, as_committed, inside, look, why_left_out
+from kiro_invoke.commands.surface import SCHEMA, Answer, Surface
+from kiro_invoke.engine import git, process
+from kiro_invoke.model.change import Classification, Kind
+from kiro_invoke.model.errors import UsageError
+from kiro_invoke.model.service import Project
+from kiro_invoke.plain import clean
+
+#: How many changes of one service and kind the text form names.
+_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Since:
+    """What is compared with: a git revision, and the paths that git knows to differ; or the last build."""
+
+    revision: Revision | None
+    differing: frozenset[str] = frozenset()
+
+    @property
+    def words(self) -> str:
+        return "that revision" if self.revision else "its last build"
+
+
+def classify(
+    paths: Sequence[str], services: Sequence[str], *, since: str | None, prod: bool
+) -> Callable[[Surface], Answer]:
+    """What changed since the last build, or since a revision, and what it means. Needs no engine."""
+
+    def body(surface: Surface) -> Answer:
+        project = config.load(surface.folder, surface.environ, services=services)
+        wanted = tuple(_asked(path, surface.folder, project.root) for path in paths)
+        looked = tuple(look(project, Profile.PROD if prod else Profile.DEV, time.time_ns))
+        with ExitStack() as stack:
+            against = _since(stack, project, since) if since is not None else Since(None)
+            rows = [*_of_services(looked, against)]
+            rows += _of_configuration(project, looked, against)
+            if not services:
+                rows += _of_the_rest(looked, rows, against)
+        told = tuple(_chosen(rows, wanted, looked, against) if wanted else rows)
+        told = told or tuple(_unchanged(one, against) for one in looked)
+        return Answer({}, lambda s: _show(s, told), rows=lambda: map(_row, told))
+
+    return body
+
+
+def _asked(path: str, folder: Path, root: Path) -> str:
+    """A path that was asked for, from the repository's root; UsageError outside of it."""
+    whole = Path(os.path.normpath(folder / path))
+    if not whole.is_relative_to(root):
+        whole = whole.parent.resolve() / whole.name
+    if not whole.is_relative_to(root):
+        raise UsageError(f'--path "{path}" lies outside the repository', fix=f"name a path in {root}")
+    return "" if whole == root else whole.relative_to(root).as_posix()
+
+
+def _since(stack: ExitStack, project: Project, name: str) -> Since:
+    commit = git.resolved(project.root, process.run, name)
+    prefix = git.prefix(project.root, process.run)
+    untracked = git.untracked(project.root, process.run)
+    differing = git.changed(project.root, process.run, commit) | untracked
+    objects = Objects(stack.enter_context(git.opened(project.root)).read)
+    found = objects.commit(commit)
+    tree = found.tree if found else ""
+    return Since(Revision(objects, tree, prefix, differing), differing)
+
+
+def _of_services(looked: Sequence[Looked], against: Since) -> Iterator[Classification]:
+    for one in looked:
+        before = as_committed(one, against.revision) if against.revision else as_built(one)
+        if before is None:
+            cause = f"no build of {one.name} is on record here: all of it is built"
+            yield Classification(one.name, Kind.BASE, one.folder or ".", cause)
+        else:
+            yield from compared(one.scope, before, one.side)
+
+
+def _of_configuration(project: Project, looked: Sequence[Looked], against: Since) -> Iterator[Classification]:
+    """The files at the root that say what is built and run."""
+    if against.revision:
+        changed = frozenset(CONFIGURATION) & against.differing
+    else:
+        now = configuration(project.root)
+        notes = [note for one in looked if (note := read_note(one.shelf))]
+        changed = frozenset(
+            name for note in notes for name in CONFIGURATION if note.config.get(name) != now.get(name)
+        )
+    for name in sorted(changed):
+        yield Classification("", Kind.CONFIG, name, f"{name} changed")
+
+
+def _of_the_rest(
+    looked: Sequence[Looked], rows: Sequence[Classification], against: Since
+) -> Iterator[Classification]:
+    """What git knows to differ and no build gets."""
+    told = {row.path for row in rows}
+    for path in sorted(against.differing - told):
+        yield from _left_out(path, looked)
+
+
+def _left_out(path: str, looked: Sequence[Looked]) -> Iterator[Classification]:
+    """Why no build gets a path: for each service in whose folder it lies, or once for none."""
+    owners = [one for one in looked if inside(path, (one.folder,))]
+    for one in owners:
+        own = path.removeprefix(f"{one.folder}/") if one.folder else path
+        if why := why_left_out(one, own):
+            yield Classification(one.name, Kind.IGNORED, path, why)
+    if not owners:
+        yield Classification("", Kind.IGNORED, path, f"{path} is in no service's build context")
+
+
+def _chosen(
+    rows: Sequence[Classification], wanted: Sequence[str], looked: Sequence[Looked], against: Since
+) -> Iterator[Classification]:
+    """The rows of the paths that were asked for, and for each that has none why nothing is built."""
+    found = [row for row in rows if inside(row.path, wanted)]
+    yield from found
+    for path in wanted:
+        if any(inside(row.path, (path,)) for row in found):
+            continue
+        whole = [row for row in rows if inside(path, ("" if row.path == "." else row.path,))]
+        if whole:  # of a service that was never built only its folder is told
+            yield from whole
+            continue
+        root = looked[0].project.root
+        if path and not os.path.lexists(root / path):
+            raise UsageError(
+                f'--path "{path}": there is no such file, and no build had one', fix="correct it"
+            )
+        yield from tuple(_left_out(path, looked)) or _same(path, looked, against)
+
+
+def _same(path: str, looked: Sequence[Looked], against: Since) -> Iterator[Classification]:
+    for one in looked:
+        if inside(path, (one.folder,)) or inside(one.folder, (path,)):
+            cause = f"{path or '.'}: content unchanged since {against.words}"
+            yield Classification(one.name, Kind.IGNORED, path or ".", cause)
+
+
+def _unchanged(one: Looked, against: Since) -> Classification:
+    return Classification(one.name, Kind.IGNORED, one.folder or ".", f"nothing changed since {against.words}")
+
+
+def _row(one: Classification) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "service": one.service,
+        "kind": str(one.kind),
+        "path": one.path,
+        "cause": one.cause,
+        "rebuild": one.rebuild,
+    }
+
+
+def _show(surface: Surface, rows: Sequence[Classification]) -> None:
+    """A line for each change, by service and kind, strongest first; then what is built of each service."""
+    ordered = sorted(rows, key=lambda row: (row.service, -row.kind))
+    for (service, kind), group in groupby(ordered, key=lambda row: (row.service, row.kind)):
+        some = list(group)
+        for row in some[:_SHOWN]:
+            surface.out.line(clean(f"{kind!s:<10}  {service or '-':<10}  {row.cause}"))
+        if len(some) > _SHOWN:
+            surface.out.line(f"{kind!s:<10}  {service or '-':<10}  and {len(some) - _SHOWN:,} more")
+    for service, group in groupby(ordered, key=lambda row: row.service):
+        strongest = max(row.kind for row in group)
+        if service:
+            surface.out.line(clean(f"{service}: rebuilt: {strongest.rebuild}"))

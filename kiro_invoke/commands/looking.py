@@ -1,0 +1,114 @@
+"""Look at services as they stand, and as they stood: at their last build, or at a git revision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kiro_invoke.builds.base_parts import base_parts
+from kiro_invoke.builds.built import Shelf, read_built
+from kiro_invoke.builds.dockerfile import parse
+from kiro_invoke.builds.noting import side_of
+from kiro_invoke.builds.planner import Profile, Recipe
+from kiro_invoke.builds.sending import CONTEXTS
+from kiro_invoke.cache.warm import read_recipes
+from kiro_invoke.changes.classify import Scope, Side
+from kiro_invoke.changes.context import Rules, rules_of
+from kiro_invoke.changes.dependencies import Ignored, ServiceInputs, tree_of
+from kiro_invoke.changes.mirror import mirror_name
+from kiro_invoke.changes.revision import Revision
+from kiro_invoke.changes.snapshot import NOTHING, Snapshot, scan
+from kiro_invoke.changes.stored import load
+from kiro_invoke.model.service import Project
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A service as it stands: its ignore rules, its context, and that as a side of a comparison."""
+
+    project: Project
+    recipe: Recipe
+    rules: Rules
+    snapshot: Snapshot
+    inputs: ServiceInputs
+    side: Side
+    shelf: Shelf
+
+    @property
+    def name(self) -> str:
+        return self.recipe.service.name
+
+    @property
+    def folder(self) -> str:
+        """Its path in the repository, "" for the root."""
+        return _placed(self.recipe.service.context, self.project.root)
+
+    @property
+    def scope(self) -> Scope:
+        ignored = Ignored(self.recipe.service, frozenset(self.snapshot.entries))
+        return Scope(self.name, self.folder, self.inputs.reads, ignored)
+
+
+def look(project: Project, profile: Profile, now: Callable[[], int]) -> Iterator[Looked]:
+    """Each service by its Dockerfile of that profile, or the one that it has."""
+    for service in project.services:
+        has = {Profile.DEV: service.fast_dockerfile, Profile.PROD: service.dockerfile}
+        usable = profile if has[profile] else next(each for each in has if has[each])
+        for recipe in read_recipes(replace(project, services=(service,)), (usable,)):
+            yield _looked(project, recipe, now())
+
+
+def as_built(looked: Looked) -> Side | None:
+    """What its image was last built from; None if that is not known."""
+    built = read_built(looked.shelf)
+    return side_of(built) if built else None
+
+
+def as_committed(looked: Looked, revision: Revision) -> Side:
+    """What a build of a revision would have been made from, by the ignore rules of today."""
+    service, root = looked.recipe.service, looked.project.root
+    files = revision.files(looked.folder, looked.rules, service.context, looked.snapshot)
+    contents = revision.contents(looked.folder, looked.rules, looked.snapshot)
+    dockerfile = _placed(looked.recipe.path, root)
+    text = revision.file(dockerfile) if dockerfile in revision.differing else None
+    base = looked.side.base
+    if dockerfile in revision.differing:
+        parsed = parse((text or b"").decode(errors="replace")).given(dict(looked.project.build_args))
+        base = base_parts(replace(looked.recipe, parsed=parsed), looked.project) if text else {}
+    return Side(contents, looked.inputs.fingerprint(files), base)
+
+
+def why_left_out(looked: Looked, path: str) -> str:
+    """Why no build of a service gets the file at `path` (in its folder), in words; "" if one does."""
+    pattern = looked.rules.excluding(path)
+    if pattern is None:
+        return ""
+    file = looked.rules.file
+    where = f" ({_placed(file, looked.project.root)}:{pattern.line})" if file else ""
+    return f"{path} is left out of the build context by `{pattern.text}`{where}"
+
+
+def _looked(project: Project, recipe: Recipe, now: int) -> Looked:
+    service = recipe.service
+    rules = rules_of(service.context, recipe.path)
+    name = mirror_name(project.root, service.name, rules)
+    shelf = Shelf(project.state / CONTEXTS, name, recipe.profile)
+    stored = load(shelf.record)
+    known = stored.snapshots[0] if stored else NOTHING
+    snapshot = scan(service.context, rules, known, now, skip=project.state)
+    inputs = ServiceInputs(service)
+    fingerprint = inputs.fingerprint(tree_of(service.context, snapshot.entries))
+    contents = {path: entry.what for path, entry in snapshot.entries.items()}
+    side = Side(contents, fingerprint, base_parts(recipe, project))
+    return Looked(project, recipe, rules, snapshot, inputs, side, shelf)
+
+
+def _placed(path: Path, root: Path) -> str:
+    """A path of the repository, with `/`; "" for the root."""
+    return "" if path == root else path.relative_to(root).as_posix()
+
+
+def inside(path: str, folders: Sequence[str]) -> bool:
+    """Whether a path is one of these, or lies below one ("" is the root of all)."""
+    return any(not folder or path == folder or path.startswith(f"{folder}/") for folder in folders)
