@@ -25,8 +25,8 @@ from kiro_invoke.model.errors import UsageError
 from kiro_invoke.model.service import Project
 from kiro_invoke.plain import clean
 
-#: How many changes of one service and kind the text form names.
-_SHOWN = 20
+#: How many changes of one service and kind the text form names, and of those that are ignored.
+_SHOWN, _SHOWN_IGNORED = 20, 5
 
 
 @dataclass(frozen=True)
@@ -141,12 +141,13 @@ def _chosen(
         if whole:  # of a service that was never built only its folder is told
             yield from whole
             continue
-        root = looked[0].project.root
-        if path and not os.path.lexists(root / path):
+        left_out = tuple(_left_out(path, looked))
+        is_there = os.path.lexists(looked[0].project.root / path)
+        if not is_there and not any(row.service for row in left_out):
             raise UsageError(
                 f'--path "{path}": there is no such file, and no build had one', fix="correct it"
             )
-        yield from tuple(_left_out(path, looked)) or _same(path, looked, against)
+        yield from left_out or _same(path, looked, against)
 
 
 def _same(path: str, looked: Sequence[Looked], against: Since) -> Iterator[Classification]:
@@ -173,13 +174,13 @@ def _row(one: Classification) -> dict[str, Any]:
 
 def _show(surface: Surface, rows: Sequence[Classification]) -> None:
     """A line for each change, by service and kind, strongest first; then what is built of each service."""
-    ordered = sorted(rows, key=lambda row: (row.service, -row.kind))
+    ordered = sorted(rows, key=lambda row: (not row.service, row.service, -row.kind))
     for (service, kind), group in groupby(ordered, key=lambda row: (row.service, row.kind)):
-        some = list(group)
-        for row in some[:_SHOWN]:
+        some, most = list(group), _SHOWN if kind else _SHOWN_IGNORED
+        for row in some[:most]:
             surface.out.line(clean(f"{kind!s:<10}  {service or '-':<10}  {row.cause}"))
-        if len(some) > _SHOWN:
-            surface.out.line(f"{kind!s:<10}  {service or '-':<10}  and {len(some) - _SHOWN:,} more")
+        if len(some) > most:
+            surface.out.line(f"{kind!s:<10}  {service or '-':<10}  and {len(some) - most:,} more")
     for service, group in groupby(ordered, key=lambda row: row.service):
         strongest = max(row.kind for row in group)
         if service:

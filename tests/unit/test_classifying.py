@@ -344,7 +344,7 @@ def test_of_an_unknown_ecosystem_all_is_a_dependency_until_it_is_listed(shop: Sh
 
 
 def test_a_given_path_is_told_whatever_it_is(standing: Shop) -> None:
-    standing.write({"api/src/main.rs": "fn main() { todo!() }\n", "api/notes.md": "x", "api/target/x": "1"})
+    standing.write({"api/src/main.rs": "fn main() { todo!() }\n", "api/notes.md": "x"})
     asked = ("api/src/main.rs", "api/notes.md", "README.md", "api/Cargo.toml", "api/target", "kiro.yaml")
     assert standing.told(*asked) == {
         "api/src/main.rs": ("SOURCE", "src/main.rs changed"),
