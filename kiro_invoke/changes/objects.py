@@ -15,6 +15,7 @@ _PARENT = re.compile(rb"^parent ([0-9a-f]+)$", re.MULTILINE)
 _TREE = re.compile(rb"^tree ([0-9a-f]+)$", re.MULTILINE)
 _FOLDER, _SUBMODULE = "40000", "160000"
 _KEPT_TREES = 1 << 16
+_KEPT_BLOBS, _SMALL = 1 << 12, 1 << 14
 
 
 class Item(NamedTuple):
@@ -43,6 +44,7 @@ class Objects:
     def __init__(self, read: Read) -> None:
         self._read = read
         self.tree = lru_cache(maxsize=_KEPT_TREES)(self._tree)
+        self._blobs: dict[str, bytes] = {}
         self.files = lru_cache(maxsize=1 << 12)(self._files)
 
     def commit(self, name: str) -> Commit | None:
@@ -55,9 +57,17 @@ class Objects:
         return Commit(name, tree[1].decode() if tree else "", parent[1].decode() if parent else "")
 
     def blob(self, id: str) -> bytes | None:
-        """A file's content."""
+        """A file's content. Small ones are kept: manifests, which stay the same in most commits."""
+        if id in self._blobs:
+            return self._blobs[id]
         found = self._read(id)
-        return found[1] if found and found[0] == "blob" else None
+        if found is None or found[0] != "blob":
+            return None
+        if len(found[1]) <= _SMALL:
+            if len(self._blobs) >= _KEPT_BLOBS:
+                self._blobs.clear()
+            self._blobs[id] = found[1]
+        return found[1]
 
     def below(self, tree: str, folder: str) -> str:
         """The id of a folder's tree in another, by its path; "" where there is none."""

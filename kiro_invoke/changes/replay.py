@@ -25,6 +25,7 @@ GLOB_NAMES = frozenset(
     }
 )
 _LINK = "120000"
+_KEPT = 4
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class Replay:
         self._objects = objects
         self._inputs = inputs
         self._scope = Scope("", folder.strip("/"), inputs.reads)
-        self._known: tuple[str, Fingerprint] = ("", Fingerprint())
+        #: The newest last. Whichever way history is walked, a commit shares a tree with the one before.
+        self._known: dict[str, Fingerprint] = {}
 
     def each(self, commits: Iterable[str]) -> Iterator[Replayed]:
         for name in commits:
@@ -77,11 +79,13 @@ class Replay:
 
     def _decided(self, before: str, after: str, changes: list[Changed]) -> Classification:
         """Of what the changes mean, the strongest; of several the first."""
-        was = Side({path: old for path, old, _ in changes if old is not None}, self._fingerprint(before))
         touched = any(self._may_matter(*change) for change in changes)
-        fingerprint = self._fingerprint(after) if touched else was.fingerprint
-        self._known = (after, fingerprint)
-        is_ = Side({path: new for path, _, new in changes if new is not None}, fingerprint)
+        if not touched:
+            known = next((self._known[tree] for tree in (before, after) if tree in self._known), None)
+            self._keep(before, known or self._fingerprint(before))
+            self._keep(after, self._known[before])
+        was = Side({path: old for path, old, _ in changes if old is not None}, self._fingerprint(before))
+        is_ = Side({path: new for path, _, new in changes if new is not None}, self._fingerprint(after))
         return max(classify(self._scope, was, is_), key=lambda one: one.kind)
 
     def _may_matter(self, path: str, old: Item | None, new: Item | None) -> bool:
@@ -91,10 +95,16 @@ class Replay:
         return self._inputs.reads(path)
 
     def _fingerprint(self, tree: str) -> Fingerprint:
-        if self._known[0] != tree:
+        if tree not in self._known:
             files = self._objects.files(tree) if tree else {}
-            self._known = (tree, self._inputs.fingerprint(Tree(files, _Reader(self._objects, files))))
-        return self._known[1]
+            self._keep(tree, self._inputs.fingerprint(Tree(files, _Reader(self._objects, files))))
+        return self._known[tree]
+
+    def _keep(self, tree: str, fingerprint: Fingerprint) -> None:
+        self._known.pop(tree, None)
+        self._known[tree] = fingerprint
+        if len(self._known) > _KEPT:
+            del self._known[next(iter(self._known))]
 
 
 @dataclass(frozen=True)

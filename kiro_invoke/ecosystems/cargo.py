@@ -7,7 +7,7 @@ from functools import lru_cache
 from kiro_invoke.ecosystems.cargo_lock import LOCKFILE, lock_parts
 from kiro_invoke.ecosystems.cargo_parts import FORMATTING, Crate
 from kiro_invoke.ecosystems.cargo_targets import Names
-from kiro_invoke.ecosystems.cargo_text import Doubt, digest, parse, text_of
+from kiro_invoke.ecosystems.cargo_text import Doubt, digest, text_of
 from kiro_invoke.ecosystems.cargo_workspace import MANIFEST, members
 from kiro_invoke.model.fingerprint import Fingerprint, Part, Tree
 
@@ -60,7 +60,7 @@ def _fingerprint(tree: Tree) -> Fingerprint:
 @lru_cache(maxsize=4)
 def _locked(raw: bytes, local: frozenset[str]) -> tuple[dict[Part, str], dict[Part, str]]:
     """The lockfile's parts, not to be changed. Of two trees it is most often the same, and the largest file by far."""
-    return lock_parts(parse(LOCKFILE, raw), local)
+    return lock_parts(raw, local)
 
 
 def _raw(tree: Tree) -> tuple[dict[Part, str], dict[Part, str]]:

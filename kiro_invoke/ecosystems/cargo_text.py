@@ -19,7 +19,7 @@ Table = dict[str, Any]
 Key = TypeVar("Key")
 
 #: A larger file is not parsed: it takes tomllib many seconds. The largest lockfiles have about 1 MB.
-_LIMIT = 8 << 20
+LIMIT = 8 << 20
 _LARGE = 1 << 16
 #: More of them in one line may be a name of as many parts, for which tomllib takes minutes.
 _DOTS = 1000
@@ -53,8 +53,8 @@ def text_of(tree: Tree, path: str) -> bytes | None:
 
 def parse(path: str, raw: bytes) -> Table:
     """A TOML file's content, not to be changed."""
-    if len(raw) > _LIMIT:
-        raise Doubt(path, 1, f"larger than {_LIMIT >> 20} MB")
+    if len(raw) > LIMIT:
+        raise Doubt(path, 1, f"larger than {LIMIT >> 20} MB")
     deep = next((at for at, text in enumerate(raw.split(b"\n"), 1) if text.count(b".") > _DOTS), 0)
     if deep:
         raise Doubt(path, deep, "nested too deeply")

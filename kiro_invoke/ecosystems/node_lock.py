@@ -9,6 +9,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from kiro_invoke.ecosystems.node_parts import (
@@ -98,27 +99,53 @@ def npm_lock(project: Project, file: str) -> None:
 
 def pnpm_lock(project: Project, file: str) -> list[str]:
     """Gather pnpm-lock.yaml; returns the folders of the packages that it locks the dependencies of."""
-    importers = []
-    document = 0
-    for section in _entries(project, file, _PNPM_HEADER):
-        document += section.header.startswith("---")
-        inner = list(_blocks(section.lines[1:], 2, section.number + 1))
-        for entry in inner:
-            where = f"{document} {section.header}\n"
-            project.counts(file, _pnpm_part(section.key, entry.key), where + entry.value)
-            if section.key == "importers":
-                importers.append(entry.key)
-        if not inner and section.key != "---":
-            project.counts(file, quoted(section.key), f"{document}\n{section.value}")
-    return importers
+    text = project.text(file)
+    if text is None:
+        return []
+    parts, importers = _pnpm_parts(file, text)
+    for what, value in parts:
+        project.counts(file, what, value)
+    project.tells(file, FORMATTING, hashed(text))
+    return list(importers)
 
 
 def yarn_lock(project: Project, file: str) -> None:
     """Gather yarn.lock, of classic yarn or of a newer one."""
-    for entry in _entries(project, file, _YARN_HEADER):
+    text = project.text(file)
+    if text is None:
+        return
+    for what, value in _yarn_parts(file, text):
+        project.counts(file, what, value)
+    project.tells(file, FORMATTING, hashed(text))
+
+
+@lru_cache(maxsize=4)
+def _pnpm_parts(file: str, text: str) -> tuple[list[tuple[str, str]], list[str]]:
+    """The parts of a lockfile, and its importers; neither is to be changed. Most trees have the last one's."""
+    parts, importers = [], []
+    document = 0
+    for section in _entries(file, text, _PNPM_HEADER):
+        document += section.header.startswith("---")
+        inner = list(_blocks(section.lines[1:], 2, section.number + 1))
+        for entry in inner:
+            where = f"{document} {section.header}\n"
+            parts.append((_pnpm_part(section.key, entry.key), where + entry.value))
+            if section.key == "importers":
+                importers.append(entry.key)
+        if not inner and section.key != "---":
+            parts.append((quoted(section.key), f"{document}\n{section.value}"))
+    return parts, importers
+
+
+@lru_cache(maxsize=4)
+def _yarn_parts(file: str, text: str) -> list[tuple[str, str]]:
+    """The parts of a lockfile, not to be changed."""
+    parts = []
+    for entry in _entries(file, text, _YARN_HEADER):
         found = _YARN_NAME.match(entry.header)
         what = f"locked package {quoted(found[1])}" if found else quoted(entry.key)
-        project.counts(file, what, entry.value)
+        parts.append((what, entry.value))
+    return parts
 
 
 def _packages(project: Project, file: str, packages: dict[str, Any]) -> None:
@@ -167,16 +194,12 @@ def _pnpm_part(section: str, key: str) -> str:
     return f"{_SECTIONS.get(section, quoted(section))} {quoted(key)}"
 
 
-def _entries(project: Project, file: str, header: re.Pattern[str]) -> Iterator[Entry]:
+def _entries(file: str, text: str, header: re.Pattern[str]) -> Iterator[Entry]:
     """The entries that begin at the left margin, each with such a header."""
-    text = project.text(file)
-    if text is None:
-        return
     check_conflicts(file, text)
     lines = text.replace("\r\n", "\n").split("\n")
     if lines[-1] and _is_cut_off(lines[-1]):
         raise Doubt(file, "ends in the middle of a line", len(lines))
-    project.tells(file, FORMATTING, hashed(text))
     for entry in _blocks(lines, 0, 1):
         if not header.match(entry.header):
             raise Doubt(file, "no line of a lockfile", entry.number)
