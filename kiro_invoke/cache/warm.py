@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from kiro_invoke.builds.bake import Surroundings, definition
 from kiro_invoke.builds.dockerfile import parse
-from kiro_invoke.builds.executor import execute, images
+from kiro_invoke.builds.executor import Executed, execute, images
 from kiro_invoke.builds.planner import Profile, Recipe, base_refs, shown, without_syntax_line
 from kiro_invoke.builds.progress import Observer
 from kiro_invoke.cache.made import ran_here
@@ -118,7 +118,7 @@ def run(
         # read beside the proof, and not at all where that tells nothing new
         records = beside(engine.cache_records) if must_read(engine, project, done.steps) else None
         prove(prepared.plan, sending, engine, project.state)
-        _note(drawn, prepared.plan, done.seconds, project, say)
+        _note(drawn, prepared.plan, done, project, say)
         reclaimed = None
         if any(map(ran_here, done.steps)):
             from kiro_invoke.cache.reclaim import after_build
@@ -145,7 +145,7 @@ def _drawn_up(recipes: Sequence[Recipe], sending: Sending, project: Project) -> 
 
 
 def _note(
-    drawn: Future[tuple[Drawn, ...]], plan: BuildPlan, seconds: float, project: Project, say: Say
+    drawn: Future[tuple[Drawn, ...]], plan: BuildPlan, done: Executed, project: Project, say: Say
 ) -> None:
     """What was built is what later changes are compared with. Else it is the note before."""
     from kiro_invoke.builds.costs import note_cost
@@ -154,8 +154,8 @@ def _note(
     try:
         notes = drawn.result()
         keep(notes)
-        if not any(target.uncached for target in plan.targets):
-            note_cost(project.state, notes, seconds)
+        if any(map(ran_here, done.steps)) and not any(target.uncached for target in plan.targets):
+            note_cost(project.state, notes, done.seconds)
     except OSError as error:
         say(f"what was built could not be noted: {error.strerror}")
 
