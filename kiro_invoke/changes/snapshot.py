@@ -109,8 +109,7 @@ def scan(
     if known is previous.entries and previous.revision:
         return previous
     for path in fresh & entries.keys():
-        if _is_racy(entries[path], now):
-            entries[path] = entries[path]._replace(ctime_ns=UNTRUSTED)
+        entries[path] = as_trusted(entries[path], now)
     return Snapshot(entries, folders, revision(entries))
 
 
@@ -138,7 +137,7 @@ def _look_through(
                 entries[path] = old
                 continue
             touched.append(path)
-            fresh = _look(folder, here, name, status, read)
+            fresh = read_entry(folder, here, name, status, read)
             if fresh is not None:
                 entries[path] = fresh
     return entries, folders, touched
@@ -168,7 +167,7 @@ def entry_of(status: os.stat_result, value: bytes) -> Entry:
     return Entry(kind, value, mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
-def _look(root: Path, here: Folder, name: str, status: os.stat_result, read: Read) -> Entry | None:
+def read_entry(root: Path, here: Folder, name: str, status: os.stat_result, read: Read) -> Entry | None:
     """Read one file or link; None if it is gone. One that never stood still meanwhile is not trusted."""
     path = here.prefix + name
     for left in reversed(range(_TRIES)):
@@ -209,8 +208,10 @@ def _content(fd: int, name: str, path: str, read: Read) -> tuple[bytes, os.stat_
         os.close(file)
 
 
-def _is_racy(entry: Entry, now: int) -> bool:
-    return entry.ctime_ns > now - RACY_NS or abs(entry.mtime_ns - now) < RACY_NS
+def as_trusted(entry: Entry, now: int) -> Entry:
+    """The entry of a file that was just read, its hints void if they are too young to be trusted."""
+    is_racy = entry.ctime_ns > now - RACY_NS or abs(entry.mtime_ns - now) < RACY_NS
+    return entry._replace(ctime_ns=UNTRUSTED) if is_racy else entry
 
 
 def _rests(before: Entry | None, after: Entry | None) -> bool:
