@@ -6,7 +6,7 @@ KIRO := $(PY) -m kiro_invoke.cli
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help warm-cache build up down logs setup test test-unit test-docker test-long lint clean
+.PHONY: help warm-cache build up down logs setup config classify replay-history test test-unit test-docker test-long lint clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
@@ -36,6 +36,15 @@ logs: $(VENV)/.installed ## Show the services' logs
 
 setup: $(VENV)/.installed ## Make sure of a Docker engine
 	@$(KIRO) setup $(ARGS)
+
+config: $(VENV)/.installed ## Print every setting, its value and where it came from
+	@$(KIRO) config $(ARGS)
+
+classify: $(VENV)/.installed ## Tell what changed since the last build, and what it means
+	@$(KIRO) classify $(ARGS)
+
+replay-history: $(VENV)/.installed ## Tell which past commits changed dependencies (ARGS="--root backend")
+	@$(KIRO) replay-history $(ARGS)
 
 lint: $(VENV)/.installed ## Style, types, import contract
 	@$(PY) -m ruff check .

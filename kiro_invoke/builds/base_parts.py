@@ -21,8 +21,8 @@ def base_parts(recipe: Recipe, project: Project) -> dict[Part, str]:
     """
     place = _placed(recipe.path, project.root)
     given, replaced = dict(project.build_args), dict(project.base_images)
-    parts = {Part(place, what): _hash(value) for what, value in _of_file(recipe.parsed, frozenset(given))}
-    for name in sorted(_arguments(recipe.parsed) & given.keys()):
+    parts = {Part(place, what): _hash(value) for what, value in _of_file(recipe.parsed)}
+    for name in sorted((_arguments(recipe.parsed) & given.keys()) - recipe.parsed.arguments.keys()):
         parts[Part(_CONFIGURATION, f"build argument `{name}`")] = _hash(given[name])
     for ref in base_refs([recipe], given):
         if ref in replaced:
@@ -34,12 +34,10 @@ def _placed(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
-def _of_file(parsed: Dockerfile, given: frozenset[str]) -> Iterator[tuple[str, object]]:
+def _of_file(parsed: Dockerfile) -> Iterator[tuple[str, object]]:
     for name, value in parsed.directives.items():
         yield f"directive `{name}`", value
-    for name, default in parsed.arguments.items():
-        if name not in given:
-            yield f"argument `{name}`", default
+    yield from ((f"argument `{name}`", value) for name, value in parsed.arguments.items())
     yield "last stage", parsed.stages[-1].name if parsed.stages else ""
     seen: set[str] = set()
     for number, stage in enumerate(parsed.stages):
@@ -53,8 +51,8 @@ def _meaning(stage: Stage) -> tuple[object, ...]:
 
 
 def _arguments(parsed: Dockerfile) -> frozenset[str]:
-    """The names of all arguments that the file declares: no other reaches it."""
-    found = set(parsed.arguments)
+    """The names of the arguments that its stages declare: no other reaches them."""
+    found: set[str] = set()
     for stage in parsed.stages:
         for each in stage.instructions:
             if each.keyword == "ARG":

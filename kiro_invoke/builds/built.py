@@ -116,10 +116,10 @@ def write_note(shelf: Shelf, note: Note) -> None:
     write_whole(shelf.note, json.dumps(value))
 
 
-def configuration(root: Path) -> dict[str, str]:
-    """The configuration files that are there, each with its content's hash."""
+def configuration(root: Path, *more: str) -> dict[str, str]:
+    """The configuration files that are there, and `more` of the repository's files, with their contents' hashes."""
     found: dict[str, str] = {}
-    for name in CONFIGURATION:
+    for name in (*CONFIGURATION, *more):
         with suppress(OSError):
             found[name] = hashlib.sha256((root / name).read_bytes()).hexdigest()
     return found

@@ -15,8 +15,9 @@ from kiro_invoke.builds.built import (
     read_note,
     write_note,
 )
-from kiro_invoke.builds.planner import Recipe
+from kiro_invoke.builds.planner import Recipe, shown
 from kiro_invoke.changes.classify import Scope, Side, classify
+from kiro_invoke.changes.context import rules_of
 from kiro_invoke.changes.stored import load
 from kiro_invoke.model.change import Kind
 from kiro_invoke.model.plan import Sending, Sent
@@ -40,8 +41,7 @@ def shelf_of(recipe: Recipe, sent: Sent) -> Shelf:
 
 def draw_up(recipes: Sequence[Recipe], sending: Sending, project: Project) -> tuple[Drawn, ...]:
     """Notes of all images that are built from something else than was noted. Mirrors stay held until they are kept."""
-    config = configuration(project.root)
-    drawn = (_drawn(recipe, sending, project, config) for recipe in recipes)
+    drawn = (_drawn(recipe, sending, project) for recipe in recipes)
     return tuple(each for each in drawn if each is not None)
 
 
@@ -57,11 +57,13 @@ def side_of(built: Built) -> Side:
     return Side(contents, built.note.fingerprint, built.note.base)
 
 
-def _drawn(recipe: Recipe, sending: Sending, project: Project, config: dict[str, str]) -> Drawn | None:
+def _drawn(recipe: Recipe, sending: Sending, project: Project) -> Drawn | None:
     sent = sending.get((recipe.service.name, recipe.path))
     if sent is None:
         return None
     shelf, base = shelf_of(recipe, sent), base_parts(recipe, project)
+    rules = rules_of(recipe.service.context, recipe.path).file
+    config = configuration(project.root, *([shown(rules, project.root)] if rules else []))
     last = read_note(shelf)
     if last and (last.revision, last.base, last.config) == (sent.revision, base, config):
         return None

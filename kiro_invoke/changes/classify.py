@@ -40,13 +40,15 @@ class Scope:
 
     `folder` is its path in the repository ("" for the root itself). `reads` tells of a path in it whether the
     dependency layer can depend on that file's content; `ignored` why no change of it is a reason to build ("" where
-    one is): what dependencies are made from counts all the same.
+    one is): what dependencies are made from counts all the same. `left_out` tells of a file that no build gets any more
+    and that is still there, why ("left out by ..."; "" of others).
     """
 
     service: str
     folder: str
     reads: Callable[[str], bool]
     ignored: Callable[[str], str] = _nothing_is
+    left_out: Callable[[str], str] = _nothing_is
 
     def placed(self, path: str) -> str:
         """A path of the service, as the repository has it."""
@@ -86,7 +88,7 @@ class _Told:
         if place in self._base:
             return Kind.BASE, place, _sentence(self._base[place])
         if path in self._seen:
-            return _kind(self._seen[path]), place, _sentence(self._seen[path])
+            return _kind(self._seen[path]), place, self._of_parts(path)
         if self._doubt and self._is_read(path):
             return Kind.DEPENDENCY, place, self._cannot_tell(path)
         if ignored := self._scope.ignored(path):
@@ -96,6 +98,13 @@ class _Told:
         if path in self._unseen:
             return Kind.SOURCE, place, f"{_sentence(self._unseen[path])}; the dependency layer cannot see it"
         return Kind.SOURCE, place, f"{path} {self._verb(path)}"
+
+    def _of_parts(self, path: str) -> str:
+        """What differs in a file, in words; of one that came or went with many parts, just that."""
+        some = self._seen[path]
+        return (
+            _sentence(some) if self._is_on_both(path) or len(some) <= _TOLD else f"{path} {self._verb(path)}"
+        )
 
     def beyond(self, told: Collection[str]) -> Iterator[Classification]:
         """Differences of what layers are made from that no changed path explains by itself."""
@@ -127,7 +136,10 @@ class _Told:
     def _verb(self, path: str) -> str:
         if path not in self._before.contents:
             return "added"
-        return "changed" if path in self._after.contents else "removed"
+        if path in self._after.contents:
+            return "changed"
+        why = self._scope.left_out(path)
+        return f"is now {why}" if why else "removed"
 
 
 def _by_file(found: Iterable[Difference]) -> dict[str, list[Difference]]:

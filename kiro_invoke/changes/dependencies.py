@@ -73,7 +73,7 @@ class Ignored:
 
     def __call__(self, path: str) -> str:
         if why := litter(path):
-            return f"{why}, no build depends on it"
+            return f"{why}, no build depends on it (it is sent all the same: name it in .dockerignore)"
         if folder := build_output(path, self._names):
             return f"{folder} is build output (it is sent all the same: name it in .dockerignore)"
         rule = self._rules.matching(path)

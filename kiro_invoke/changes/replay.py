@@ -40,6 +40,8 @@ class Replayed:
     cause: str
     glob_rule: bool
     missing: str = ""
+    #: Manifests could not be read: the slower path is taken, whatever really changed.
+    doubt: bool = False
 
     @property
     def dependency(self) -> bool:
@@ -71,14 +73,15 @@ class Replay:
             return Replayed(name, Kind.IGNORED, "", glob_rule=False, missing=commit.parent)
         before, after = (self._objects.below(one.tree, self._scope.folder) for one in (parent, commit))
         changes = list(self._objects.changes(before, after))
-        glob_rule = any(path.rpartition("/")[2] in GLOB_NAMES for path, _, _ in changes)
+        glob_rule = any(_is_manifest(path) for path, _, _ in changes)
         if not changes:
             return Replayed(name, Kind.IGNORED, f"nothing in {self._scope.folder or 'it'} changed", glob_rule)
         decided = self._decided(before, after, changes)
-        return Replayed(name, decided.kind, decided.cause, glob_rule)
+        doubt = decided.kind is Kind.DEPENDENCY and _is_doubtful(self._known[before], self._known[after])
+        return Replayed(name, decided.kind, decided.cause, glob_rule, doubt=doubt)
 
     def _decided(self, before: str, after: str, changes: list[Changed]) -> Classification:
-        """Of what the changes mean, the strongest; of several the first."""
+        """Of what the changes mean, the strongest; of several what a manifest or lockfile says, else the first."""
         touched = any(self._may_matter(*change) for change in changes)
         if not touched:
             known = next((self._known[tree] for tree in (before, after) if tree in self._known), None)
@@ -86,7 +89,7 @@ class Replay:
             self._keep(after, self._known[before])
         was = Side({path: old for path, old, _ in changes if old is not None}, self._fingerprint(before))
         is_ = Side({path: new for path, _, new in changes if new is not None}, self._fingerprint(after))
-        return max(classify(self._scope, was, is_), key=lambda one: one.kind)
+        return max(classify(self._scope, was, is_), key=lambda one: (one.kind, _is_manifest(one.path)))
 
     def _may_matter(self, path: str, old: Item | None, new: Item | None) -> bool:
         """Whether a change can reach the dependency layer: what comes or goes may be a target, by its name."""
@@ -105,6 +108,16 @@ class Replay:
         self._known[tree] = fingerprint
         if len(self._known) > _KEPT:
             del self._known[next(iter(self._known))]
+
+
+def _is_manifest(path: str) -> bool:
+    return path.rpartition("/")[2] in GLOB_NAMES
+
+
+def _is_doubtful(before: Fingerprint, after: Fingerprint) -> bool:
+    """Whether what changed cannot be told. A manifest that came or went is no doubt."""
+    missing = [each.doubt.endswith("is not there") for each in (before, after)]
+    return bool(before.doubt or after.doubt) and missing not in ([True, False], [False, True])
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kiro_invoke.changes.context import Rules
+from kiro_invoke.changes.context import IGNORE_FILE, Rules
 from kiro_invoke.changes.dependencies import tree_of
 from kiro_invoke.changes.links import followed
 from kiro_invoke.changes.objects import Item, Objects
+from kiro_invoke.changes.patterns import BadPattern, read_patterns
 from kiro_invoke.changes.snapshot import Snapshot
 from kiro_invoke.model.fingerprint import Tree
 
@@ -34,6 +35,20 @@ class Revision:
         folder, _, name = f"{self.prefix}/{path}".strip("/").rpartition("/")
         item = self.objects.tree(self.objects.below(self.tree, folder)).get(name)
         return self.objects.blob(item.id) if item is not None else None
+
+    def rules(self, folder: str, dockerfile: str, now: Rules) -> Rules:
+        """The ignore rules that a build of the revision had: today's, if git says that they are the same."""
+        places = (f"{dockerfile}{IGNORE_FILE}", _placed(folder, IGNORE_FILE))
+        if self.differing.isdisjoint(places):
+            return now
+        for place in places:
+            text = self.file(place)
+            if text is not None:
+                try:
+                    return Rules(read_patterns(text), Path(place))
+                except BadPattern:  # no build of that revision was possible
+                    return now
+        return Rules()
 
     def contents(self, folder: str, rules: Rules, now: Snapshot) -> dict[str, object]:
         """What a build of a service would have got: by path, equal to what `now` has where git says so."""

@@ -56,8 +56,9 @@ def classify(
             rows += _of_configuration(project, looked, against)
             if not services:
                 rows += _of_the_rest(looked, rows, against)
-        told = tuple(_chosen(rows, wanted, looked, against) if wanted else rows)
-        told = told or tuple(_unchanged(one, against) for one in looked)
+            told = tuple(
+                _chosen(rows, wanted, looked, against) if wanted else _with_all(rows, looked, against)
+            )
         return Answer({}, lambda s: _show(s, told), rows=lambda: map(_row, told))
 
     return body
@@ -96,16 +97,19 @@ def _of_services(looked: Sequence[Looked], against: Since) -> Iterator[Classific
 
 def _of_configuration(project: Project, looked: Sequence[Looked], against: Since) -> Iterator[Classification]:
     """The files at the root that say what is built and run."""
+    now = configuration(project.root)
     if against.revision:
+        before = {name: "" for name in CONFIGURATION if against.revision.file(name) is not None}
         changed = frozenset(CONFIGURATION) & against.differing
     else:
-        now = configuration(project.root)
         notes = [note for one in looked if (note := read_note(one.shelf))]
+        before = {name: value for note in notes for name, value in note.config.items()}
         changed = frozenset(
             name for note in notes for name in CONFIGURATION if note.config.get(name) != now.get(name)
         )
     for name in sorted(changed):
-        yield Classification("", Kind.CONFIG, name, f"{name} changed")
+        verb = "added" if name not in before else "changed" if name in now else "removed"
+        yield Classification("", Kind.CONFIG, name, f"{name} {verb}")
 
 
 def _of_the_rest(
@@ -114,18 +118,7 @@ def _of_the_rest(
     """What git knows to differ and no build gets."""
     told = {row.path for row in rows}
     for path in sorted(against.differing - told):
-        yield from _left_out(path, looked)
-
-
-def _left_out(path: str, looked: Sequence[Looked]) -> Iterator[Classification]:
-    """Why no build gets a path: for each service in whose folder it lies, or once for none."""
-    owners = [one for one in looked if inside(path, (one.folder,))]
-    for one in owners:
-        own = path.removeprefix(f"{one.folder}/") if one.folder else path
-        if why := why_left_out(one, own):
-            yield Classification(one.name, Kind.IGNORED, path, why)
-    if not owners:
-        yield Classification("", Kind.IGNORED, path, f"{path} is in no service's build context")
+        yield from _unasked(path, looked, rows, against)
 
 
 def _chosen(
@@ -137,28 +130,74 @@ def _chosen(
     for path in wanted:
         if any(inside(row.path, (path,)) for row in found):
             continue
-        whole = [row for row in rows if inside(path, ("" if row.path == "." else row.path,))]
+        whole = [row for row in rows if row.kind is Kind.BASE and inside(path, (_folder(row),))]
         if whole:  # of a service that was never built only its folder is told
             yield from whole
             continue
-        left_out = tuple(_left_out(path, looked))
+        why = tuple(_unasked(path, looked, rows, against))
         is_there = os.path.lexists(looked[0].project.root / path)
-        if not is_there and not any(row.service for row in left_out):
+        if not is_there and not any(row.service for row in why):
             raise UsageError(
                 f'--path "{path}": there is no such file, and no build had one', fix="correct it"
             )
-        yield from left_out or _same(path, looked, against)
+        yield from why
 
 
-def _same(path: str, looked: Sequence[Looked], against: Since) -> Iterator[Classification]:
+def _folder(row: Classification) -> str:
+    return "" if row.path == "." else row.path
+
+
+def _unasked(
+    path: str, looked: Sequence[Looked], rows: Sequence[Classification], against: Since
+) -> Iterator[Classification]:
+    """Why a path is no reason to build: for each service that has to do with it, or once for none."""
+    if path in CONFIGURATION:
+        yield Classification("", Kind.IGNORED, path, f"{path} unchanged since {against.words}")
+        return
+    names = ", ".join(one.name for one in looked)
+    told = [why for one in looked if (why := _of_one(path, one, rows, against))]
+    yield from told
+    if not told:
+        cause = f"{path} is in no build context (looked at: {names})"
+        yield Classification("", Kind.IGNORED, path, cause)
+
+
+def _of_one(path: str, one: Looked, rows: Sequence[Classification], against: Since) -> Classification | None:
+    """The same for one service; None if it has nothing to do with the path."""
+    if path == one.dockerfile:
+        cause = f"{path}: what it says is unchanged since {against.words}"
+        return Classification(one.name, Kind.IGNORED, path, cause)
+    if path == one.ignore_file and _is_other(path, one, against):
+        strongest = max((row.kind for row in rows if row.service == one.name), default=Kind.IGNORED)
+        cause = f"{path} decides what builds get: what that changes is told of each file"
+        return Classification(one.name, strongest, path, cause)
+    if inside(path, (one.folder,)):
+        own = path.removeprefix(f"{one.folder}/") if one.folder else path
+        why = why_left_out(one, own) if own else ""
+        if why:
+            return Classification(one.name, Kind.IGNORED, path, f"{own} is {why}")
+    elif not inside(one.folder, (path,)):
+        return None
+    cause = f"{path or '.'}: content unchanged since {against.words}"
+    return Classification(one.name, Kind.IGNORED, path or ".", cause)
+
+
+def _is_other(path: str, one: Looked, against: Since) -> bool:
+    if against.revision:
+        return path in against.differing
+    note, now = read_note(one.shelf), configuration(one.project.root, path)
+    return note is not None and note.config.get(path) != now.get(path)
+
+
+def _with_all(
+    rows: Sequence[Classification], looked: Sequence[Looked], against: Since
+) -> Iterator[Classification]:
+    """The rows, and one for each service that has none."""
+    yield from rows
     for one in looked:
-        if inside(path, (one.folder,)) or inside(one.folder, (path,)):
-            cause = f"{path or '.'}: content unchanged since {against.words}"
-            yield Classification(one.name, Kind.IGNORED, path or ".", cause)
-
-
-def _unchanged(one: Looked, against: Since) -> Classification:
-    return Classification(one.name, Kind.IGNORED, one.folder or ".", f"nothing changed since {against.words}")
+        if all(row.service != one.name for row in rows):
+            cause = f"nothing changed since {against.words}"
+            yield Classification(one.name, Kind.IGNORED, one.folder or ".", cause)
 
 
 def _row(one: Classification) -> dict[str, Any]:
@@ -178,10 +217,15 @@ def _show(surface: Surface, rows: Sequence[Classification]) -> None:
     for (service, kind), group in groupby(ordered, key=lambda row: (row.service, row.kind)):
         some, most = list(group), _SHOWN if kind else _SHOWN_IGNORED
         for row in some[:most]:
-            surface.out.line(clean(f"{kind!s:<10}  {service or '-':<10}  {row.cause}"))
+            surface.out.line(_line(kind, service, row.cause))
         if len(some) > most:
-            surface.out.line(f"{kind!s:<10}  {service or '-':<10}  and {len(some) - most:,} more")
+            surface.out.line(_line(kind, service, f"and {len(some) - most:,} more"))
     for service, group in groupby(ordered, key=lambda row: row.service):
         strongest = max(row.kind for row in group)
         if service:
             surface.out.line(clean(f"{service}: rebuilt: {strongest.rebuild}"))
+
+
+def _line(kind: Kind, service: str, cause: str) -> str:
+    """One line, whatever a file is called."""
+    return clean(f"{kind!s:<10}  {service or '-':<10}  {cause}".replace("\n", "\\n"))

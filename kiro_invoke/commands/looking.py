@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,16 +46,29 @@ class Looked:
         return _placed(self.recipe.service.context, self.project.root)
 
     @property
+    def dockerfile(self) -> str:
+        """Its Dockerfile's place in the repository."""
+        return _placed(self.recipe.path, self.project.root)
+
+    @property
+    def ignore_file(self) -> str | None:
+        """The place of the file that its ignore rules are from; None if there is none."""
+        return _placed(self.rules.file, self.project.root) if self.rules.file else None
+
+    @property
     def scope(self) -> Scope:
         ignored = Ignored(self.recipe.service, frozenset(self.snapshot.entries))
-        return Scope(self.name, self.folder, self.inputs.reads, ignored)
+        return Scope(self.name, self.folder, self.inputs.reads, ignored, self._now_left_out)
+
+    def _now_left_out(self, path: str) -> str:
+        is_there = os.path.lexists(self.recipe.service.context / path)
+        return why_left_out(self, path) if is_there else ""
 
 
 def look(project: Project, profile: Profile, now: Callable[[], int]) -> Iterator[Looked]:
-    """Each service by its Dockerfile of that profile, or the one that it has."""
+    """Each service by its Dockerfile of that profile; without a fast one, for development by the other."""
     for service in project.services:
-        has = {Profile.DEV: service.fast_dockerfile, Profile.PROD: service.dockerfile}
-        usable = profile if has[profile] else next(each for each in has if has[each])
+        usable = profile if service.fast_dockerfile else Profile.PROD
         for recipe in read_recipes(replace(project, services=(service,)), (usable,)):
             yield _looked(project, recipe, now())
 
@@ -66,11 +80,12 @@ def as_built(looked: Looked) -> Side | None:
 
 
 def as_committed(looked: Looked, revision: Revision) -> Side:
-    """What a build of a revision would have been made from, by the ignore rules of today."""
-    service, root = looked.recipe.service, looked.project.root
-    files = revision.files(looked.folder, looked.rules, service.context, looked.snapshot)
-    contents = revision.contents(looked.folder, looked.rules, looked.snapshot)
-    dockerfile = _placed(looked.recipe.path, root)
+    """What a build of a revision would have been made from."""
+    service = looked.recipe.service
+    dockerfile = looked.dockerfile
+    rules = revision.rules(looked.folder, dockerfile, looked.rules)
+    files = revision.files(looked.folder, rules, service.context, looked.snapshot)
+    contents = revision.contents(looked.folder, rules, looked.snapshot)
     text = revision.file(dockerfile) if dockerfile in revision.differing else None
     base = looked.side.base
     if dockerfile in revision.differing:
@@ -80,13 +95,13 @@ def as_committed(looked: Looked, revision: Revision) -> Side:
 
 
 def why_left_out(looked: Looked, path: str) -> str:
-    """Why no build of a service gets the file at `path` (in its folder), in words; "" if one does."""
+    """Why no build of a service gets the file at `path` (in its folder): "left out by ..."; "" if one does."""
     pattern = looked.rules.excluding(path)
     if pattern is None:
         return ""
     file = looked.rules.file
     where = f" ({_placed(file, looked.project.root)}:{pattern.line})" if file else ""
-    return f"{path} is left out of the build context by `{pattern.text}`{where}"
+    return f"left out of the build context by `{pattern.text}`{where}"
 
 
 def _looked(project: Project, recipe: Recipe, now: int) -> Looked:

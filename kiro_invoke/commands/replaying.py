@@ -21,6 +21,8 @@ from kiro_invoke.model.errors import ExitCode, UsageError
 from kiro_invoke.plain import clean
 
 _LAST = 1000
+#: After how many commits a person is told how far it is.
+_TELLING = 250
 _LONGEST = 200
 
 
@@ -34,6 +36,7 @@ class Tally:
     dependency: int = 0
     needless: int = 0
     overlooked: int = 0
+    doubts: int = 0
 
     def add(self, one: Replayed) -> None:
         self.total += 1
@@ -44,6 +47,7 @@ class Tally:
         self.dependency += one.dependency
         self.needless += one.glob_rule and not one.dependency
         self.overlooked += one.dependency and not one.glob_rule
+        self.doubts += one.doubt
 
     @property
     def replayed(self) -> int:
@@ -57,7 +61,7 @@ def replay_history(
 
     def body(surface: Surface) -> Answer:
         repository = _folder(surface.folder / repo)
-        folder = root.strip("/") if root != "." else ""
+        folder = _root(root) or git.prefix(repository, process.run)
         names = _commits(surface.folder, repository, commits, last)
         tally = Tally()
 
@@ -67,6 +71,8 @@ def replay_history(
                 known = _ecosystem(ecosystem, objects, folder, repository)
                 for one in Replay(objects, known.inputs, folder).each(names):
                     tally.add(one)
+                    if surface.err.is_terminal and not tally.total % _TELLING:
+                        surface.say(f"{tally.total:,} of {len(names):,} commits")
                     yield one
 
         def show(surface: Surface) -> None:
@@ -81,7 +87,7 @@ def replay_history(
                 surface.out.line(clean(line))
 
         def code() -> int:
-            return ExitCode.MISSED if tally.missing else ExitCode.DONE
+            return ExitCode.MISSED if tally.missing and commits is not None else ExitCode.DONE
 
         return Answer({}, show, exit_code=code, rows=lambda: map(_row, each()))
 
@@ -94,6 +100,17 @@ def _folder(path: Path) -> Path:
     return path.resolve()
 
 
+def _root(given: str) -> str:
+    """The service's folder in the repository; "" for none."""
+    parts = [part for part in given.split("/") if part not in ("", ".")]
+    if given.startswith("/") or ".." in parts:
+        raise UsageError(
+            f'--root "{given}": no folder of the repository',
+            fix="give its path from the repository's own folder",
+        )
+    return "/".join(parts)
+
+
 def _commits(folder: Path, repository: Path, file: str | None, last: str | None) -> Sequence[str]:
     if file is not None and last is not None:
         raise UsageError("--commits and --last are given", fix="give one of the two")
@@ -101,7 +118,6 @@ def _commits(folder: Path, repository: Path, file: str | None, last: str | None)
         return _listed(folder, file)
     if last is not None and not (last.isascii() and last.isdigit() and int(last)):
         raise UsageError(f"--last {last}: no number of commits", fix="give a number of at least 1")
-    git.prefix(repository, process.run)  # says what is wrong with a folder that is no repository
     return git.commits(repository, process.run, last=int(last) if last else _LAST)
 
 
@@ -109,8 +125,12 @@ def _listed(folder: Path, file: str) -> Sequence[str]:
     """The commits that a file lists, one a line; what follows in a line is not looked at, nor are comments."""
     try:
         text = sys.stdin.read() if file == "-" else (folder / file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot be read: {error}", file=file, fix="name a text file of commits") from None
+    except OSError as error:
+        raise UsageError(
+            f"cannot be read: {error.strerror}", file=file, fix="name a file of commits"
+        ) from None
+    except UnicodeDecodeError:
+        raise UsageError("is no text", file=file, fix="name a file with a commit in each line") from None
     found = []
     for number, line in enumerate(text.splitlines(), 1):
         words = line.partition("#")[0].split()
@@ -128,9 +148,13 @@ def _ecosystem(name: str | None, objects: Objects, folder: str, repository: Path
         items = objects.tree(objects.below(head.tree, folder)) if head else {}
         name = detect(frozenset(items))
         if name is None:
-            place = f"{repository}/{folder}" if folder else str(repository)
-            fix = "name it with --ecosystem, or the service's folder with --root"
-            raise UsageError("no manifest and lockfile of a known ecosystem is there", file=place, fix=fix)
+            place = f"{repository.name}: {folder or 'the whole repository'}"
+            likely = sorted(each for each, item in items.items() if detect(frozenset(objects.tree(item.id))))
+            folders = (
+                f" ({', '.join('/'.join(filter(None, (folder, each))) for each in likely)})" if likely else ""
+            )
+            fix = f"name the service's folder with --root{folders}, or say what it is with --ecosystem"
+            raise UsageError(f"{place} has no manifest and lockfile of a known ecosystem", fix=fix)
     if name not in ECOSYSTEMS:
         raise UsageError(f"--ecosystem {name}: not known", fix=f"use one of {', '.join(ECOSYSTEMS)}")
     return ECOSYSTEMS[name]
@@ -159,14 +183,19 @@ def _summary(
     count = tally.replayed
     yield f"{where}: {count:,} commits in {seconds:.1f} s"
     yield _counted("a rule by file names rebuilds dependencies in", tally.glob_rule, count)
-    yield _counted("they really changed in", tally.dependency, count)
+    yield _counted("they really changed in", tally.dependency - tally.doubts, count)
+    if tally.doubts:
+        yield _counted("it cannot be told, so they are rebuilt, in", tally.doubts, count)
     yield _counted("needlessly rebuilt by that rule in", tally.needless, tally.glob_rule, "of its rebuilds")
-    yield _counted("overlooked by that rule in", tally.overlooked, tally.dependency, "of the real ones")
+    yield _counted("overlooked by that rule in", tally.overlooked, tally.dependency, "of what is rebuilt")
     yield _saved(known.name, tally.needless, costs)
     if tally.missing:
         some = ", ".join(tally.missing[:3])
         more = f" and {len(tally.missing) - 3:,} more" if len(tally.missing) > 3 else ""
-        yield f"not in this repository: {len(tally.missing):,} of the commits, or their parents: {some}{more}"
+        yield (
+            f"not replayed: {len(tally.missing):,} commits that are not in this repository, or whose parents are "
+            f"not: {some}{more} (of a shallow clone, `git fetch --unshallow` gets them)"
+        )
 
 
 def _counted(words: str, some: int, all_: int, of: str = "") -> str:
@@ -187,7 +216,7 @@ def _saved(ecosystem: str, needless: int, costs: Costs) -> str:
     saved = max(dear - cheap, 0) * needless
     return (
         f"  time saved: {needless:,} x ({dear:.1f} s - {cheap:.1f} s) = {_duration(saved)} "
-        f"(medians of {counts[0]} and {counts[1]} builds measured here)"
+        f"(as builds cost here: medians of {counts[0]} and {counts[1]} measured in this project)"
     )
 
 

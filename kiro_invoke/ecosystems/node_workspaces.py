@@ -81,7 +81,7 @@ def _manifests(project: Project, patterns: Patterns) -> dict[str, dict[str, Any]
         linked = (one for one in local_paths(manifest, folder) if one and not is_installed(one))
         queue += [one for one in linked if f"{one}/{MANIFEST}" in project.names]
     if not found:
-        raise Doubt(MANIFEST, "cannot be read")
+        raise Doubt(MANIFEST, "cannot be read" if MANIFEST in project.names else "is not there")
     return found
 
 

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kiro_invoke.engine.dialogue import Dialogue, dialogue
-from kiro_invoke.engine.protocol import Run
+from kiro_invoke.engine.protocol import Completed, Run
 from kiro_invoke.model.errors import KiroError, UsageError
 
 _ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _ANSWER = re.compile(rb"^[0-9a-f]+ (?P<kind>\w+) (?P<size>\d+)\n$")
+_NOT_THERE = 127
 #: How git writes a path's unusual bytes: by a letter, or three octal digits.
 _ESCAPE = re.compile(r'\\([abfnrtv"\\]|[0-7]{3})')
 _ESCAPED = dict(zip('abfnrtv"\\', '\a\b\f\n\r\t\v"\\', strict=True))
@@ -54,13 +55,15 @@ def commits(folder: Path, run: Run, *, last: int) -> tuple[str, ...]:
     """The ids of the last commits of the branch that is checked out, newest first; merges too, by first parents."""
     done = run(_argv(folder, "rev-list", "--first-parent", f"--max-count={last}", "HEAD", "--"))
     if not done.ok:
-        raise _trouble(folder, done.stderr)
+        prefix(folder, run)  # says so if it is no repository
+        raise UsageError("the repository has no commit yet", file=str(folder), fix="commit something")
     return tuple(done.stdout.split())
 
 
 def resolved(folder: Path, run: Run, revision: str) -> str:
     """The id of the commit that a revision names; UsageError if it names none."""
     asked = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    prefix(folder, run)  # says so if it is no repository
     done = run(_argv(folder, *asked))
     found = done.stdout.strip()
     if not done.ok or not _ID.fullmatch(found):
@@ -85,14 +88,14 @@ def prefix(folder: Path, run: Run) -> str:
     """The path of a folder in its repository; "" for the repository's own."""
     done = run(_argv(folder, "rev-parse", "--show-prefix"))
     if not done.ok:
-        raise _trouble(folder, done.stderr)
+        raise _trouble(folder, done)
     return done.stdout.removesuffix("\n").strip("/")
 
 
 def _paths(folder: Path, run: Run, asked: Sequence[str]) -> frozenset[str]:
     done = run(_argv(folder, *asked))
     if not done.ok:
-        raise _trouble(folder, done.stderr)
+        raise _trouble(folder, done)
     return frozenset(_unquoted(line) for line in done.stdout.splitlines())
 
 
@@ -110,6 +113,8 @@ def _argv(folder: Path, *rest: str) -> Sequence[str]:
     return ("git", "--no-optional-locks", *settings, "-C", str(folder), *rest)
 
 
-def _trouble(folder: Path, said: str) -> KiroError:
-    words = " ".join(said.removeprefix("fatal: ").split()) or "it is no git repository"
+def _trouble(folder: Path, done: Completed) -> KiroError:
+    if done.returncode == _NOT_THERE:
+        return KiroError("there is no git here", fix="install git")
+    words = " ".join(done.stderr.removeprefix("fatal: ").split()) or "it is no git repository"
     return UsageError(words, file=str(folder), fix="name a folder that is one, or lies in one")

@@ -393,7 +393,7 @@ EDITS: tuple[Edit, ...] = (
     ),
     doubt("not UTF-8", writes("package.json", b'{\n"a": "\xff"}'), "package.json:2: not UTF-8"),
     doubt("no object at all", writes("package.json", "[]"), "package.json:1: not an object"),
-    doubt("no manifest", writes("package.json", None), "package.json: cannot be read"),
+    doubt("no manifest", writes("package.json", None), "package.json: is not there"),
     doubt("no number", writes("package.json", '{"a": NaN}'), "package.json: no JSON: NaN is no value"),
     doubt("deep", writes("package-lock.json", "[" * 100_000), "package-lock.json: nested too deeply"),
 )

@@ -109,8 +109,10 @@ class Shop:
         return found
 
     def told(self, *paths: str, **how: Any) -> dict[str, tuple[str, str]]:
-        """Kind and cause by path."""
-        return {row["path"]: (row["kind"], row["cause"]) for row in self.rows(*paths, **how)}
+        """Kind and cause by path; of services in which nothing changed only if there is nothing else."""
+        rows = self.rows(*paths, **how)
+        changes = [row for row in rows if not row["cause"].startswith("nothing changed")]
+        return {row["path"]: (row["kind"], row["cause"]) for row in changes or rows}
 
     def text(self, *paths: str, since: str | None = None) -> list[str]:
         surface = self.surface()
@@ -168,7 +170,7 @@ def test_each_change_by_what_it_means(standing: Shop) -> None:
         "api/rust-toolchain.toml": ("BASE", "rust-toolchain.toml: toolchain added"),
         "api/src/main.rs": ("SOURCE", "src/main.rs changed"),
         "web/package.json": ("SOURCE", "package.json: `version` changed; the dependency layer cannot see it"),
-        "compose.yaml": ("CONFIG", "compose.yaml changed"),
+        "compose.yaml": ("CONFIG", "compose.yaml added"),
     }
 
 
@@ -210,7 +212,18 @@ def test_a_build_argument_that_the_dockerfile_sees(shop: Shop) -> None:
     assert [(row["service"], row["kind"], row["cause"]) for row in found] == [
         ("api", "BASE", "kiro.yaml: build argument `LEVEL` added"),
         ("", "CONFIG", "kiro.yaml changed"),
+        ("web", "IGNORED", "nothing changed since its last build"),
     ]
+
+
+def test_an_argument_of_the_whole_file_that_is_given_another_value(shop: Shop) -> None:
+    shop.write({"api/Dockerfile.fast": f"ARG BASE=rust:1\n{FAST}"})
+    shop.build()
+    shop.write({"kiro.yaml": f"{FILES['kiro.yaml']}build_args:\n  BASE: rust:2\n"})
+    assert shop.told() == {
+        "api/Dockerfile.fast": ("BASE", "api/Dockerfile.fast: argument `BASE` changed"),
+        "kiro.yaml": ("CONFIG", "kiro.yaml changed"),
+    }
 
 
 def test_a_build_argument_is_not_kept_in_the_clear(shop: Shop) -> None:
@@ -304,7 +317,8 @@ def test_litter_and_build_output_are_ignored_with_a_reason(standing: Shop) -> No
         ),
         "web/src/.main.js.swp": (
             "IGNORED",
-            "src/.main.js.swp added: an editor's own, no build depends on it",
+            "src/.main.js.swp added: an editor's own, no build depends on it "
+            "(it is sent all the same: name it in .dockerignore)",
         ),
     }
 
@@ -351,10 +365,10 @@ def test_a_given_path_is_told_whatever_it_is(standing: Shop) -> None:
         "api/notes.md": (
             "IGNORED", "notes.md is left out of the build context by `*.md` (api/.dockerignore:2)",
         ),
-        "README.md": ("IGNORED", "README.md is in no service's build context"),
+        "README.md": ("IGNORED", "README.md is in no build context (looked at: api, web)"),
         "api/Cargo.toml": ("IGNORED", "api/Cargo.toml: content unchanged since its last build"),
         "api/target": ("IGNORED", "target is left out of the build context by `target` (api/.dockerignore:1)"),
-        "kiro.yaml": ("IGNORED", "kiro.yaml is in no service's build context"),
+        "kiro.yaml": ("IGNORED", "kiro.yaml unchanged since its last build"),
     }  # fmt: skip
 
 
@@ -375,15 +389,43 @@ def test_a_removed_file_can_be_asked_for(standing: Shop) -> None:
     assert standing.told("api/src/main.rs")["api/src/main.rs"][0] in {"DEPENDENCY", "SOURCE"}
 
 
-@pytest.mark.parametrize(
-    ("path", "said"), [("../elsewhere", "lies outside"), ("api/nothing", "no such file")]
-)
+@pytest.mark.parametrize(("path", "said"), [("../elsewhere", "lies outside"), ("nothing", "no such file")])
 def test_a_path_that_cannot_be_meant(standing: Shop, path: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         standing.rows(path)
 
 
+def test_ignore_rules_that_changed(standing: Shop) -> None:
+    rules = "api/.dockerignore"
+    standing.write({"api/src/main.rs": "2"})
+    assert (
+        standing.told(rules)[rules][1].endswith("is left out of the build context by `.dockerignore`")
+        is False
+    )
+    assert standing.told(rules)[rules][0] == "IGNORED"
+    standing.write({rules: f"{FILES[rules]}Cargo.lock\n"})
+    kind, cause = standing.told()["api/Cargo.lock"]
+    assert kind == "DEPENDENCY"
+    assert cause.endswith(
+        "Cargo.lock is now left out of the build context by `Cargo.lock` (api/.dockerignore:4)"
+    )
+    assert standing.told(rules)[rules][0] == "DEPENDENCY"
+
+
 # --- against git
+
+
+def test_since_a_revision_its_own_ignore_rules_count(shop: Shop) -> None:
+    shop.commit()
+    shop.write({"api/.dockerignore": f"{FILES['api/.dockerignore']}src\n"})
+    found = shop.told(since="HEAD")
+    assert found["api/src/main.rs"][0] in {"SOURCE", "DEPENDENCY"}
+    assert "is now left out of the build context by `src`" in found["api/src/main.rs"][1]
+    shop.commit()
+    shop.write({"api/.dockerignore": FILES["api/.dockerignore"]})
+    assert shop.told(since="HEAD")["api/src/main.rs"][0] in {"SOURCE", "DEPENDENCY"}
+    shop.write({"api/.dockerignore": None})
+    assert "api/src/main.rs" in shop.told(since="HEAD")
 
 
 def test_since_a_revision(shop: Shop) -> None:
@@ -408,7 +450,7 @@ def test_since_a_revision(shop: Shop) -> None:
         "api/notes.md": (
             "IGNORED", "notes.md is left out of the build context by `*.md` (api/.dockerignore:2)",
         ),
-        "README.md": ("IGNORED", "README.md is in no service's build context"),
+        "README.md": ("IGNORED", "README.md is in no build context (looked at: api, web)"),
     }  # fmt: skip
     assert shop.told(since="HEAD") == expected
     shop.commit()

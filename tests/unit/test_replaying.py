@@ -123,7 +123,7 @@ def test_the_summary_counts(asked: Asked) -> None:
     assert lines[0].startswith("a repository, app (cargo): 5 commits in ")
     assert [line.split()[-2:] for line in lines[1:3]] == [["3", "(60.0%)"], ["3", "(60.0%)"]]
     assert "1 (33.3% of its rebuilds)" in lines[3]
-    assert "1 (33.3% of the real ones)" in lines[4]
+    assert "1 (33.3% of what is rebuilt)" in lines[4]
     assert "time saved: not known" in lines[5]
 
 
@@ -135,7 +135,8 @@ def test_time_saved_by_what_was_measured_here(asked: Asked) -> None:
     write_whole(asked.folder / ".kiro" / "costs.json", json.dumps(costs.seconds))
     (asked.folder / "kiro.yaml").write_text("")
     assert asked.text()[-1].strip() == (
-        "time saved: 1 x (90.0 s - 3.0 s) = 1 min 27 s (medians of 3 and 1 builds measured here)"
+        "time saved: 1 x (90.0 s - 3.0 s) = 1 min 27 s "
+        "(as builds cost here: medians of 3 and 1 measured in this project)"
     )
 
 
@@ -159,6 +160,9 @@ def test_the_newest_builds_count(asked: Asked) -> None:
         ({"repo": "nowhere"}, "no such folder"),
         ({"repo": "."}, "not a git repository"),
         ({"root": "elsewhere"}, "no manifest"),
+        ({"root": "../app"}, "no folder of the repository"),
+        ({"root": "/app"}, "no folder of the repository"),
+        ({"root": ""}, "no manifest"),
         ({"ecosystem": "maven"}, "not known"),
     ],
 )
@@ -171,8 +175,44 @@ def test_what_cannot_be_meant(asked: Asked, options: dict[str, str], said: str) 
     assert caught.value.fix
 
 
+def test_a_folder_of_the_repository_is_the_services(asked: Asked) -> None:
+    assert asked.rows(repo="a repository/app", root="") == asked.rows()
+
+
+def test_the_folders_that_are_likely_meant_are_named(asked: Asked) -> None:
+    with pytest.raises(UsageError) as caught:
+        asked.rows(root="")
+    assert "--root (app)" in str(caught.value)
+
+
+def test_doubts_are_counted_by_themselves(asked: Asked) -> None:
+    asked.history.commit({"app/Cargo.toml": "[package"})
+    asked.history.commit({"app/Cargo.toml": MANIFEST})
+    lines = asked.text()
+    assert lines[2].split()[-2] == "3"
+    assert lines[3].split()[-2:] == ["2", "(28.6%)"]
+
+
+def test_the_cause_is_what_a_manifest_says(asked: Asked) -> None:
+    asked.history.commit({"app/CHANGELOG": "x", "app/Cargo.toml": f"{MANIFEST}# x\n", "app/Cargo.lock": LOCK})
+    asked.history.commit({"app/CHANGELOG": "y", "app/Cargo.toml": f"{MANIFEST}# y\n"})
+    row = asked.rows(last="1")[0]
+    assert (row["kind"], row["glob_rule_dependency"]) == ("SOURCE", True)
+    assert row["cause"].startswith("Cargo.toml: ")
+
+
+def test_a_shallow_clone_is_told_and_is_no_failure(asked: Asked) -> None:
+    url = f"file://{asked.history.folder}"
+    asked.history.git("clone", "--quiet", "--depth=2", url, str(asked.folder / "shallow"), place=False)
+    answer = asked.answer(repo="shallow")
+    assert [row["kind"] for row in answer.rows()] == ["IGNORED", None]
+    assert callable(answer.exit_code)
+    assert answer.exit_code() == 0
+    assert "git fetch --unshallow" in asked.text(repo="shallow")[-1]
+
+
 def test_a_repository_without_commits(tmp_path: Path) -> None:
     asked = Asked(tmp_path)
     asked.history.git("init", "--quiet", str(tmp_path / "empty one"), place=False)
-    with pytest.raises(KiroError):
+    with pytest.raises(KiroError, match="has no commit yet"):
         asked.rows(repo="empty one")
