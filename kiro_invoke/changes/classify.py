@@ -100,11 +100,11 @@ class _Told:
         return Kind.SOURCE, place, f"{path} {self._verb(path)}"
 
     def _of_parts(self, path: str) -> str:
-        """What differs in a file, in words; of one that came or went with many parts, just that."""
-        some = self._seen[path]
-        return (
-            _sentence(some) if self._is_on_both(path) or len(some) <= _TOLD else f"{path} {self._verb(path)}"
-        )
+        """What differs in a file, in words; of one that came or went with many parts, or is left out, just that."""
+        some, is_gone = self._seen[path], path not in self._after.contents
+        is_long = len(some) > _TOLD and not self._is_on_both(path)
+        whole = is_long or (is_gone and self._scope.left_out(path))
+        return f"{path} {self._verb(path)}" if whole else _sentence(some)
 
     def beyond(self, told: Collection[str]) -> Iterator[Classification]:
         """Differences of what layers are made from that no changed path explains by itself."""
