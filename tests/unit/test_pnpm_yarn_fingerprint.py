@@ -513,7 +513,7 @@ DOUBTS: dict[str, tuple[ModuleType, Mapping[str, str | bytes]]] = {
     "yarn.lock:1: no line of a lockfile": (yarn, {**CLASSIC, YARN: "  version: 1\n"}),
     ".yarnrc.yml:1: an anchor that an alias repeats": (yarn, {**BERRY, ".yarnrc.yml": BOMB}),
     "package.json:1: not an object": (yarn, {**BERRY, "package.json": '""'}),
-    "package.json: cannot be read": (pnpm, {LOCK: ""}),
+    "package.json: is not there": (pnpm, {LOCK: ""}),
 }
 
 

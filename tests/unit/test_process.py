@@ -291,7 +291,9 @@ def test_children_of_threads_that_nobody_waited_for_end_with_the_interpreter(pid
         "import sys, threading, time\nfrom kiro_invoke.engine import process\nprocess.GRACE_SECONDS = 0.04\n"
         "threading.Thread(target=process.run, args=(sys.argv[2:],), daemon=True).start()\n"
         "end = time.monotonic() + 5\n"
-        "while time.monotonic() < end and open(sys.argv[1], 'a+').tell() < 4: time.sleep(0.01)\n"
+        "said = open(sys.argv[1], 'a+')\n"
+        "while time.monotonic() < end and (said.seek(0) or said.read().count('\\n') < 2): time.sleep(0.01)\n"
+        "time.sleep(0.1)  # a child may have noted itself before whoever started it knows of it\n"
     )
     subprocess.run([sys.executable, "-c", script, str(pids), *family(pids)], check=True, timeout=10)
     assert len(noted(pids)) == 2
@@ -342,6 +344,7 @@ def test_interactive_hands_sigterm_on_at_once(
     def stop() -> None:
         while not (pids.exists() and pids.read_text().endswith("\n")):
             time.sleep(0.01)
+        time.sleep(0.1)  # the child may have noted itself before we know of it
         os.kill(os.getpid(), signal.SIGTERM)
 
     sender = threading.Thread(target=stop)
