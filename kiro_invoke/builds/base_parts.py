@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from kiro_invoke.builds.dockerfile import Dockerfile, Stage
+from kiro_invoke.builds.dockerfile import Dockerfile
 from kiro_invoke.builds.planner import Recipe, base_refs
 from kiro_invoke.model.fingerprint import Part
 from kiro_invoke.model.service import Project
@@ -14,16 +16,22 @@ from kiro_invoke.model.service import Project
 _CONFIGURATION = "kiro.yaml"
 
 
+#: Arguments that the engine itself heeds, declared or not.
+_PREDEFINED = re.compile(r"SOURCE_DATE_EPOCH|BUILDKIT_\w+")
+
+
 def base_parts(recipe: Recipe, project: Project) -> dict[Part, str]:
-    """The parts of one Dockerfile, its comments and line breaks aside, and of the project's settings that it sees.
+    """The parts of one Dockerfile, its comments aside, and of the project's settings that it sees.
 
     Files are paths in the repository. Values are hashes: arguments may hold what nobody else should read.
     """
     place = _placed(recipe.path, project.root)
     given, replaced = dict(project.build_args), dict(project.base_images)
     parts = {Part(place, what): _hash(value) for what, value in _of_file(recipe.parsed)}
-    for name in sorted((_arguments(recipe.parsed) & given.keys()) - recipe.parsed.arguments.keys()):
-        parts[Part(_CONFIGURATION, f"build argument `{name}`")] = _hash(given[name])
+    declared = _arguments(recipe.parsed)
+    for name in sorted(given):
+        if name in declared or _PREDEFINED.fullmatch(name):
+            parts[Part(_CONFIGURATION, f"build argument `{name}`")] = _hash(given[name])
     for ref in base_refs([recipe], given):
         if ref in replaced:
             parts[Part(_CONFIGURATION, f"base image in place of `{ref}`")] = _hash(replaced[ref])
@@ -37,22 +45,19 @@ def _placed(path: Path, root: Path) -> str:
 def _of_file(parsed: Dockerfile) -> Iterator[tuple[str, object]]:
     for name, value in parsed.directives.items():
         yield f"directive `{name}`", value
-    yield from ((f"argument `{name}`", value) for name, value in parsed.arguments.items())
-    yield "last stage", parsed.stages[-1].name if parsed.stages else ""
+    yield "what stands before the first stage", parsed.preamble
+    # a number or a name in FROM and COPY --from means another stage in another order
+    yield "order of the stages", [stage.name for stage in parsed.stages]
     seen: set[str] = set()
     for number, stage in enumerate(parsed.stages):
         name = f"{stage.name} ({number})" if stage.name in seen else stage.name
         seen.add(stage.name)
-        yield f"stage `{name}`", _meaning(stage)
-
-
-def _meaning(stage: Stage) -> tuple[object, ...]:
-    return (stage.base, *((each.keyword, each.rest, each.heredoc) for each in stage.instructions))
+        yield f"stage `{name}`", (stage.raw, *(each.raw for each in stage.instructions))
 
 
 def _arguments(parsed: Dockerfile) -> frozenset[str]:
-    """The names of the arguments that its stages declare: no other reaches them."""
-    found: set[str] = set()
+    """The names of all arguments that the file declares."""
+    found = set(parsed.arguments)
     for stage in parsed.stages:
         for each in stage.instructions:
             if each.keyword == "ARG":
@@ -62,3 +67,24 @@ def _arguments(parsed: Dockerfile) -> frozenset[str]:
 
 def _hash(value: object) -> str:
     return hashlib.sha256(repr(value).encode(errors="surrogateescape")).hexdigest()
+
+
+def names_folder(parsed: Dockerfile, folder: str) -> bool:
+    """Whether an instruction takes a folder of the context, or what is in it, by its name: not with all else."""
+    parts = folder.split("/")
+    for source in _context_sources(parsed):
+        own = [part for part in source.split("/") if part not in ("", ".")]
+        if own and len(own) >= len(parts) and all(map(fnmatch.fnmatchcase, parts, own)):
+            return True
+    return False
+
+
+def _context_sources(parsed: Dockerfile) -> Iterator[str]:
+    for stage in parsed.stages:
+        for each in stage.instructions:
+            if each.keyword in {"COPY", "ADD"} and not each.sources:
+                # of the form with brackets too: what is no path in it matches nothing
+                yield from (word.strip('[]",') for word in each.rest.split() if not word.startswith("--"))
+            yield from (
+                mount.get("source") or mount.get("src", "") for mount in each.mounts if "from" not in mount
+            )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,21 +28,26 @@ CONFIGURATION = (
 )
 
 
+_PRIVATE = 0o600
+#: What a damaged file can be met with. Then there is none.
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+
+
 @dataclass(frozen=True)
 class Note:
-    """What an image was built from, without its files: `base` as base_parts tells it, `config` by file and hash."""
+    """What an image was built from, in short: `base` as base_parts tells it, `config` by file and hash."""
 
     revision: str
-    fingerprint: Fingerprint
     base: Mapping[Part, str]
     config: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Built:
-    """A note with the context's snapshot that belongs to it."""
+    """All that is known of it. The fingerprint's values are hashes."""
 
     note: Note
+    fingerprint: Fingerprint
     snapshot: Snapshot
 
 
@@ -59,6 +64,10 @@ class Shelf:
         return self.place / f"{self.mirror}-{self.profile}.built.json"
 
     @property
+    def parts(self) -> Path:
+        return self.place / f"{self.mirror}-{self.profile}.built.parts.json"
+
+    @property
     def snapshot(self) -> Path:
         return self.place / f"{self.mirror}-{self.profile}.built.snapshot"
 
@@ -67,30 +76,42 @@ class Shelf:
         """The mirror's own record: what it holds now."""
         return self.place / f"{self.mirror}.snapshot"
 
+    @property
+    def is_of_the_record(self) -> bool:
+        """Whether the mirror's record was not written since: then nothing at all was touched."""
+        try:
+            return self.snapshot.samefile(self.record)
+        except OSError:
+            return False
+
 
 def read_note(shelf: Shelf) -> Note | None:
     """What was noted; None where nothing was, or by another version: it may have read manifests otherwise."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
+    with suppress(*_DAMAGE):
         raw = json.loads(shelf.note.read_text(encoding="utf-8"))
         if raw["version"] == __version__:
-            parts, unseen, base = (_parts(raw[key]) for key in ("parts", "unseen", "base"))
-            return Note(raw["revision"], Fingerprint(parts, unseen, raw["doubt"]), base, dict(raw["config"]))
+            return Note(str(raw["revision"]), _parts(raw["base"]), dict(raw["config"]))
     return None
 
 
-def read_built(shelf: Shelf) -> Built | None:
-    """The note and its snapshot; None where either is missing, or they are of two builds."""
-    note = read_note(shelf)
+def read_built(shelf: Shelf, note: Note | None) -> Built | None:
+    """What belongs to a note; None where some of it is missing, or of another build."""
     stored = load(shelf.snapshot) if note else None
-    if note is None or stored is None or stored.snapshots[0].revision != note.revision:
+    if note is None or stored is None:
         return None
-    return Built(note, stored.snapshots[0])
+    with suppress(*_DAMAGE):
+        raw = json.loads(shelf.parts.read_text(encoding="utf-8"))
+        if stored.snapshots[0].revision == note.revision == raw["revision"]:
+            kept = Fingerprint(_parts(raw["parts"]), _parts(raw["unseen"]), str(raw["doubt"]))
+            return Built(note, kept, stored.snapshots[0])
+    return None
 
 
-def write_note(shelf: Shelf, note: Note) -> None:
+def write_built(shelf: Shelf, note: Note, fingerprint: Fingerprint) -> None:
     """Note it, with the mirror's record as it is now: a link to that file, which is never written again, only replaced.
 
-    The snapshot goes first: torn between the two, the note does not fit it and counts as none.
+    The fingerprint's values are hashes. The note goes last: where this is torn, it does not fit the rest, and all
+    counts as none.
     """
     draft = shelf.snapshot.with_name(f".{shelf.snapshot.name}.draft")
     with suppress(FileNotFoundError):
@@ -99,29 +120,33 @@ def write_note(shelf: Shelf, note: Note) -> None:
         draft.hardlink_to(shelf.record)
     except OSError:  # a file system without such links
         shutil.copyfile(shelf.record, draft)
-    # of two links to one file, rename does nothing and leaves both
     draft.replace(shelf.snapshot)
+    # of two links to one file, that did nothing and left both
     with suppress(FileNotFoundError):
         draft.unlink()
-    kept = note.fingerprint
+    parts = {
+        "revision": note.revision,
+        "doubt": fingerprint.doubt,
+        "parts": _rows(fingerprint.parts),
+        "unseen": _rows(fingerprint.unseen),
+    }
+    write_whole(shelf.parts, json.dumps(parts), mode=_PRIVATE)
     value = {
         "version": __version__,
         "revision": note.revision,
-        "doubt": kept.doubt,
-        "parts": _rows(kept.parts),
-        "unseen": _rows(kept.unseen),
         "base": _rows(note.base),
         "config": dict(note.config),
     }
-    write_whole(shelf.note, json.dumps(value))
+    write_whole(shelf.note, json.dumps(value), mode=_PRIVATE)
 
 
-def configuration(root: Path, *more: str) -> dict[str, str]:
-    """The configuration files that are there, and `more` of the repository's files, with their contents' hashes."""
+def configuration(root: Path, names: Sequence[str] = CONFIGURATION) -> dict[str, str]:
+    """The configuration files that are there, or others of the repository's files, with their contents' hashes."""
     found: dict[str, str] = {}
-    for name in (*CONFIGURATION, *more):
+    for name in names:
         with suppress(OSError):
-            found[name] = hashlib.sha256((root / name).read_bytes()).hexdigest()
+            if (root / name).is_file():
+                found[name] = hashlib.sha256((root / name).read_bytes()).hexdigest()
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -41,11 +42,14 @@ class Costs:
 
 def read_costs(state: Path) -> Costs:
     """What was measured; nothing where the file is missing or damaged."""
-    with suppress(OSError, ValueError, TypeError, AttributeError):
+    with suppress(OSError, ValueError, TypeError, AttributeError, RecursionError):
         raw = json.loads((state / FILE).read_text(encoding="utf-8"))
         return Costs(
             {
-                str(ecosystem): {str(kind): tuple(map(float, some)) for kind, some in kinds.items()}
+                str(ecosystem): {
+                    str(kind): tuple(float(each) for each in some if math.isfinite(float(each)))
+                    for kind, some in kinds.items()
+                }
                 for ecosystem, kinds in raw.items()
             }
         )

@@ -23,13 +23,17 @@ _OPTION = re.compile(r"--([\w-]+)=(.+)", re.DOTALL)
 
 @dataclass(frozen=True)
 class Instruction:
-    """One instruction: upper-case keyword, the rest on one line, 1-based first and last line."""
+    """One instruction: upper-case keyword, the rest on one line, 1-based first and last line.
+
+    `raw` is all of it as written, without comments and blank lines between its lines: two of the same are the same.
+    """
 
     keyword: str
     rest: str
     line: int
     last_line: int
     heredoc: str = ""
+    raw: str = ""
 
     @property
     def mounts(self) -> tuple[dict[str, str], ...]:
@@ -54,12 +58,13 @@ class Instruction:
 
 @dataclass(frozen=True)
 class Stage:
-    """A build stage: lower-case name (or its index as text), what FROM names, its instructions."""
+    """A build stage: lower-case name (or its index as text), what FROM names, its instructions, its FROM as written."""
 
     name: str
     base: str
     line: int
     instructions: tuple[Instruction, ...]
+    raw: str = ""
 
     @property
     def is_named(self) -> bool:
@@ -75,11 +80,15 @@ class Stage:
 
 @dataclass(frozen=True)
 class Dockerfile:
-    """A whole Dockerfile. `arguments` are the global ARGs with their defaults (None: without)."""
+    """A whole Dockerfile. `arguments` are the global ARGs with their defaults (None: without).
+
+    `preamble` are the instructions before the first stage, as written.
+    """
 
     stages: tuple[Stage, ...]
     arguments: Mapping[str, str | None]
     directives: Mapping[str, str]
+    preamble: tuple[str, ...] = ()
 
     def given(self, build_args: Mapping[str, str]) -> Dockerfile:
         """The same with these values for its global arguments."""
@@ -156,21 +165,27 @@ def parse(text: str) -> Dockerfile:
     """Parse a Dockerfile's text. Lines that make no sense are left to BuildKit to refuse."""
     directives = _directives(text)
     arguments: dict[str, str | None] = {}
-    stages: list[tuple[str, str, int, list[Instruction]]] = []
+    stages: list[tuple[str, str, Instruction, list[Instruction]]] = []
+    preamble: list[str] = []
     for instruction in _instructions(text, directives.get("escape", "\\")):
         if instruction.keyword == "FROM":
             match = _FROM.match(instruction.rest)
             base, name = (match["base"], match["name"]) if match else (instruction.rest, None)
-            stages.append(((name or str(len(stages))).lower(), base, instruction.line, []))
+            stages.append(((name or str(len(stages))).lower(), base, instruction, []))
         elif stages:
             stages[-1][3].append(instruction)
-        elif instruction.keyword == "ARG":
+        else:
+            preamble.append(instruction.raw)
+        if not stages and instruction.keyword == "ARG":
             for name, equals, value in (word.partition("=") for word in _WORD.findall(instruction.rest)):
                 arguments[name] = _unquoted(value) if equals else None
     return Dockerfile(
-        stages=tuple(Stage(name, base, line, tuple(body)) for name, base, line, body in stages),
+        stages=tuple(
+            Stage(name, base, first.line, tuple(body), first.raw) for name, base, first, body in stages
+        ),
         arguments=arguments,
         directives=directives,
+        preamble=tuple(preamble),
     )
 
 
@@ -228,11 +243,14 @@ def _instructions(text: str, escape: str) -> Iterator[Instruction]:
             continue
         logical, at = _logical_line(lines, at, escape)
         keyword, rest = _keyword(logical)
+        own = [line for line in lines[first:at] if not _is_blank(line)]
+        behind = at
         body: list[str] = []
         for end, strip in _heredocs(keyword, rest):
             chunk, at = _heredoc_body(lines, at, end, strip=strip)
             body += chunk
-        yield Instruction(keyword, " ".join(rest.split()), first + 1, at, "\n".join(body))
+        raw = "\n".join((*own, *lines[behind:at]))
+        yield Instruction(keyword, " ".join(rest.split()), first + 1, at, "\n".join(body), raw)
 
 
 def _keyword(line: str) -> tuple[str, str]:

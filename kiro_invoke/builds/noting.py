@@ -5,21 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kiro_invoke.builds.base_parts import base_parts
-from kiro_invoke.builds.built import (
-    Built,
-    Note,
-    Shelf,
-    configuration,
-    read_built,
-    read_note,
-    write_note,
-)
+from kiro_invoke.builds.base_parts import base_parts, names_folder
+from kiro_invoke.builds.built import Built, Note, Shelf, configuration, read_built, read_note, write_built
 from kiro_invoke.builds.planner import Recipe, shown
 from kiro_invoke.changes.classify import Scope, Side, classify
 from kiro_invoke.changes.context import rules_of
 from kiro_invoke.changes.stored import load
 from kiro_invoke.model.change import Kind
+from kiro_invoke.model.fingerprint import Fingerprint
 from kiro_invoke.model.plan import Sending, Sent
 from kiro_invoke.model.service import Project
 
@@ -31,6 +24,7 @@ class Drawn:
     recipe: Recipe
     shelf: Shelf
     note: Note
+    fingerprint: Fingerprint
     kind: Kind | None
 
 
@@ -48,13 +42,12 @@ def draw_up(recipes: Sequence[Recipe], sending: Sending, project: Project) -> tu
 def keep(drawn: Sequence[Drawn]) -> None:
     """The images are built: from now on changes are told from here."""
     for each in drawn:
-        write_note(each.shelf, each.note)
+        write_built(each.shelf, each.note, each.fingerprint)
 
 
 def side_of(built: Built) -> Side:
     """A noted build as a side to compare with."""
-    contents = {path: entry.what for path, entry in built.snapshot.entries.items()}
-    return Side(contents, built.note.fingerprint, built.note.base)
+    return Side(built.snapshot.contents, built.fingerprint, built.note.base)
 
 
 def _drawn(recipe: Recipe, sending: Sending, project: Project) -> Drawn | None:
@@ -63,9 +56,10 @@ def _drawn(recipe: Recipe, sending: Sending, project: Project) -> Drawn | None:
         return None
     shelf, base = shelf_of(recipe, sent), base_parts(recipe, project)
     rules = rules_of(recipe.service.context, recipe.path).file
-    config = configuration(project.root, *([shown(rules, project.root)] if rules else []))
+    ignoring = [shown(rules, project.root)] if rules else []
+    config = dict(project.files) | configuration(project.root, ignoring)
     last = read_note(shelf)
-    if last and (last.revision, last.base, last.config) == (sent.revision, base, config):
+    if last and (last.base, last.config) == (base, config) and shelf.is_of_the_record:
         return None
     stored = load(shelf.record)
     if stored is None:
@@ -76,15 +70,14 @@ def _drawn(recipe: Recipe, sending: Sending, project: Project) -> Drawn | None:
         tree_of,
     )  # a build of nothing needs none
 
-    snapshot = stored.snapshots[0]
-    inputs = ServiceInputs(recipe.service)
-    fingerprint = inputs.fingerprint(tree_of(sent.context, snapshot.entries))
-    note = Note(sent.revision, fingerprint, base, config)
-    built = read_built(shelf)
-    kind = None
+    snapshot, inputs = stored.snapshots[0], ServiceInputs(recipe.service)
+    fingerprint = inputs.fingerprint(tree_of(sent.context, snapshot.entries)).hashed
+    note, kind = Note(sent.revision, base, config), None
+    built = read_built(shelf, last)
     if built is not None:
-        names = frozenset(snapshot.entries)
-        scope = Scope(recipe.service.name, "", inputs.reads, Ignored(recipe.service, names))
-        found = classify(scope, side_of(built), side_of(Built(note, snapshot)))
+        names = snapshot.entries.keys() | built.snapshot.entries.keys()
+        ignored = Ignored(recipe.service, names, lambda folder: names_folder(recipe.parsed, folder))
+        scope = Scope(recipe.service.name, "", inputs.reads, ignored, declared=inputs.declared)
+        found = classify(scope, side_of(built), side_of(Built(note, fingerprint, snapshot)))
         kind = max((each.kind for each in found), default=Kind.IGNORED)
-    return Drawn(recipe, shelf, note, kind)
+    return Drawn(recipe, shelf, note, fingerprint, kind)

@@ -156,8 +156,8 @@ def _note(
         keep(notes)
         if any(map(ran_here, done.steps)) and not any(target.uncached for target in plan.targets):
             note_cost(project.state, notes, done.seconds)
-    except OSError as error:
-        say(f"what was built could not be noted: {error.strerror}")
+    except Exception as error:  # the images are built: whatever this is, it must not say that they are not
+        say(f"what was built could not be noted: {error}")
 
 
 def placed(trouble: BaseUnavailable, project: Project, recipes: Sequence[Recipe]) -> BaseUnavailable:

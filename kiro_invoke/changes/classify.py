@@ -21,6 +21,10 @@ def _nothing_is(_path: str) -> str:
     return ""
 
 
+def _nothing(_path: str) -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class Side:
     """A service at one time: what a build gets, by path in its folder, and what its dependency layer is made from.
@@ -41,7 +45,7 @@ class Scope:
     `folder` is its path in the repository ("" for the root itself). `reads` tells of a path in it whether the
     dependency layer can depend on that file's content; `ignored` why no change of it is a reason to build ("" where
     one is): what dependencies are made from counts all the same. `left_out` tells of a file that no build gets any more
-    and that is still there, why ("left out by ..."; "" of others).
+    and that is still there, why ("left out by ..."; "" of others); `declared` whether kiro.yaml makes it an input.
     """
 
     service: str
@@ -49,6 +53,7 @@ class Scope:
     reads: Callable[[str], bool]
     ignored: Callable[[str], str] = _nothing_is
     left_out: Callable[[str], str] = _nothing_is
+    declared: Callable[[str], bool] = _nothing
 
     def placed(self, path: str) -> str:
         """A path of the service, as the repository has it."""
@@ -60,7 +65,7 @@ def classify(scope: Scope, before: Side, after: Side) -> tuple[Classification, .
 
     What the layers are made from may differ without any of them; then the part's own file is told.
     """
-    changed = sorted(
+    changed = _without_full_folders(
         path
         for path in before.contents.keys() | after.contents.keys()
         if before.contents.get(path) != after.contents.get(path)
@@ -69,6 +74,13 @@ def classify(scope: Scope, before: Side, after: Side) -> tuple[Classification, .
     return tuple(Classification(scope.service, *told.of(path)) for path in changed) + tuple(
         told.beyond(changed)
     )
+
+
+def _without_full_folders(paths: Iterable[str]) -> list[str]:
+    """The paths in order, without folders (they end with `/`) of which something within is told as well."""
+    ordered = sorted(paths)
+    within = {path[: at + 1] for path in ordered for at, letter in enumerate(path[:-1]) if letter == "/"}
+    return [path for path in ordered if path not in within]
 
 
 class _Told:
@@ -87,13 +99,15 @@ class _Told:
         place = self._scope.placed(path)
         if place in self._base:
             return Kind.BASE, place, _sentence(self._base[place])
+        if self._scope.declared(path):
+            return Kind.DEPENDENCY, place, f"{path} {self._verb(path)}, an input of dependencies by kiro.yaml"
         if path in self._seen:
             return _kind(self._seen[path]), place, self._of_parts(path)
         if self._doubt and self._is_read(path):
             return Kind.DEPENDENCY, place, self._cannot_tell(path)
         if ignored := self._scope.ignored(path):
             return Kind.IGNORED, place, f"{path} {self._verb(path)}: {ignored}"
-        if self._doubt and not self._is_on_both(path):
+        if self._doubt and not self._is_on_both(path) and not path.endswith("/"):
             return Kind.DEPENDENCY, place, self._cannot_tell(path)
         if path in self._unseen:
             return Kind.SOURCE, place, f"{_sentence(self._unseen[path])}; the dependency layer cannot see it"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from kiro_invoke.changes.context import Rules
-from kiro_invoke.changes.links import followed
+from kiro_invoke.changes.links import following
 from kiro_invoke.changes.litter import build_output, litter
 from kiro_invoke.changes.patterns import read_patterns
 from kiro_invoke.changes.snapshot import Entry
@@ -39,7 +40,8 @@ class ServiceInputs:
     def __init__(self, service: Service) -> None:
         known = ECOSYSTEMS.get(service.ecosystem)
         self._known: Inputs | None = known.inputs if known else None
-        self._declared = PathRules(service.dependency_inputs)
+        self._rules = service.dependency_inputs
+        self._declared = PathRules(self._rules)
         self._is_declared = bool(service.dependency_inputs)
         self._doubt = f"it is not known what {service.name} depends on: list dependency_inputs in kiro.yaml"
 
@@ -49,6 +51,16 @@ class ServiceInputs:
             return True
         return bool(self._known and self._known.reads(path)) or self._declared.matching(path) is not None
 
+    def declared(self, path: str) -> bool:
+        """Whether kiro.yaml makes a file an input."""
+        return self._is_declared and self._declared.matching(path) is not None
+
+    def unmatched(self, names: Collection[str]) -> list[PathRule]:
+        """The declared inputs that no file is."""
+        return [
+            rule for rule in self._rules if all(PathRules([rule]).matching(name) is None for name in names)
+        ]
+
     def fingerprint(self, tree: Tree) -> Fingerprint:
         """The ecosystem's own, with the declared files by their content."""
         if self._known is None and not self._is_declared:
@@ -57,24 +69,32 @@ class ServiceInputs:
         if not self._is_declared:
             return own
         added = {
-            Part(path, "dependency input"): hashlib.sha256(tree.read(path) or b"").hexdigest()
-            for path in tree.names
-            if self._declared.matching(path) is not None
+            Part(path, "dependency input"): _held(tree, path) for path in tree.names if self.declared(path)
         }
         return replace(own, parts={**own.parts, **added})
 
 
-class Ignored:
-    """Why no change of a path is a reason to build, in words; "" where one is."""
+def _held(tree: Tree, path: str) -> str:
+    held = tree.read(path)
+    return "what it leads to is not known" if held is None else hashlib.sha256(held).hexdigest()
 
-    def __init__(self, service: Service, names: frozenset[str]) -> None:
+
+class Ignored:
+    """Why no change of a path is a reason to build, in words; "" where one is.
+
+    `names` are the service's files on both sides; `is_named` tells whether its Dockerfile takes a folder by its name.
+    """
+
+    def __init__(self, service: Service, names: Collection[str], is_named: Callable[[str], bool]) -> None:
         self._rules = PathRules(service.ignore)
         self._names = names
+        self._is_named = is_named
 
     def __call__(self, path: str) -> str:
         if why := litter(path):
             return f"{why}, no build depends on it (it is sent all the same: name it in .dockerignore)"
-        if folder := build_output(path, self._names):
+        folder = build_output(path, self._names)
+        if folder and not self._is_named(folder):
             return f"{folder} is build output (it is sent all the same: name it in .dockerignore)"
         rule = self._rules.matching(path)
         return f"{rule.where} ignores `{rule.pattern}`" if rule else ""
@@ -86,15 +106,12 @@ def tree_of(folder: Path, entries: Mapping[str, Entry]) -> Tree:
     def link(path: str) -> str | None:
         entry = entries.get(path)
         is_link = entry is not None and entry.kind == "l"
-        return entry.value.decode(errors="surrogateescape") if entry is not None and is_link else None
+        return os.fsdecode(entry.value) if entry is not None and is_link else None
 
     def read(path: str) -> bytes | None:
-        found = followed(path, link)
-        if found is None or found not in entries:
-            return None
         try:
-            return (folder / found).read_bytes()
+            return (folder / path).read_bytes()
         except OSError:  # gone since it was looked at, or a folder by now
             return None
 
-    return Tree(entries, read)
+    return following(entries, link, read)

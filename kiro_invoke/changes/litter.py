@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 _EDITORS = re.compile(
     r"""
@@ -21,8 +21,11 @@ _VERSION_CONTROL = frozenset({".git", ".hg", ".svn", ".jj", ".bzr"})
 _PRIVATE = re.compile(
     r".*\.lock|(?:index|FETCH_HEAD|ORIG_HEAD|COMMIT_EDITMSG|gc\.log|gc\.pid|wc\.db-journal)|(?:logs|hooks|info)/.*"
 )
-#: Folders that builds fill, by the manifest beside them.
-_OUTPUT: Mapping[str, str] = {"target": "Cargo.toml", "node_modules": "package.json"}
+#: Folders that builds fill, by what stands in those that were filled.
+_OUTPUT: Mapping[str, tuple[str, ...]] = {
+    "target": ("CACHEDIR.TAG",),
+    "node_modules": (".package-lock.json", ".modules.yaml", ".yarn-integrity", ".yarn-state.yml"),
+}
 
 
 def litter(path: str) -> str:
@@ -36,11 +39,15 @@ def litter(path: str) -> str:
     return ""
 
 
-def build_output(path: str, manifests: frozenset[str]) -> str:
-    """The folder of a service's path that builds fill; "" if it lies in none. `manifests` are the paths of those."""
+def build_output(path: str, names: Collection[str]) -> str:
+    """The folder of a service's path that a build or an install has filled; "" if it lies in none.
+
+    `names` are the service's files. Told by the mark that cargo or the package manager leaves there: what a person put
+    into a folder of that name is none.
+    """
     folders = path.split("/")[:-1]
     for at, folder in enumerate(folders):
-        beside = _OUTPUT.get(folder)
-        if beside is not None and "/".join((*folders[:at], beside)) in manifests:
-            return "/".join(folders[: at + 1])
+        whole = "/".join(folders[: at + 1])
+        if any(f"{whole}/{mark}" in names for mark in _OUTPUT.get(folder, ())):
+            return whole
     return ""

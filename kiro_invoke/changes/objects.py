@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
+from kiro_invoke.changes.links import following
+from kiro_invoke.model.fingerprint import Tree
+
 #: Gives an object's kind ("commit", "tree", "blob") and content by its name or id; None if there is none.
 Read = Callable[[str], tuple[str, bytes] | None]
 
 _PARENT = re.compile(rb"^parent ([0-9a-f]+)$", re.MULTILINE)
 _TREE = re.compile(rb"^tree ([0-9a-f]+)$", re.MULTILINE)
-_FOLDER, _SUBMODULE = "40000", "160000"
+_FOLDER, LINK, SUBMODULE = "40000", "120000", "160000"
 _KEPT_TREES = 1 << 16
 _KEPT_BLOBS, _SMALL = 1 << 12, 1 << 14
 
@@ -96,7 +100,7 @@ class Objects:
         for name, item in self.tree(tree).items():
             if item.mode == _FOLDER:
                 yield from self.submodules(item.id, f"{prefix}{name}/")
-            elif item.mode == _SUBMODULE:
+            elif item.mode == SUBMODULE:
                 yield prefix + name
 
     def _tree(self, id: str) -> Mapping[str, Item]:
@@ -109,9 +113,20 @@ class Objects:
         for name, item in self.tree(tree).items():
             if item.mode == _FOLDER:
                 files.update({f"{name}/{path}": inner for path, inner in self.files(item.id).items()})
-            elif item.mode != _SUBMODULE:
+            elif item.mode != SUBMODULE:
                 files[name] = item
         return files
+
+
+def tree_at(objects: Objects, files: Mapping[str, Item]) -> Tree:
+    """Files of a commit, by path, as a tree that is read from the repository."""
+
+    def link(path: str) -> str | None:
+        item = files.get(path)
+        text = objects.blob(item.id) if item is not None and item.mode == LINK else None
+        return None if text is None else os.fsdecode(text)
+
+    return following(files, link, lambda path: objects.blob(files[path].id))
 
 
 def _folder(item: Item | None) -> str:

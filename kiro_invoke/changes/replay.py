@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from kiro_invoke.changes.classify import Scope, Side, classify
-from kiro_invoke.changes.links import followed
-from kiro_invoke.changes.objects import Changed, Commit, Item, Objects
+from kiro_invoke.changes.objects import LINK, SUBMODULE, Changed, Commit, Item, Objects, tree_at
 from kiro_invoke.ecosystems.registry import Inputs
 from kiro_invoke.model.change import Classification, Kind
-from kiro_invoke.model.fingerprint import Fingerprint, Tree
+from kiro_invoke.model.fingerprint import Fingerprint
 
 #: What the usual rule takes for a changed dependency, wherever it lies.
 GLOB_NAMES = frozenset(
@@ -24,7 +23,6 @@ GLOB_NAMES = frozenset(
         "yarn.lock",
     }
 )
-_LINK = "120000"
 _KEPT = 4
 
 
@@ -82,25 +80,35 @@ class Replay:
 
     def _decided(self, before: str, after: str, changes: list[Changed]) -> Classification:
         """Of what the changes mean, the strongest; of several what a manifest or lockfile says, else the first."""
-        touched = any(self._may_matter(*change) for change in changes)
+        touched = self._is_linked(after) or any(self._may_matter(*change) for change in changes)
         if not touched:
             known = next((self._known[tree] for tree in (before, after) if tree in self._known), None)
             self._keep(before, known or self._fingerprint(before))
             self._keep(after, self._known[before])
         was = Side({path: old for path, old, _ in changes if old is not None}, self._fingerprint(before))
         is_ = Side({path: new for path, _, new in changes if new is not None}, self._fingerprint(after))
-        return max(classify(self._scope, was, is_), key=lambda one: (one.kind, _is_manifest(one.path)))
+        told = [*classify(self._scope, was, is_), *map(self._of_submodule, _submodules(changes))]
+        return max(told, key=lambda one: (one.kind, _is_manifest(one.path)))
+
+    def _of_submodule(self, path: str) -> Classification:
+        cause = f"{path}: submodule changed; what it holds is not known here"
+        return Classification("", Kind.DEPENDENCY, self._scope.placed(path), cause)
+
+    def _is_linked(self, tree: str) -> bool:
+        """Whether a file that counts is a link: what it leads to has another name."""
+        files = self._objects.files(tree) if tree else {}
+        return any(item.mode == LINK and self._inputs.reads(path) for path, item in files.items())
 
     def _may_matter(self, path: str, old: Item | None, new: Item | None) -> bool:
         """Whether a change can reach the dependency layer: what comes or goes may be a target, by its name."""
-        if old is None or new is None or _LINK in (old.mode, new.mode):
+        if old is None or new is None or LINK in (old.mode, new.mode):
             return True
         return self._inputs.reads(path)
 
     def _fingerprint(self, tree: str) -> Fingerprint:
         if tree not in self._known:
             files = self._objects.files(tree) if tree else {}
-            self._keep(tree, self._inputs.fingerprint(Tree(files, _Reader(self._objects, files))))
+            self._keep(tree, self._inputs.fingerprint(tree_at(self._objects, files)))
         return self._known[tree]
 
     def _keep(self, tree: str, fingerprint: Fingerprint) -> None:
@@ -108,6 +116,12 @@ class Replay:
         self._known[tree] = fingerprint
         if len(self._known) > _KEPT:
             del self._known[next(iter(self._known))]
+
+
+def _submodules(changes: Iterable[Changed]) -> Iterator[str]:
+    for path, old, new in changes:
+        if SUBMODULE in (old and old.mode, new and new.mode):
+            yield path
 
 
 def _is_manifest(path: str) -> bool:
@@ -118,21 +132,3 @@ def _is_doubtful(before: Fingerprint, after: Fingerprint) -> bool:
     """Whether what changed cannot be told. A manifest that came or went is no doubt."""
     missing = [each.doubt.endswith("is not there") for each in (before, after)]
     return bool(before.doubt or after.doubt) and missing not in ([True, False], [False, True])
-
-
-@dataclass(frozen=True)
-class _Reader:
-    """Reads a commit's files by their paths; links are followed within the tree, as a checkout would."""
-
-    objects: Objects
-    files: Mapping[str, Item]
-
-    def __call__(self, path: str) -> bytes | None:
-        found = followed(path, self._link)
-        item = self.files.get(found) if found else None
-        return self.objects.blob(item.id) if item is not None else None
-
-    def _link(self, path: str) -> str | None:
-        item = self.files.get(path)
-        text = self.objects.blob(item.id) if item is not None and item.mode == _LINK else None
-        return None if text is None else text.decode(errors="surrogateescape")

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from kiro_invoke.changes.context import IGNORE_FILE, Rules
-from kiro_invoke.changes.dependencies import tree_of
-from kiro_invoke.changes.links import followed
-from kiro_invoke.changes.objects import Item, Objects
+from kiro_invoke.changes.links import following
+from kiro_invoke.changes.objects import LINK, Item, Objects
 from kiro_invoke.changes.patterns import BadPattern, read_patterns
 from kiro_invoke.changes.snapshot import Snapshot
 from kiro_invoke.model.fingerprint import Tree
-
-_LINK = "120000"
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class Revision:
         """A file of the project, as the commit has it."""
         folder, _, name = f"{self.prefix}/{path}".strip("/").rpartition("/")
         item = self.objects.tree(self.objects.below(self.tree, folder)).get(name)
-        return self.objects.blob(item.id) if item is not None else None
+        return self.objects.blob(item.id) if item is not None and item.mode != LINK else None
 
     def rules(self, folder: str, dockerfile: str, now: Rules) -> Rules:
         """The ignore rules that a build of the revision had: today's, if git says that they are the same."""
@@ -50,23 +48,45 @@ class Revision:
                     return now
         return Rules()
 
-    def contents(self, folder: str, rules: Rules, now: Snapshot) -> dict[str, object]:
-        """What a build of a service would have got: by path, equal to what `now` has where git says so."""
+    def contents(
+        self, folder: str, rules: Rules, now: Snapshot, there: Tree, reads: Callable[[str], bool]
+    ) -> dict[str, object]:
+        """What a build of a service would have got: by path, equal to what `now` has where git says so.
+
+        Git goes by size and times. Files that dependencies can depend on (`reads`) are compared themselves: `there` has
+        those of now.
+        """
         tree = self.objects.below(self.tree, f"{self.prefix}/{folder}")
         found: dict[str, object] = {}
         for path, item in self.objects.files(tree).items():
             if rules.lets_through(path):
                 entry = now.entries.get(path)
                 is_same = entry is not None and _placed(folder, path) not in self.differing
+                if is_same and reads(path) and item.mode != LINK:
+                    is_same = _is_alike(self.objects.blob(item.id), there.read(path))
                 found[path] = entry.what if entry is not None and is_same else item
         found.update(self._of_submodules(folder, tree, now))
+        # git knows of no folders: those of now are taken for those of then
+        found.update((path, mode) for path, mode in now.contents.items() if path.endswith("/"))
         return found
 
-    def files(self, folder: str, rules: Rules, root: Path, now: Snapshot) -> Tree:
-        """The same as files that can be read. `root` is the service's folder."""
-        contents = self.contents(folder, rules, now)
-        there = tree_of(root, now.entries)
-        return Tree(contents, _Reader(self.objects, contents, there.read))
+    def files(self, contents: Mapping[str, object], there: Tree) -> Tree:
+        """What `contents` gave, as files that can be read."""
+
+        def link(path: str) -> str | None:
+            match contents.get(path):
+                case Item(mode=mode, id=id):
+                    text = self.objects.blob(id) if mode == LINK else None
+                    return None if text is None else os.fsdecode(text)
+                case ("l", bytes(value), _):
+                    return os.fsdecode(value)
+            return None
+
+        def read(path: str) -> bytes | None:
+            item = contents[path]
+            return self.objects.blob(item.id) if isinstance(item, Item) else there.read(path)
+
+        return following([path for path in contents if not path.endswith("/")], link, read)
 
     def _of_submodules(self, folder: str, tree: str, now: Snapshot) -> Iterator[tuple[str, object]]:
         """Git tells of a submodule as a whole whether it is the same."""
@@ -80,27 +100,13 @@ class Revision:
                 yield path, entry.what
 
 
-@dataclass(frozen=True)
-class _Reader:
-    objects: Objects
-    contents: Mapping[str, object]
-    there: Callable[[str], bytes | None]
+def _is_alike(committed: bytes | None, now: bytes | None) -> bool:
+    """Whether a file is as it was committed, however its lines end."""
+    return committed == now or _lines(committed) == _lines(now)
 
-    def __call__(self, path: str) -> bytes | None:
-        found = followed(path, self._link)
-        if found is None or found not in self.contents:
-            return None
-        item = self.contents[found]
-        return self.objects.blob(item.id) if isinstance(item, Item) else self.there(found)
 
-    def _link(self, path: str) -> str | None:
-        match self.contents.get(path):
-            case Item(mode=mode, id=id):
-                text = self.objects.blob(id) if mode == _LINK else None
-                return None if text is None else text.decode(errors="surrogateescape")
-            case ("l", bytes(value), _):
-                return value.decode(errors="surrogateescape")
-        return None
+def _lines(text: bytes | None) -> bytes | None:
+    return text and text.replace(b"\r\n", b"\n")
 
 
 def _placed(folder: str, path: str) -> str:

@@ -75,6 +75,13 @@ class Snapshot:
     folders: Mapping[str, int]
     revision: str
 
+    @property
+    def contents(self) -> dict[str, object]:
+        """All that a build gets, by path; a folder's ends with `/`."""
+        found: dict[str, object] = {path: entry.what for path, entry in self.entries.items()}
+        found.update({f"{path}/": mode for path, mode in self.folders.items()})
+        return found
+
 
 NOTHING = Snapshot({}, {}, "")
 

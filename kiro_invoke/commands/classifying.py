@@ -50,6 +50,8 @@ def classify(
         project = config.load(surface.folder, surface.environ, services=services)
         wanted = tuple(_asked(path, surface.folder, project.root) for path in paths)
         looked = tuple(look(project, Profile.PROD if prod else Profile.DEV, time.time_ns))
+        for rule in (rule for one in looked for rule in one.inputs.unmatched(one.snapshot.entries)):
+            surface.say(f"{rule.where}: dependency_inputs: `{rule.pattern}` is no file of the build context")
         with ExitStack() as stack:
             against = _since(stack, project, since) if since is not None else Since(None)
             rows = [*_of_services(looked, against)]
@@ -66,9 +68,8 @@ def classify(
 
 def _asked(path: str, folder: Path, root: Path) -> str:
     """A path that was asked for, from the repository's root; UsageError outside of it."""
-    whole = Path(os.path.normpath(folder / path))
-    if not whole.is_relative_to(root):
-        whole = whole.parent.resolve() / whole.name
+    given = folder / path
+    whole = given.resolve() if given.name in ("", "..") else given.parent.resolve() / given.name
     if not whole.is_relative_to(root):
         raise UsageError(f'--path "{path}" lies outside the repository', fix=f"name a path in {root}")
     return "" if whole == root else whole.relative_to(root).as_posix()
@@ -92,12 +93,12 @@ def _of_services(looked: Sequence[Looked], against: Since) -> Iterator[Classific
             cause = f"no build of {one.name} is on record here: all of it is built"
             yield Classification(one.name, Kind.BASE, one.folder or ".", cause)
         else:
-            yield from compared(one.scope, before, one.side)
+            yield from compared(one.scope(before), before, one.side)
 
 
 def _of_configuration(project: Project, looked: Sequence[Looked], against: Since) -> Iterator[Classification]:
     """The files at the root that say what is built and run."""
-    now = configuration(project.root)
+    now = dict(project.files)
     if against.revision:
         before = {name: "" for name in CONFIGURATION if against.revision.file(name) is not None}
         changed = frozenset(CONFIGURATION) & against.differing
@@ -107,9 +108,19 @@ def _of_configuration(project: Project, looked: Sequence[Looked], against: Since
         changed = frozenset(
             name for note in notes for name in CONFIGURATION if note.config.get(name) != now.get(name)
         )
+    if against.revision and "kiro.yaml" in changed and _gives_to_builds(project, against.revision):
+        for one in looked:
+            cause = "kiro.yaml differs: what it gave to builds of that revision is not read"
+            yield Classification(one.name, Kind.BASE, "kiro.yaml", cause)
     for name in sorted(changed):
         verb = "added" if name not in before else "changed" if name in now else "removed"
         yield Classification("", Kind.CONFIG, name, f"{name} {verb}")
+
+
+def _gives_to_builds(project: Project, revision: Revision) -> bool:
+    """Whether kiro.yaml gives, or gave, build arguments or other base images."""
+    then = revision.file("kiro.yaml") or b""
+    return bool(project.build_args or project.base_images) or b"build_args" in then or b"base_images" in then
 
 
 def _of_the_rest(
@@ -185,7 +196,7 @@ def _of_one(path: str, one: Looked, rows: Sequence[Classification], against: Sin
 def _is_other(path: str, one: Looked, against: Since) -> bool:
     if against.revision:
         return path in against.differing
-    note, now = read_note(one.shelf), configuration(one.project.root, path)
+    note, now = read_note(one.shelf), configuration(one.project.root, [path])
     return note is not None and note.config.get(path) != now.get(path)
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kiro_invoke.builds.base_parts import base_parts
-from kiro_invoke.builds.built import Shelf, read_built
+from kiro_invoke.builds.base_parts import base_parts, names_folder
+from kiro_invoke.builds.built import Shelf, read_built, read_note
 from kiro_invoke.builds.dockerfile import parse
 from kiro_invoke.builds.noting import side_of
 from kiro_invoke.builds.planner import Profile, Recipe
@@ -55,10 +55,12 @@ class Looked:
         """The place of the file that its ignore rules are from; None if there is none."""
         return _placed(self.rules.file, self.project.root) if self.rules.file else None
 
-    @property
-    def scope(self) -> Scope:
-        ignored = Ignored(self.recipe.service, frozenset(self.snapshot.entries))
-        return Scope(self.name, self.folder, self.inputs.reads, ignored, self._now_left_out)
+    def scope(self, before: Side) -> Scope:
+        """What is to be known of it to compare it with `before`."""
+        names = self.side.contents.keys() | before.contents.keys()
+        ignored = Ignored(self.recipe.service, names, lambda folder: names_folder(self.recipe.parsed, folder))
+        inputs = self.inputs
+        return Scope(self.name, self.folder, inputs.reads, ignored, self._now_left_out, inputs.declared)
 
     def _now_left_out(self, path: str) -> str:
         is_there = os.path.lexists(self.recipe.service.context / path)
@@ -75,7 +77,7 @@ def look(project: Project, profile: Profile, now: Callable[[], int]) -> Iterator
 
 def as_built(looked: Looked) -> Side | None:
     """What its image was last built from; None if that is not known."""
-    built = read_built(looked.shelf)
+    built = read_built(looked.shelf, read_note(looked.shelf))
     return side_of(built) if built else None
 
 
@@ -84,14 +86,16 @@ def as_committed(looked: Looked, revision: Revision) -> Side:
     service = looked.recipe.service
     dockerfile = looked.dockerfile
     rules = revision.rules(looked.folder, dockerfile, looked.rules)
-    files = revision.files(looked.folder, rules, service.context, looked.snapshot)
-    contents = revision.contents(looked.folder, rules, looked.snapshot)
-    text = revision.file(dockerfile) if dockerfile in revision.differing else None
+    there = tree_of(service.context, looked.snapshot.entries)
+    contents = revision.contents(looked.folder, rules, looked.snapshot, there, looked.inputs.reads)
+    files = revision.files(contents, there)
     base = looked.side.base
-    if dockerfile in revision.differing:
+    real = _placed(looked.recipe.path.resolve(), looked.project.root)
+    if not revision.differing.isdisjoint((dockerfile, real)):
+        text = revision.file(real) if dockerfile not in revision.differing else revision.file(dockerfile)
         parsed = parse((text or b"").decode(errors="replace")).given(dict(looked.project.build_args))
         base = base_parts(replace(looked.recipe, parsed=parsed), looked.project) if text else {}
-    return Side(contents, looked.inputs.fingerprint(files), base)
+    return Side(contents, looked.inputs.fingerprint(files).hashed, base)
 
 
 def why_left_out(looked: Looked, path: str) -> str:
@@ -113,15 +117,16 @@ def _looked(project: Project, recipe: Recipe, now: int) -> Looked:
     known = stored.snapshots[0] if stored else NOTHING
     snapshot = scan(service.context, rules, known, now, skip=project.state)
     inputs = ServiceInputs(service)
-    fingerprint = inputs.fingerprint(tree_of(service.context, snapshot.entries))
-    contents = {path: entry.what for path, entry in snapshot.entries.items()}
-    side = Side(contents, fingerprint, base_parts(recipe, project))
+    fingerprint = inputs.fingerprint(tree_of(service.context, snapshot.entries)).hashed
+    side = Side(snapshot.contents, fingerprint, base_parts(recipe, project))
     return Looked(project, recipe, rules, snapshot, inputs, side, shelf)
 
 
 def _placed(path: Path, root: Path) -> str:
     """A path of the repository, with `/`; "" for the root."""
-    return "" if path == root else path.relative_to(root).as_posix()
+    if path == root:
+        return ""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
 def inside(path: str, folders: Sequence[str]) -> bool:

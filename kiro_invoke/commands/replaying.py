@@ -116,7 +116,7 @@ def _commits(folder: Path, repository: Path, file: str | None, last: str | None)
         raise UsageError("--commits and --last are given", fix="give one of the two")
     if file is not None:
         return _listed(folder, file)
-    if last is not None and not (last.isascii() and last.isdigit() and int(last)):
+    if last is not None and not (last.isascii() and last.isdigit() and len(last) < 10 and int(last)):
         raise UsageError(f"--last {last}: no number of commits", fix="give a number of at least 1")
     return git.commits(repository, process.run, last=int(last) if last else _LAST)
 

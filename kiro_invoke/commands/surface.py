@@ -152,7 +152,10 @@ def _fail(name: str, error: KiroError, surface: Surface, *, in_json: bool) -> No
         details |= {key: value for key, value in places.items() if value is not None}
         if isinstance(error, BuildFailed):
             details |= {"log": error.log, "tail": [clean(line) for line in error.tail]}
-        _print_json({"schema": SCHEMA, "command": name, "ok": False, "error": details})
+        try:
+            _print_json({"schema": SCHEMA, "command": name, "ok": False, "error": details})
+        except OSError:
+            _lead_nowhere(sys.stdout)
     try:
         if isinstance(error, BuildFailed) and not in_json:
             for line in error.tail:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from kiro_invoke.builds.built import configuration
 from kiro_invoke.config import inputs
 from kiro_invoke.config.names import shown, slug, slug_complaint
 from kiro_invoke.config.nodes import FILE, Given, Value, read
@@ -35,6 +36,7 @@ def load(start: Path, environ: Mapping[str, str], *, services: Sequence[str] = (
     `services` selects by name. ConfigError or UsageError says in one line what cannot be used.
     """
     root = find_root(start)
+    files = configuration(root)
     fields = read(root / FILE).known_fields(_KEYS) if os.path.lexists(root / FILE) else {}
     version = _version(fields.get("version"))
     name = _project(fields.get("project"), environ, root)
@@ -64,6 +66,7 @@ def load(start: Path, environ: Mapping[str, str], *, services: Sequence[str] = (
         ssh=tuple(row.value for row in rows["ssh"]),
         build_args=tuple((row.name, row.value) for row in rows["build_args"]),
         settings=tuple(settings),
+        files=tuple(files.items()),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,21 @@ from kiro_invoke.model.errors import KiroError, UsageError
 _ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _ANSWER = re.compile(rb"^[0-9a-f]+ (?P<kind>\w+) (?P<size>\d+)\n$")
 _NOT_THERE = 127
+_NO_GIT, _INSTALL = "there is no git here", "install git"
+#: Variables by which git would look elsewhere (`git rev-parse --local-env-vars`).
+_LOCAL = (
+    "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR", "GIT_PREFIX", "GIT_NAMESPACE", "GIT_CONFIG", "GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT",
+    "GIT_GRAFT_FILE", "GIT_IMPLICIT_WORK_TREE", "GIT_SHALLOW_FILE", "GIT_REPLACE_REF_BASE", "GIT_NO_REPLACE_OBJECTS",
+)  # fmt: skip
+_SETTINGS = (
+    "core.fsmonitor=false",
+    "core.quotePath=true",
+    "core.checkStat=default",
+    "core.trustctime=true",
+    "core.fileMode=true",
+    "core.ignoreStat=false",
+)
 #: How git writes a path's unusual bytes: by a letter, or three octal digits.
 _ESCAPE = re.compile(r'\\([abfnrtv"\\]|[0-7]{3})')
 _ESCAPED = dict(zip('abfnrtv"\\', '\a\b\f\n\r\t\v"\\', strict=True))
@@ -47,6 +63,8 @@ class Repository:
 @contextmanager
 def opened(folder: Path) -> Iterator[Repository]:
     """The repository that a folder is or lies in, until the block's end."""
+    if shutil.which("git") is None:
+        raise KiroError(_NO_GIT, fix=_INSTALL)
     with dialogue(_argv(folder, "cat-file", "--batch")) as talk:
         yield Repository(talk, folder)
 
@@ -75,8 +93,17 @@ def resolved(folder: Path, run: Run, revision: str) -> str:
 
 def changed(folder: Path, run: Run, revision: str) -> frozenset[str]:
     """The paths in a folder, relative to it, whose files are not as the commit `revision` has them."""
-    asked = ("diff", "--name-only", "--no-renames", "--no-ext-diff", "--relative", revision, "--")
-    return _paths(folder, run, asked)
+    asked = ("diff", "--name-only", "--no-renames", "--no-ext-diff", "--ignore-submodules=none", "--relative")
+    return _paths(folder, run, (*asked, revision, "--")) | _unwatched(folder, run)
+
+
+def _unwatched(folder: Path, run: Run) -> frozenset[str]:
+    """Files that git was told not to look at: it takes them for equal whatever they hold."""
+    done = run(_argv(folder, "ls-files", "-v"))
+    if not done.ok:
+        raise _trouble(folder, done)
+    tagged = (line.partition(" ") for line in done.stdout.splitlines())
+    return frozenset(_unquoted(path) for tag, _, path in tagged if tag == "S" or tag.islower())
 
 
 def untracked(folder: Path, run: Run) -> frozenset[str]:
@@ -108,13 +135,18 @@ def _unquoted(line: str) -> str:
 
 
 def _argv(folder: Path, *rest: str) -> Sequence[str]:
-    """Git in that folder, with nothing that its configuration could start; paths in ASCII, all else escaped."""
-    settings = ("-c", "core.fsmonitor=false", "-c", "core.quotePath=true")
-    return ("git", "--no-optional-locks", *settings, "-C", str(folder), *rest)
+    """Git in that folder, whatever repository the environment names.
+
+    It compares files by all that it knows of them, and prints paths in ASCII, all else escaped. The repository's
+    own filters run, where a comparison needs them.
+    """
+    without = (word for name in _LOCAL for word in ("-u", name))
+    settings = (word for setting in _SETTINGS for word in ("-c", setting))
+    return ("env", *without, "git", "--no-optional-locks", *settings, "-C", str(folder), *rest)
 
 
 def _trouble(folder: Path, done: Completed) -> KiroError:
     if done.returncode == _NOT_THERE:
-        return KiroError("there is no git here", fix="install git")
+        return KiroError(_NO_GIT, fix=_INSTALL)
     words = " ".join(done.stderr.removeprefix("fatal: ").split()) or "it is no git repository"
     return UsageError(words, file=str(folder), fix="name a folder that is one, or lies in one")

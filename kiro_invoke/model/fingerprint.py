@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -38,6 +39,18 @@ class Fingerprint:
     parts: Mapping[Part, str] = field(default_factory=dict)
     unseen: Mapping[Part, str] = field(default_factory=dict)
     doubt: str = ""
+
+    @property
+    def hashed(self) -> Fingerprint:
+        """The same with hashes for values: manifests may say what nobody else should read."""
+        return Fingerprint(_hashed(self.parts), _hashed(self.unseen), self.doubt)
+
+
+def _hashed(parts: Mapping[Part, str]) -> dict[Part, str]:
+    return {
+        part: hashlib.sha256(value.encode(errors="surrogateescape")).hexdigest()
+        for part, value in parts.items()
+    }
 
 
 @dataclass(frozen=True)

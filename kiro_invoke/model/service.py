@@ -75,6 +75,8 @@ class Project:
     ssh: tuple[str, ...] = ()
     build_args: tuple[tuple[str, str], ...] = ()
     settings: tuple[Setting, ...] = ()
+    #: The files that say what is built and run, with their contents' hashes, as they were before they were read.
+    files: tuple[tuple[str, str], ...] = ()
 
     @property
     def checkout(self) -> str:

@@ -244,9 +244,10 @@ def test_what_a_link_leads_to_is_new_once(lab: Lab) -> None:
     assert words(lab.shell(f"{TWO_PACKAGES}\n{edit}; {again}")) == "old old old"
 
 
-def test_a_file_that_is_saved_while_the_command_runs_is_not_listed_as_compiled(lab: Lab) -> None:
+@pytest.mark.parametrize("end", ["", "; false"], ids=["succeeds", "fails"])
+def test_a_file_that_is_saved_while_the_command_runs_is_not_listed_as_compiled(lab: Lab, end: str) -> None:
     """Neither as what it was before: it may have been compiled as either."""
-    saving = "echo 3 >p/src/lib.rs; old; kiro-fresh build sh -c 'sleep 0.01; echo 2 >p/src/lib.rs'"
+    saving = f"echo 3 >p/src/lib.rs; old; kiro-fresh build sh -c 'sleep 0.01; echo 2 >p/src/lib.rs{end}' || :"
     again = "mark; echo 3 >p/src/lib.rs; old; kiro-fresh build true; since p/src/lib.rs"
     assert words(lab.shell(f"{TWO_PACKAGES}\n{saving}; {again}; {again}")) == "new old"
 

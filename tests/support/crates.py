@@ -305,7 +305,10 @@ def small_workspace(checkout: Checkout, *, recipe: str = "", needed: Sequence[st
         "crates/side/build.rs": SIDE_BUILD_RS,
         "crates/side/src/lib.rs": SIDE_RS,
         "crates/side/data/first": "1\n",
-        "crates/tools/Cargo.toml": manifest("tools", "0.0.1"),
+        # as cargo-chef writes it: to cargo its dummy is then no other target than this
+        "crates/tools/Cargo.toml": manifest(
+            "tools", "0.0.1", '[[bin]]\nname = "tool"\npath = "src/bin/tool.rs"\nrequired-features = []\n'
+        ),
         "crates/tools/src/bin/tool.rs": f'fn main() {{\n    println!("tool={new_word()}");\n}}\n',
         "crates/tools/tests/works.rs": "#[test]\nfn works() {}\n",
         "crates/tools/examples/show.rs": "fn main() {}\n",

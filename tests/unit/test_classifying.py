@@ -221,9 +221,9 @@ def test_an_argument_of_the_whole_file_that_is_given_another_value(shop: Shop) -
     shop.build()
     shop.write({"kiro.yaml": f"{FILES['kiro.yaml']}build_args:\n  BASE: rust:2\n"})
     assert shop.told() == {
-        "api/Dockerfile.fast": ("BASE", "api/Dockerfile.fast: argument `BASE` changed"),
         "kiro.yaml": ("CONFIG", "kiro.yaml changed"),
     }
+    assert shop.rows()[0]["cause"] == "kiro.yaml: build argument `BASE` added"
 
 
 def test_a_build_argument_is_not_kept_in_the_clear(shop: Shop) -> None:
@@ -308,11 +308,11 @@ def test_a_file_system_without_hard_links(shop: Shop, monkeypatch: pytest.Monkey
 
 
 def test_litter_and_build_output_are_ignored_with_a_reason(standing: Shop) -> None:
-    standing.write({"web/src/.main.js.swp": "1", "web/node_modules/a/index.js": "1"})
+    standing.write({"web/src/.main.js.swp": "1", "web/node_modules/.package-lock.json": "{}"})
     assert standing.told() == {
-        "web/node_modules/a/index.js": (
+        "web/node_modules/.package-lock.json": (
             "IGNORED",
-            "node_modules/a/index.js added: node_modules is build output "
+            "node_modules/.package-lock.json added: node_modules is build output "
             "(it is sent all the same: name it in .dockerignore)",
         ),
         "web/src/.main.js.swp": (
@@ -321,6 +321,99 @@ def test_litter_and_build_output_are_ignored_with_a_reason(standing: Shop) -> No
             "(it is sent all the same: name it in .dockerignore)",
         ),
     }
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        # a binary that was built outside, by its name
+        {"api/Dockerfile.fast": "FROM debian\nCOPY target/release/api /api\n", "api/target/release/api": "1",
+         "api/target/CACHEDIR.TAG": "x"},
+        # a crate that is called so, packages that a person keeps
+        {"api/target/src/lib.rs": "1"}, {"web/node_modules/a/index.js": "1"},
+    ],
+)  # fmt: skip
+def test_what_a_build_may_take_from_a_folder_of_that_name_is_a_source(
+    shop: Shop, texts: dict[str, str]
+) -> None:
+    shop.write({"api/.dockerignore": "Dockerfile*\n", **texts})
+    shop.build()
+    path = next(path for path in texts if not path.endswith(("fast", "TAG")))
+    shop.write({path: "2"})
+    assert shop.told()[path][0] in {"SOURCE", "DEPENDENCY"}
+
+
+def test_modes_and_empty_folders_count_and_are_noted(standing: Shop) -> None:
+    file, folder = standing.root / "api/src/main.rs", standing.root / "api/migrations"
+    file.chmod(0o600)
+    folder.mkdir()
+    assert standing.told() == {
+        "api/migrations/": ("SOURCE", "migrations/ added"),
+        "api/src/main.rs": ("SOURCE", "src/main.rs changed"),
+    }
+    standing.build()
+    assert standing.told()["api"][0] == "IGNORED"
+    file.chmod(0o644)
+    folder.chmod(0o700)
+    assert {kind for kind, _ in standing.told(services=("api",)).values()} == {"SOURCE"}
+
+
+def test_another_platform(shop: Shop) -> None:
+    one = FAST.replace("FROM rust", "FROM --platform=linux/amd64 rust")
+    shop.write({"api/Dockerfile.fast": one})
+    shop.build()
+    shop.write({"api/Dockerfile.fast": one.replace("amd64", "arm64")})
+    assert shop.told()["api/Dockerfile.fast"][0] == "BASE"
+
+
+def test_an_input_that_leads_elsewhere(shop: Shop) -> None:
+    rules = "    dependency_inputs: [schema, prisma/schema]\n"
+    shop.write({"kiro.yaml": FILES["kiro.yaml"].replace("  - name: web", f"{rules}  - name: web")})
+    (shop.root / "api/schema").symlink_to("../v1")
+    shop.build()
+    (shop.root / "api/schema").unlink()
+    (shop.root / "api/schema").symlink_to("../v2")
+    assert shop.told()["api/schema"][0] == "DEPENDENCY"
+    assert shop.out.getvalue().splitlines() == [
+        "kiro.yaml:4: dependency_inputs: `prisma/schema` is no file of the build context"
+    ]
+
+
+def test_a_configuration_that_was_saved_after_it_was_read(shop: Shop) -> None:
+    project = config.load(shop.root, {})
+    recipes = warm.read_recipes(project, (Profile.DEV,))
+    project.state.mkdir()
+    shop.write({"kiro.yaml": f"{FILES['kiro.yaml']}ssh: [default]\n"})
+    with mirrored(recipes, project, waiting=pytest.fail) as sending:
+        noting.keep(noting.draw_up(recipes, sending, project))
+    assert shop.told() == {"kiro.yaml": ("CONFIG", "kiro.yaml changed")}
+
+
+def test_a_note_holds_no_secret(shop: Shop) -> None:
+    url = "git+https://me:s3cr3t@example.org/x.git"
+    shop.write({"web/package.json": json.dumps({"name": "web", "dependencies": {"a": url}})})
+    shop.write({"api/Cargo.toml": f'{MANIFEST}x = {{ git = "{url}" }}\n'})
+    shop.build()
+    notes = list((shop.root / ".kiro/contexts").glob("*.built*.json"))
+    assert len(notes) == 4
+    for note in notes:
+        assert "s3cr3t" not in note.read_text()
+        assert note.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{}", '{"version": 1}', "\0", ""])
+def test_damage_is_no_note_and_ends_no_build(standing: Shop, text: str) -> None:
+    for note in (standing.root / ".kiro/contexts").glob("*.built*.json"):
+        note.write_text(text)
+    assert standing.told()["api"][0] == "BASE"
+    standing.build()
+    assert standing.told()["api"][0] == "IGNORED"
+
+
+def test_a_pipe_in_the_place_of_a_configuration_is_none(standing: Shop) -> None:
+    os.mkfifo(standing.root / "Tiltfile")
+    standing.build()
+    assert standing.told()["api"][0] == "IGNORED"
 
 
 def test_rules_of_kiro_yaml(shop: Shop) -> None:
@@ -332,7 +425,7 @@ def test_rules_of_kiro_yaml(shop: Shop) -> None:
     assert shop.told() == {
         "api/Cargo.toml": ("DEPENDENCY", "Cargo.toml: dependency `hex` added"),
         "api/docs/a.txt": ("IGNORED", "docs/a.txt changed: kiro.yaml:5 ignores `docs`"),
-        "api/schema.sql": ("DEPENDENCY", "schema.sql: dependency input changed"),
+        "api/schema.sql": ("DEPENDENCY", "schema.sql changed, an input of dependencies by kiro.yaml"),
     }
 
 
@@ -370,6 +463,12 @@ def test_a_given_path_is_told_whatever_it_is(standing: Shop) -> None:
         "api/target": ("IGNORED", "target is left out of the build context by `target` (api/.dockerignore:1)"),
         "kiro.yaml": ("IGNORED", "kiro.yaml unchanged since its last build"),
     }  # fmt: skip
+
+
+def test_a_path_through_a_link(standing: Shop) -> None:
+    standing.write({"api/Cargo.toml": f'{MANIFEST}hex = "0.4"\n'})
+    (standing.root / "short").symlink_to("api")
+    assert standing.told("short/Cargo.toml")["api/Cargo.toml"][0] == "DEPENDENCY"
 
 
 def test_a_folder_stands_for_all_in_it(standing: Shop) -> None:
@@ -501,15 +600,70 @@ def test_a_repository_above_the_project(shop: Shop, tmp_path: Path) -> None:
     }
 
 
-def test_a_submodule_that_is_the_same_is_no_change(shop: Shop, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ignore", ["all", "dirty", "untracked", ""])
+def test_a_submodule_counts_as_what_it_holds(shop: Shop, tmp_path: Path, ignore: str) -> None:
     other = Shop(tmp_path / "other")
     other.commit()
     shop.commit()
     shop.git("-c", "protocol.file.allow=always", "submodule", "add", "--quiet", str(other.root), "api/lib")
+    if ignore:
+        shop.git("config", "-f", ".gitmodules", "submodule.api/lib.ignore", ignore)
     shop.commit()
     assert {kind for kind, _ in shop.told(since="HEAD").values()} == {"IGNORED"}
-    shop.write({"api/lib/README.md": None, "api/lib/x.rs": "1"})
+    shop.write({"api/lib/x.rs": "1"})
     assert shop.told(since="HEAD")["api/lib/x.rs"][0] == "SOURCE"
+
+
+@pytest.mark.parametrize("flag", ["--assume-unchanged", "--skip-worktree"])
+def test_files_that_git_does_not_look_at(shop: Shop, flag: str) -> None:
+    shop.commit()
+    shop.git("update-index", flag, "api/Cargo.toml")
+    shop.write({"api/Cargo.toml": f'{MANIFEST}hex = "0.4"\n'})
+    assert shop.told(since="HEAD")["api/Cargo.toml"][0] == "DEPENDENCY"
+
+
+def test_git_is_made_to_look_closely(shop: Shop) -> None:
+    shop.commit()
+    for setting in ("core.checkStat=minimal", "core.trustctime=false", "core.fileMode=false"):
+        shop.git("config", *setting.split("="))
+    file = shop.root / "api/Cargo.toml"
+    os.utime(file, ns=(10**18, 10**18))
+    shop.git("update-index", "--refresh")
+    file.write_text(MANIFEST.replace('fnv = "1"', 'fnv = "2"'))
+    os.utime(file, ns=(10**18, 10**18))
+    (shop.root / "api/src/main.rs").chmod(0o755)
+    assert {path: kind for path, (kind, _) in shop.told(since="HEAD").items()} == {
+        "api/Cargo.toml": "DEPENDENCY",
+        "api/src/main.rs": "SOURCE",
+    }
+
+
+def test_a_dockerfile_that_is_a_link(shop: Shop) -> None:
+    shop.write({"api/Real": FAST, "api/Dockerfile.fast": None, "api/.dockerignore": "Real\nDockerfile*\n"})
+    (shop.root / "api/Dockerfile.fast").symlink_to("Real")
+    shop.commit()
+    shop.write({"api/Real": FAST.replace("RUN cook", "RUN cook --all")})
+    assert ("BASE", "api/Dockerfile.fast: stage `cook` changed") in shop.told(since="HEAD").values()
+
+
+def test_what_kiro_yaml_gave_to_builds_of_a_revision_is_not_known(shop: Shop) -> None:
+    shop.write({"kiro.yaml": f"{FILES['kiro.yaml']}build_args:\n  A: 1\n"})
+    shop.commit()
+    shop.write({"kiro.yaml": f"{FILES['kiro.yaml']}build_args:\n  A: 2\n"})
+    assert {(row["service"], row["kind"]) for row in shop.rows(since="HEAD")} == {
+        ("api", "BASE"), ("web", "BASE"), ("", "CONFIG"),
+    }  # fmt: skip
+
+
+def test_another_repository_in_the_environment(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Shop(tmp_path / "other")
+    other.write({"api/Cargo.toml": "another"})
+    other.commit()
+    shop.commit()
+    monkeypatch.setenv("GIT_DIR", str(other.root / ".git"))
+    assert {kind for kind, _ in shop.told(since="HEAD").values()} == {"IGNORED"}
 
 
 @pytest.mark.parametrize("name", ["nope", "--output=x", "HEAD:api", "HEAD^{tree}"])
@@ -580,6 +734,8 @@ def test_many_changes_are_counted_in_the_text(standing: Shop) -> None:
     assert "and 100 more" in lines[20]
 
 
-def test_names_move_no_cursor(standing: Shop) -> None:
-    standing.write({"api/src/\x1b[2J.rs": "1"})
-    assert all("\x1b" not in line for line in standing.text())
+def test_names_move_no_cursor_and_add_no_line(standing: Shop) -> None:
+    standing.write({"api/src/\x1b[2J.rs": "1", "api/src/x\nweb: rebuilt: nothing at all.rs": "1"})
+    lines = standing.text()
+    assert all("\x1b" not in line for line in lines)
+    assert len(lines) == 5

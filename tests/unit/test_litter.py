@@ -42,9 +42,11 @@ def test_what_a_build_may_ask_version_control_for_is_none(path: str, is_litter: 
 @pytest.mark.parametrize(
     ("path", "folder"),
     [
-        ("target/debug/a", "target"), ("node_modules/a/index.js", "node_modules"), ("sub/target/x", "sub/target"),
-        ("other/target/x", ""), ("target", ""), ("src/target/x.rs", ""), ("web/node_modules/x", ""),
+        ("target/debug/a", "target"), ("target/CACHEDIR.TAG", "target"), ("sub/target/x", "sub/target"),
+        ("node_modules/a/index.js", "node_modules"), ("web/node_modules/x", ""), ("other/target/x", ""),
+        ("target", ""), ("src/target/x.rs", ""),
     ],
 )  # fmt: skip
-def test_build_output_lies_beside_the_manifest_it_is_of(path: str, folder: str) -> None:
-    assert build_output(path, frozenset({"Cargo.toml", "package.json", "sub/Cargo.toml"})) == folder
+def test_build_output_has_the_mark_of_what_made_it(path: str, folder: str) -> None:
+    marks = {"target/CACHEDIR.TAG", "sub/target/CACHEDIR.TAG", "node_modules/.package-lock.json"}
+    assert build_output(path, marks | {"Cargo.toml", "web/package.json", "other/Cargo.toml"}) == folder

@@ -220,3 +220,22 @@ def test_a_machine_without_git_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(KiroError, match="there is no git here"), git.opened(tmp_path):
         pass
+
+
+def test_a_manifest_that_is_a_link_to_another_file(history: History, replay: Replay) -> None:
+    history.commit({"app/base/manifest.txt": MANIFEST, "app/Cargo.toml": None})
+    (history.folder / "app/Cargo.toml").symlink_to("base/manifest.txt")
+    history.commit({})
+    done = replay.one(history.commit({"app/base/manifest.txt": f'{MANIFEST}hex = "0.4"\n'}))
+    assert (done.kind, done.cause) == (Kind.DEPENDENCY, "Cargo.toml: dependency `hex` added")
+
+
+def test_a_submodule_may_hold_anything(history: History, replay: Replay, tmp_path: Path) -> None:
+    other = History(tmp_path / "other")
+    other.commit({"x": "1"})
+    history.git(
+        "-c", "protocol.file.allow=always", "submodule", "add", "--quiet", str(other.folder), "app/lib"
+    )
+    done = replay.one(history.commit({}))
+    assert done.kind is Kind.DEPENDENCY
+    assert "submodule changed" in done.cause

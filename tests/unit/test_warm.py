@@ -305,7 +305,7 @@ def test_a_dockerfile_whose_text_means_the_same_is_built(tmp_path: Path) -> None
     engine = FakeEngine()
     engine.bake_lines = recorded("cached")
     prepared = warm.prepare(shop, warm.read_recipes(shop, BOTH), lambda r: plan_images(r, "x"), ())
-    (tmp_path / "web/Dockerfile.fast").write_bytes(b"FROM  a\r\n# another\r\n")
+    (tmp_path / "web/Dockerfile.fast").write_bytes(b"FROM a\r\n# another\r\n")
     warm.run(prepared, shop, engine, Seen())
     assert engine.baked
 
