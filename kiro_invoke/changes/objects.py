@@ -108,12 +108,12 @@ class Objects:
         return dict(_items(found[1], len(id) // 2)) if found and found[0] == "tree" else {}
 
     def _files(self, tree: str) -> Mapping[str, Item]:
-        """All files and links below a tree, by path; submodules are none."""
+        """All files and links below a tree, by path; submodules too, of which nothing can be read."""
         files: dict[str, Item] = {}
         for name, item in self.tree(tree).items():
             if item.mode == _FOLDER:
                 files.update({f"{name}/{path}": inner for path, inner in self.files(item.id).items()})
-            elif item.mode != SUBMODULE:
+            else:
                 files[name] = item
         return files
 

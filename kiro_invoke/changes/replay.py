@@ -87,7 +87,9 @@ class Replay:
             self._keep(after, self._known[before])
         was = Side({path: old for path, old, _ in changes if old is not None}, self._fingerprint(before))
         is_ = Side({path: new for path, _, new in changes if new is not None}, self._fingerprint(after))
-        told = [*classify(self._scope, was, is_), *map(self._of_submodule, _submodules(changes))]
+        told = list(classify(self._scope, was, is_))
+        if was.fingerprint.doubt or is_.fingerprint.doubt:  # as there is if a manifest leads into one
+            told += map(self._of_submodule, _submodules(changes))
         return max(told, key=lambda one: (one.kind, _is_manifest(one.path)))
 
     def _of_submodule(self, path: str) -> Classification:

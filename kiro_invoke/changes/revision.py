@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kiro_invoke.changes.context import IGNORE_FILE, Rules
 from kiro_invoke.changes.links import following
-from kiro_invoke.changes.objects import LINK, Item, Objects
+from kiro_invoke.changes.objects import LINK, SUBMODULE, Item, Objects
 from kiro_invoke.changes.patterns import BadPattern, read_patterns
 from kiro_invoke.changes.snapshot import Snapshot
 from kiro_invoke.model.fingerprint import Tree
@@ -59,7 +59,7 @@ class Revision:
         tree = self.objects.below(self.tree, f"{self.prefix}/{folder}")
         found: dict[str, object] = {}
         for path, item in self.objects.files(tree).items():
-            if rules.lets_through(path):
+            if item.mode != SUBMODULE and rules.lets_through(path):
                 entry = now.entries.get(path)
                 is_same = entry is not None and _placed(folder, path) not in self.differing
                 if is_same and reads(path) and item.mode != LINK:

@@ -230,12 +230,20 @@ def test_a_manifest_that_is_a_link_to_another_file(history: History, replay: Rep
     assert (done.kind, done.cause) == (Kind.DEPENDENCY, "Cargo.toml: dependency `hex` added")
 
 
-def test_a_submodule_may_hold_anything(history: History, replay: Replay, tmp_path: Path) -> None:
+@pytest.mark.parametrize("asks", ['lib = { path = "lib" }', 'members = ["lib"]', 'members = ["l*"]', ""])
+def test_a_submodule_that_a_manifest_leads_into(
+    history: History, replay: Replay, tmp_path: Path, asks: str
+) -> None:
+    """Nothing of it is in the repository: what it holds now may depend on anything."""
     other = History(tmp_path / "other")
     other.commit({"x": "1"})
+    workspace = f"[workspace]\n{asks if 'members' in asks else ''}\n"
+    manifest = f"{workspace}{MANIFEST}{'' if 'members' in asks else asks}\n"
     history.git(
         "-c", "protocol.file.allow=always", "submodule", "add", "--quiet", str(other.folder), "app/lib"
     )
+    history.commit({"app/Cargo.toml": manifest})
+    other.commit({"x": "2"})
+    history.git("-C", "app/lib", "pull", "--quiet", "origin", "main")
     done = replay.one(history.commit({}))
-    assert done.kind is Kind.DEPENDENCY
-    assert "submodule changed" in done.cause
+    assert done.kind is (Kind.DEPENDENCY if asks else Kind.SOURCE)
