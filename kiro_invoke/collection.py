@@ -185,8 +185,8 @@ def classify(
 @task(
     auto_shortflags=False,
     help={
-        "repo": "The git repository, or a folder in one; bare ones too. Without it: this one.",
-        "root": "The service's folder in it. Without it: the repository's own.",
+        "repo": "The git repository, bare ones too, or the service's folder in one. Without it: this one.",
+        "root": "The service's folder, from the repository's own. Without it: all of it.",
         "ecosystem": "cargo, npm, pnpm or yarn. Without it: what the folder shows.",
         "commits": "A file with a commit in each line, - for standard input.",
         "last": "How many of the last commits, first parents only (default: 1000).",
