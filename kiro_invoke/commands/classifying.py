@@ -136,22 +136,32 @@ def _chosen(
     rows: Sequence[Classification], wanted: Sequence[str], looked: Sequence[Looked], against: Since
 ) -> Iterator[Classification]:
     """The rows of the paths that were asked for, and for each that has none why nothing is built."""
-    found = [row for row in rows if inside(row.path, wanted)]
+    root = looked[0].project.root
+    found = [row for row in rows if any(inside(each, wanted) for each in _places(row, root))]
     yield from found
     for path in wanted:
-        if any(inside(row.path, (path,)) for row in found):
+        if any(inside(each, (path,)) for row in found for each in _places(row, root)):
             continue
         whole = [row for row in rows if row.kind is Kind.BASE and inside(path, (_folder(row),))]
         if whole:  # of a service that was never built only its folder is told
             yield from whole
             continue
         why = tuple(_unasked(path, looked, rows, against))
-        is_there = os.path.lexists(looked[0].project.root / path)
+        is_there = os.path.lexists(root / path)
         if not is_there and not any(row.service for row in why):
             raise UsageError(
                 f'--path "{path}": there is no such file, and no build had one', fix="correct it"
             )
         yield from why
+
+
+def _places(row: Classification, root: Path) -> Iterator[str]:
+    """Where what a row tells of stands: its path, and where that leads if it is a link."""
+    yield row.path
+    if (root / row.path).is_symlink():
+        real = (root / row.path).resolve()
+        if real.is_relative_to(root):
+            yield real.relative_to(root).as_posix()
 
 
 def _folder(row: Classification) -> str:

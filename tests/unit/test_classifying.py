@@ -471,6 +471,17 @@ def test_a_path_through_a_link(standing: Shop) -> None:
     assert standing.told("short/Cargo.toml")["api/Cargo.toml"][0] == "DEPENDENCY"
 
 
+def test_a_path_that_a_manifest_is_a_link_to(shop: Shop) -> None:
+    shop.write({"api/base/manifest.txt": MANIFEST, "api/Cargo.toml": None})
+    (shop.root / "api/Cargo.toml").symlink_to("base/manifest.txt")
+    shop.build()
+    shop.write({"api/base/manifest.txt": f'{MANIFEST}hex = "0.4"\n'})
+    assert {path: kind for path, (kind, _) in shop.told("api/base/manifest.txt").items()} == {
+        "api/base/manifest.txt": "SOURCE",
+        "api/Cargo.toml": "DEPENDENCY",
+    }
+
+
 def test_a_folder_stands_for_all_in_it(standing: Shop) -> None:
     standing.write({"api/src/main.rs": "2", "web/src/main.js": "2"})
     assert set(standing.told("api")) == {"api/src/main.rs"}
