@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
+import posixpath
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from kiro_invoke.builds.dockerfile import Dockerfile
+from kiro_invoke.builds.dockerfile import Dockerfile, words_of
 from kiro_invoke.builds.planner import Recipe, base_refs
 from kiro_invoke.model.fingerprint import Part
 from kiro_invoke.model.service import Project
@@ -58,11 +59,21 @@ def _of_file(parsed: Dockerfile) -> Iterator[tuple[str, object]]:
 def _arguments(parsed: Dockerfile) -> frozenset[str]:
     """The names of all arguments that the file declares."""
     found = set(parsed.arguments)
+    for keyword, words in _instructions(parsed):
+        if keyword == "ARG":
+            found |= {word.partition("=")[0] for word in words}
+    return frozenset(found)
+
+
+def _instructions(parsed: Dockerfile) -> Iterator[tuple[str, list[str]]]:
+    """Keyword and words of all instructions of its stages; what ONBUILD puts off counts as well."""
     for stage in parsed.stages:
         for each in stage.instructions:
-            if each.keyword == "ARG":
-                found |= {word.partition("=")[0] for word in each.rest.split()}
-    return frozenset(found)
+            keyword, rest = each.keyword, each.rest
+            if keyword == "ONBUILD":
+                first, _, rest = rest.partition(" ")
+                keyword = first.upper()
+            yield keyword, words_of(rest)
 
 
 def _hash(value: object) -> str:
@@ -73,18 +84,30 @@ def names_folder(parsed: Dockerfile, folder: str) -> bool:
     """Whether an instruction takes a folder of the context, or what is in it, by its name: not with all else."""
     parts = folder.split("/")
     for source in _context_sources(parsed):
-        own = [part for part in source.split("/") if part not in ("", ".")]
-        if own and len(own) >= len(parts) and all(map(fnmatch.fnmatchcase, parts, own)):
+        if "$" in source:  # which may be anything
+            return True
+        own = [part for part in posixpath.normpath(f"/{source}").split("/") if part]
+        if len(own) >= len(parts) and all(map(fnmatch.fnmatchcase, parts, own)):
             return True
     return False
 
 
 def _context_sources(parsed: Dockerfile) -> Iterator[str]:
-    for stage in parsed.stages:
-        for each in stage.instructions:
-            if each.keyword in {"COPY", "ADD"} and not each.sources:
-                # of the form with brackets too: what is no path in it matches nothing
-                yield from (word.strip('[]",') for word in each.rest.split() if not word.startswith("--"))
-            yield from (
-                mount.get("source") or mount.get("src", "") for mount in each.mounts if "from" not in mount
-            )
+    for keyword, words in _instructions(parsed):
+        options = [word for word in words if word.startswith("--")]
+        if keyword in {"COPY", "ADD"} and not any(word.startswith("--from=") for word in options):
+            yield from _paths([word for word in words if not word.startswith("--")])
+        if keyword == "RUN":
+            for option in options:
+                fields = dict(
+                    field.partition("=")[::2] for field in option.removeprefix("--mount=").split(",")
+                )
+                if option.startswith("--mount=") and "from" not in fields:
+                    yield fields.get("source") or fields.get("src", "")
+
+
+def _paths(words: list[str]) -> list[str]:
+    """The paths of a COPY, in either of its forms."""
+    if words and words[0].startswith("["):
+        return re.findall(r"[^\[\],\s]+", " ".join(words))
+    return words

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 
 DIRECTIVE = re.compile(r"^#\s*(\w+)\s*=\s*(.*?)\s*$")
+#: The frontend is found in this form too.
+_SLASHED = re.compile(r"^//\s*(syntax)\s*=\s*(.*?)\s*$")
 #: A word as the shell would see it, its quotes kept.
 _WORD = re.compile(r"(?:\"(?:\\.|[^\"\\])*\"|'[^']*'|\\.|[^\s\"'\\]|[\"'\\])+")
 _HEREDOC = re.compile(r"\d*<<(-?)([^<]+)")
@@ -205,6 +207,11 @@ def expand(text: str, values: Mapping[str, str]) -> str:
     return _VARIABLE.sub(value, _unquoted(text))
 
 
+def words_of(text: str) -> list[str]:
+    """The words of an instruction's rest as the shell would see them, without quotes."""
+    return [_unquoted(word) for word in _WORD.findall(text)]
+
+
 def _names_in(text: str) -> set[str]:
     """The variables that `text` cannot do without."""
     found = _VARIABLE.finditer(text)
@@ -225,8 +232,9 @@ def _unquoted(word: str) -> str:
 
 def _directives(text: str) -> dict[str, str]:
     found: dict[str, str] = {}
-    for line in _lines(text):
-        match = DIRECTIVE.match(line)
+    lines = _lines(text)
+    for line in lines[1:] if lines[0].startswith("#!") else lines:
+        match = DIRECTIVE.match(line) or _SLASHED.match(line)
         if match is None:
             break
         found[match[1].lower()] = match[2]
@@ -306,4 +314,4 @@ def _lines(text: str) -> list[str]:
 
 
 def _is_blank(line: str) -> bool:
-    return not line.strip() or line.lstrip().startswith("#")
+    return not line.strip() or line.lstrip().startswith("#") or _SLASHED.match(line) is not None

@@ -75,8 +75,8 @@ def _drawn(recipe: Recipe, sending: Sending, project: Project) -> Drawn | None:
     note, kind = Note(sent.revision, base, config), None
     built = read_built(shelf, last)
     if built is not None:
-        names = snapshot.entries.keys() | built.snapshot.entries.keys()
-        ignored = Ignored(recipe.service, names, lambda folder: names_folder(recipe.parsed, folder))
+        sides = (built.snapshot.entries, snapshot.entries)
+        ignored = Ignored(recipe.service, *sides, lambda folder: names_folder(recipe.parsed, folder))
         scope = Scope(recipe.service.name, "", inputs.reads, ignored, declared=inputs.declared)
         found = classify(scope, side_of(built), side_of(Built(note, fingerprint, snapshot)))
         kind = max((each.kind for each in found), default=Kind.IGNORED)

@@ -65,22 +65,33 @@ def classify(scope: Scope, before: Side, after: Side) -> tuple[Classification, .
 
     What the layers are made from may differ without any of them; then the part's own file is told.
     """
-    changed = _without_full_folders(
+    changed = sorted(
         path
         for path in before.contents.keys() | after.contents.keys()
         if before.contents.get(path) != after.contents.get(path)
     )
     told = _Told(scope, before, after)
-    return tuple(Classification(scope.service, *told.of(path)) for path in changed) + tuple(
-        told.beyond(changed)
-    )
+    rows = [Classification(scope.service, *told.of(path)) for path in changed]
+    within = _kinds_within(rows)
+    both = before.contents.keys() & after.contents.keys()
+    rows = [
+        row
+        for path, row in zip(changed, rows, strict=True)
+        # of a folder that came or went with what is in it, that is told
+        if path in both or within.get(row.path, Kind.IGNORED - 1) < row.kind
+    ]
+    return (*rows, *told.beyond(changed, rows))
 
 
-def _without_full_folders(paths: Iterable[str]) -> list[str]:
-    """The paths in order, without folders (they end with `/`) of which something within is told as well."""
-    ordered = sorted(paths)
-    within = {path[: at + 1] for path in ordered for at, letter in enumerate(path[:-1]) if letter == "/"}
-    return [path for path in ordered if path not in within]
+def _kinds_within(rows: Iterable[Classification]) -> dict[str, int]:
+    """The strongest kind of what is told in each folder; a folder ends with `/`."""
+    kinds: dict[str, int] = {}
+    for row in rows:
+        for at, letter in enumerate(row.path[:-1]):
+            if letter == "/":
+                folder = row.path[: at + 1]
+                kinds[folder] = max(kinds.get(folder, row.kind), row.kind)
+    return kinds
 
 
 class _Told:
@@ -100,7 +111,8 @@ class _Told:
         if place in self._base:
             return Kind.BASE, place, _sentence(self._base[place])
         if self._scope.declared(path):
-            return Kind.DEPENDENCY, place, f"{path} {self._verb(path)}, an input of dependencies by kiro.yaml"
+            kind = max(Kind.DEPENDENCY, _kind(self._seen.get(path, ())))
+            return kind, place, f"{path} {self._verb(path)}, an input of dependencies by kiro.yaml"
         if path in self._seen:
             return _kind(self._seen[path]), place, self._of_parts(path)
         if self._doubt and self._is_read(path):
@@ -120,8 +132,8 @@ class _Told:
         whole = is_long or (is_gone and self._scope.left_out(path))
         return f"{path} {self._verb(path)}" if whole else _sentence(some)
 
-    def beyond(self, told: Collection[str]) -> Iterator[Classification]:
-        """Differences of what layers are made from that no changed path explains by itself."""
+    def beyond(self, told: Collection[str], rows: Collection[Classification]) -> Iterator[Classification]:
+        """Differences of what layers are made from that no changed path explains by itself. `rows` are of those."""
         name, placed = self._scope.service, self._scope.placed
         for file, some in sorted(self._seen.items()):
             if file not in told:
@@ -130,10 +142,16 @@ class _Told:
         for place, some in sorted(self._base.items()):
             if place not in places:
                 yield Classification(name, Kind.BASE, place, _sentence(some))
-        was, is_ = self._before.fingerprint.doubt, self._after.fingerprint.doubt
-        if was != is_ and not any(self._is_read(path) or not self._is_on_both(path) for path in told):
+        if self._is_in_doubt(told) and all(row.kind < Kind.DEPENDENCY for row in rows):
             place = placed(self._doubt.partition(":")[0])
-            yield Classification(name, Kind.DEPENDENCY, place, f"what changed: {self._doubt}")
+            yield Classification(name, Kind.DEPENDENCY, place, f"what changed cannot be told: {self._doubt}")
+
+    def _is_in_doubt(self, told: Collection[str]) -> bool:
+        """Whether something that counts may have changed though no such path did: it may be what a link leads to."""
+        was, is_ = self._before.fingerprint.doubt, self._after.fingerprint.doubt
+        contents = self._after.contents
+        linked = (path for path, what in contents.items() if isinstance(what, tuple) and what[:1] == ("l",))
+        return was != is_ or bool(self._doubt and told and any(map(self._scope.reads, linked)))
 
     def _cannot_tell(self, path: str) -> str:
         """The reading of before is kept, so that the next save is compared with that."""

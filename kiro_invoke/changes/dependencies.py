@@ -82,18 +82,24 @@ def _held(tree: Tree, path: str) -> str:
 class Ignored:
     """Why no change of a path is a reason to build, in words; "" where one is.
 
-    `names` are the service's files on both sides; `is_named` tells whether its Dockerfile takes a folder by its name.
+    `before` and `after` are the service's files; `is_named` tells whether its Dockerfile takes a folder by its name.
     """
 
-    def __init__(self, service: Service, names: Collection[str], is_named: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        service: Service,
+        before: Collection[str],
+        after: Collection[str],
+        is_named: Callable[[str], bool],
+    ) -> None:
         self._rules = PathRules(service.ignore)
-        self._names = names
+        self._before, self._after = before, after
         self._is_named = is_named
 
     def __call__(self, path: str) -> str:
         if why := litter(path):
             return f"{why}, no build depends on it (it is sent all the same: name it in .dockerignore)"
-        folder = build_output(path, self._names)
+        folder = build_output(path, self._after if path in self._after else self._before)
         if folder and not self._is_named(folder):
             return f"{folder} is build output (it is sent all the same: name it in .dockerignore)"
         rule = self._rules.matching(path)

@@ -95,13 +95,10 @@ class Objects:
             if _file(was) or _file(is_):
                 yield path, _file(was), _file(is_)
 
-    def submodules(self, tree: str, prefix: str = "") -> Iterator[str]:
-        """The paths of all submodules below a tree."""
-        for name, item in self.tree(tree).items():
-            if item.mode == _FOLDER:
-                yield from self.submodules(item.id, f"{prefix}{name}/")
-            elif item.mode == SUBMODULE:
-                yield prefix + name
+    def submodules(self, tree: str) -> dict[str, str]:
+        """All submodules below a tree: path -> the commit that it has."""
+        files = self.files(tree) if tree else {}
+        return {path: item.id for path, item in files.items() if item.mode == SUBMODULE}
 
     def _tree(self, id: str) -> Mapping[str, Item]:
         found = self._read(id) if id else None

@@ -34,18 +34,36 @@ def rescan(
             return scan(folder, rules, previous, now, skip=skip)
         if path in previous.folders or name in ("", ".", ".."):
             return scan(folder, rules, previous, now, skip=skip)
-        try:
-            fd = os.open(folder / parent, _FOLDER if parent else _FOLDER & ~os.O_NOFOLLOW)
-        except OSError:
+        fd = _opened(folder, parent)
+        if fd is None:
             return scan(folder, rules, previous, now, skip=skip)
         try:
             status = _status(fd, name)
             if status is not None and stat.S_ISDIR(status.st_mode):
                 return scan(folder, rules, previous, now, skip=skip)
             found[path] = _entry(folder, Folder(parent, fd, 0, []), name, status, previous, rules)
+        except OSError:  # which a scan can tell of
+            return scan(folder, rules, previous, now, skip=skip)
         finally:
             os.close(fd)
     return _with(previous, found, now)
+
+
+def _opened(root: Path, parent: str) -> int | None:
+    """A folder within `root`, opened without following any link; None if there is none."""
+    try:
+        fd = os.open(root, _FOLDER & ~os.O_NOFOLLOW)
+    except OSError:
+        return None
+    for name in filter(None, parent.split("/")):
+        try:
+            inner = os.open(name, _FOLDER, dir_fd=fd)
+        except OSError:
+            return None
+        finally:
+            os.close(fd)
+        fd = inner
+    return fd
 
 
 def _status(fd: int, name: str) -> os.stat_result | None:
@@ -68,7 +86,9 @@ def _entry(
 
 
 def _with(previous: Snapshot, found: dict[str, Entry | None], now: int) -> Snapshot:
-    fresh = {path: entry for path, entry in found.items() if previous.entries.get(path) != entry}
+    fresh = {
+        path: entry for path, entry in found.items() if _what(previous.entries.get(path)) != _what(entry)
+    }
     if not fresh:
         return previous
     entries = dict(previous.entries)
@@ -78,3 +98,7 @@ def _with(previous: Snapshot, found: dict[str, Entry | None], now: int) -> Snaps
         else:
             entries[path] = as_trusted(entry, now)
     return Snapshot(entries, previous.folders, "")
+
+
+def _what(entry: Entry | None) -> object:
+    return entry and entry.what

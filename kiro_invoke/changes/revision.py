@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from kiro_invoke.changes.context import IGNORE_FILE, Rules
 from kiro_invoke.changes.links import following
-from kiro_invoke.changes.objects import LINK, SUBMODULE, Item, Objects
+from kiro_invoke.changes.objects import LINK, SUBMODULE, Item, Objects, tree_at
 from kiro_invoke.changes.patterns import BadPattern, read_patterns
 from kiro_invoke.changes.snapshot import Snapshot
 from kiro_invoke.model.fingerprint import Tree
@@ -17,34 +18,34 @@ from kiro_invoke.model.fingerprint import Tree
 
 @dataclass(frozen=True)
 class Revision:
-    """A commit's tree. `differing` are paths in the project whose files are not as it has them, as git says.
+    """A commit. `tree` is the project's folder in it ("" where it has none).
 
-    What git takes for equal is taken from the folder: there it is as a checkout would make it, whatever filters and
-    line ends do. `prefix` is the project's folder in the repository.
+    `differing` are paths in the project whose files are not as it has them, as git says: what git takes for equal is
+    taken from the folder, as a checkout would make it, whatever filters and line ends do. `submodules` are files in
+    submodules that are as it has them.
     """
 
     objects: Objects
     tree: str
-    prefix: str
     differing: frozenset[str]
+    submodules: frozenset[str] = frozenset()
+
+    @cached_property
+    def _files(self) -> Tree:
+        return tree_at(self.objects, self.objects.files(self.tree) if self.tree else {})
 
     def file(self, path: str) -> bytes | None:
-        """A file of the project, as the commit has it."""
-        folder, _, name = f"{self.prefix}/{path}".strip("/").rpartition("/")
-        item = self.objects.tree(self.objects.below(self.tree, folder)).get(name)
-        return self.objects.blob(item.id) if item is not None and item.mode != LINK else None
+        """A file of the project, as the commit has it; links are followed."""
+        return self._files.read(path)
 
     def rules(self, folder: str, dockerfile: str, now: Rules) -> Rules:
-        """The ignore rules that a build of the revision had: today's, if git says that they are the same."""
-        places = (f"{dockerfile}{IGNORE_FILE}", _placed(folder, IGNORE_FILE))
-        if self.differing.isdisjoint(places):
-            return now
-        for place in places:
+        """The ignore rules that a build of the revision had; today's where no build of it was possible."""
+        for place in (f"{dockerfile}{IGNORE_FILE}", _placed(folder, IGNORE_FILE)):
             text = self.file(place)
             if text is not None:
                 try:
                     return Rules(read_patterns(text), Path(place))
-                except BadPattern:  # no build of that revision was possible
+                except BadPattern:
                     return now
         return Rules()
 
@@ -56,7 +57,7 @@ class Revision:
         Git goes by size and times. Files that dependencies can depend on (`reads`) are compared themselves: `there` has
         those of now.
         """
-        tree = self.objects.below(self.tree, f"{self.prefix}/{folder}")
+        tree = self.objects.below(self.tree, folder)
         found: dict[str, object] = {}
         for path, item in self.objects.files(tree).items():
             if item.mode != SUBMODULE and rules.lets_through(path):
@@ -65,7 +66,9 @@ class Revision:
                 if is_same and reads(path) and item.mode != LINK:
                     is_same = _is_alike(self.objects.blob(item.id), there.read(path))
                 found[path] = entry.what if entry is not None and is_same else item
-        found.update(self._of_submodules(folder, tree, now))
+        for path, entry in now.entries.items() if self.submodules else ():
+            if _placed(folder, path) in self.submodules:
+                found[path] = entry.what
         # git knows of no folders: those of now are taken for those of then
         found.update((path, mode) for path, mode in now.contents.items() if path.endswith("/"))
         return found
@@ -87,17 +90,6 @@ class Revision:
             return self.objects.blob(item.id) if isinstance(item, Item) else there.read(path)
 
         return following([path for path in contents if not path.endswith("/")], link, read)
-
-    def _of_submodules(self, folder: str, tree: str, now: Snapshot) -> Iterator[tuple[str, object]]:
-        """Git tells of a submodule as a whole whether it is the same."""
-        same = [
-            f"{path}/"
-            for path in self.objects.submodules(tree)
-            if _placed(folder, path) not in self.differing
-        ]
-        for path, entry in now.entries.items() if same else ():
-            if path.startswith(tuple(same)):
-                yield path, entry.what
 
 
 def _is_alike(committed: bytes | None, now: bytes | None) -> bool:

@@ -69,7 +69,8 @@ def classify(
 def _asked(path: str, folder: Path, root: Path) -> str:
     """A path that was asked for, from the repository's root; UsageError outside of it."""
     given = folder / path
-    whole = given.resolve() if given.name in ("", "..") else given.parent.resolve() / given.name
+    parent, last = (given, "") if given.name in ("", "..") else (given.parent, given.name)
+    whole = Path(os.path.realpath(parent)) / last
     if not whole.is_relative_to(root):
         raise UsageError(f'--path "{path}" lies outside the repository', fix=f"name a path in {root}")
     return "" if whole == root else whole.relative_to(root).as_posix()
@@ -82,8 +83,14 @@ def _since(stack: ExitStack, project: Project, name: str) -> Since:
     differing = git.changed(project.root, process.run, commit) | untracked
     objects = Objects(stack.enter_context(git.opened(project.root)).read)
     found = objects.commit(commit)
-    tree = found.tree if found else ""
-    return Since(Revision(objects, tree, prefix, differing), differing)
+    tree = objects.below(found.tree, prefix) if found else ""
+    same = {
+        f"{path}/{file}"
+        for path, at in objects.submodules(tree).items()
+        if path not in differing
+        for file in (*git.as_committed(project.root / path, process.run, at), ".git")
+    }
+    return Since(Revision(objects, tree, differing, frozenset(same)), differing)
 
 
 def _of_services(looked: Sequence[Looked], against: Since) -> Iterator[Classification]:
@@ -159,7 +166,7 @@ def _places(row: Classification, root: Path) -> Iterator[str]:
     """Where what a row tells of stands: its path, and where that leads if it is a link."""
     yield row.path
     if (root / row.path).is_symlink():
-        real = (root / row.path).resolve()
+        real = Path(os.path.realpath(root / row.path))
         if real.is_relative_to(root):
             yield real.relative_to(root).as_posix()
 

@@ -57,8 +57,10 @@ class Looked:
 
     def scope(self, before: Side) -> Scope:
         """What is to be known of it to compare it with `before`."""
-        names = self.side.contents.keys() | before.contents.keys()
-        ignored = Ignored(self.recipe.service, names, lambda folder: names_folder(self.recipe.parsed, folder))
+        sides = (before.contents, self.side.contents)
+        ignored = Ignored(
+            self.recipe.service, *sides, lambda folder: names_folder(self.recipe.parsed, folder)
+        )
         inputs = self.inputs
         return Scope(self.name, self.folder, inputs.reads, ignored, self._now_left_out, inputs.declared)
 
@@ -84,18 +86,13 @@ def as_built(looked: Looked) -> Side | None:
 def as_committed(looked: Looked, revision: Revision) -> Side:
     """What a build of a revision would have been made from."""
     service = looked.recipe.service
-    dockerfile = looked.dockerfile
-    rules = revision.rules(looked.folder, dockerfile, looked.rules)
+    rules = revision.rules(looked.folder, looked.dockerfile, looked.rules)
     there = tree_of(service.context, looked.snapshot.entries)
     contents = revision.contents(looked.folder, rules, looked.snapshot, there, looked.inputs.reads)
-    files = revision.files(contents, there)
-    base = looked.side.base
-    real = _placed(looked.recipe.path.resolve(), looked.project.root)
-    if not revision.differing.isdisjoint((dockerfile, real)):
-        text = revision.file(real) if dockerfile not in revision.differing else revision.file(dockerfile)
-        parsed = parse((text or b"").decode(errors="replace")).given(dict(looked.project.build_args))
-        base = base_parts(replace(looked.recipe, parsed=parsed), looked.project) if text else {}
-    return Side(contents, looked.inputs.fingerprint(files).hashed, base)
+    text = revision.file(looked.dockerfile)
+    parsed = parse((text or b"").decode(errors="replace")).given(dict(looked.project.build_args))
+    base = {} if text is None else base_parts(replace(looked.recipe, parsed=parsed), looked.project)
+    return Side(contents, looked.inputs.fingerprint(revision.files(contents, there)).hashed, base)
 
 
 def why_left_out(looked: Looked, path: str) -> str:

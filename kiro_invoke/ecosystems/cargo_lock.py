@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from kiro_invoke.ecosystems.cargo_text import LIMIT, Table, Value, disorder, parse, rank, shown
+from kiro_invoke.ecosystems.cargo_text import DOTS, LIMIT, Table, Value, disorder, parse, rank, shown
 from kiro_invoke.model.fingerprint import Part
 
 LOCKFILE = "Cargo.lock"
@@ -107,7 +107,9 @@ def _read(raw: bytes) -> tuple[Table, dict[int, _Locked]]:
 
 @lru_cache(maxsize=_KEPT)
 def _piece(piece: bytes) -> tuple[_Locked, Table]:
-    """What an entry says, and what stands behind it. ValueError if that is no entry."""
+    """What an entry says, and what stands behind it. ValueError if that is no entry, or takes long to read."""
+    if any(line.count(b".") > DOTS for line in piece.split(b"\n")):
+        raise ValueError("names of many parts")
     said = tomllib.loads((_ENTRY + piece).decode())
     (package,) = said.pop("package")
     return _locked(package), said

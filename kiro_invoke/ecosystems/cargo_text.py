@@ -22,7 +22,7 @@ Key = TypeVar("Key")
 LIMIT = 8 << 20
 _LARGE = 1 << 16
 #: More of them in one line may be a name of as many parts, for which tomllib takes minutes.
-_DOTS = 1000
+DOTS = 1000
 _INTEGERS = range(-(1 << 63), 1 << 63)
 _BOM = b"\xef\xbb\xbf"
 _HEADER = re.compile(rb"(?m)^[ \t]*\[[ \t]*((?:package|workspace)[ \t]*\.[ \t]*metadata[^]\n]*)\]")
@@ -55,7 +55,7 @@ def parse(path: str, raw: bytes) -> Table:
     """A TOML file's content, not to be changed."""
     if len(raw) > LIMIT:
         raise Doubt(path, 1, f"larger than {LIMIT >> 20} MB")
-    deep = next((at for at, text in enumerate(raw.split(b"\n"), 1) if text.count(b".") > _DOTS), 0)
+    deep = next((at for at, text in enumerate(raw.split(b"\n"), 1) if text.count(b".") > DOTS), 0)
     if deep:
         raise Doubt(path, deep, "nested too deeply")
     try:

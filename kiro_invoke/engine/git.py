@@ -22,6 +22,7 @@ _LOCAL = (
     "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_COMMON_DIR", "GIT_PREFIX", "GIT_NAMESPACE", "GIT_CONFIG", "GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT",
     "GIT_GRAFT_FILE", "GIT_IMPLICIT_WORK_TREE", "GIT_SHALLOW_FILE", "GIT_REPLACE_REF_BASE", "GIT_NO_REPLACE_OBJECTS",
+    "GIT_ATTR_SOURCE",
 )  # fmt: skip
 _SETTINGS = (
     "core.fsmonitor=false",
@@ -109,6 +110,17 @@ def _unwatched(folder: Path, run: Run) -> frozenset[str]:
 def untracked(folder: Path, run: Run) -> frozenset[str]:
     """The paths in a folder, relative to it, that git neither knows nor ignores."""
     return _paths(folder, run, ("ls-files", "--others", "--exclude-standard"))
+
+
+def as_committed(folder: Path, run: Run, commit: str) -> frozenset[str]:
+    """The files of a submodule, by path in it, if it is at that commit and git looks at all of them; else none.
+
+    Whether they differ is asked by `changed`.
+    """
+    if not os.path.lexists(folder / ".git") or _unwatched(folder, run):
+        return frozenset()
+    head = run(_argv(folder, "rev-parse", "--verify", "--quiet", "HEAD"))
+    return _paths(folder, run, ("ls-files",)) if head.ok and head.stdout.strip() == commit else frozenset()
 
 
 def prefix(folder: Path, run: Run) -> str:

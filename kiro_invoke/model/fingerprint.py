@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -47,10 +48,21 @@ class Fingerprint:
 
 
 def _hashed(parts: Mapping[Part, str]) -> dict[Part, str]:
-    return {
-        part: hashlib.sha256(value.encode(errors="surrogateescape")).hexdigest()
-        for part, value in parts.items()
-    }
+    return {_without_login(part): _hash(value) for part, value in parts.items()}
+
+
+def _without_login(part: Part) -> Part:
+    """The part without a name and password in an address; those of two stay apart."""
+    what = _LOGIN.sub("://***", part.what)
+    return part if what == part.what else Part(part.file, f"{what} ({_hash(part.what)[:8]})")
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
+
+
+#: What stands before the path of an address that is more than a host's name.
+_LOGIN = re.compile(r"://[^/`\s]*[:@][^/`\s]*")
 
 
 @dataclass(frozen=True)

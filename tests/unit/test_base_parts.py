@@ -41,6 +41,9 @@ DIFFERENT = {
     "an argument given twice": ("ARG V=1\nARG T=$V\nARG V=2\nFROM x:$T\n", "ARG V=2\nARG T=$V\nFROM x:$T\n"),
     "quotes of an argument": ("ARG V=1\nARG T='$V'\nFROM x:$T\n", "ARG V=1\nARG T=$V\nFROM x:$T\n"),
     "a default": ("ARG V=1\nFROM x:$V\n", "ARG V=2\nFROM x:$V\n"),
+    "the frontend": ("# syntax=a\nFROM x\n", "# syntax=b\nFROM x\n"),
+    "the frontend, in its other form": ("// syntax=a\nFROM x\n", "// syntax=b\nFROM x\n"),
+    "the frontend, behind a first line of its own": ("#!a\n# syntax=a\nFROM x\n", "#!a\n# syntax=b\nFROM x\n"),
     "the escape": ("FROM x\nRUN a\n", "# escape=`\nFROM x\nRUN a\n"),
     "the last stage": ("FROM x AS a\nFROM x AS b\n", "FROM x AS b\nFROM x AS a\n"),
 }  # fmt: skip
@@ -71,6 +74,7 @@ def test_what_is_built_alike_has_the_same_parts(name: str) -> None:
     [
         ("FROM x\nARG A\n", "A", True), ("ARG A=1\nFROM x:$A\n", "A", True), ("FROM x\n", "A", False),
         ("FROM x\nARG AB\n", "A", False), ("FROM x\nARG B=1 A=2\n", "A", True),
+        ('FROM x\nARG "A"\n', "A", True), ("FROM x\nONBUILD ARG A\n", "A", True),
         ("FROM x\n", "SOURCE_DATE_EPOCH", True), ("FROM x\n", "BUILDKIT_INLINE_CACHE", True),
     ],
 )  # fmt: skip
@@ -94,6 +98,9 @@ def test_another_base_image_counts_where_the_file_stands_on_it() -> None:
         ("COPY --from=build /app/target/x /x", False), ("COPY src targets /d/", False),
         ("RUN --mount=type=bind,source=target,target=/t x", True),
         ("RUN --mount=type=bind,from=b,source=target,target=/t x", False), ("RUN ls target", False),
+        ('COPY ["a","target/app","/x"]', True), ("COPY 'target/app' /x", True), ("COPY src/../target/app /x", True),
+        ("ONBUILD COPY target/app /x", True), ("COPY ${OUT}/app /x", True),
+        ("RUN --mount=type=bind,source=$OUT,target=/t x", True), ("RUN echo $OUT", False),
     ],
 )  # fmt: skip
 def test_a_folder_that_is_taken_by_its_name(instruction: str, named: bool) -> None:

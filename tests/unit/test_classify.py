@@ -132,3 +132,37 @@ def test_a_manifest_that_was_unreadable_before_is_in_doubt_once_it_can_be_read()
     (found,) = classify(scope(), side({MANIFEST: "1"}, DOUBT), side({MANIFEST: "2"}, GOOD))
     assert found.kind is Kind.DEPENDENCY
     assert "the last good reading" not in found.cause
+
+
+def test_a_doubt_hides_behind_nothing_that_is_told_besides() -> None:
+    """The manifest is a link: what changed has another name, and is a source by it."""
+    before, after = side({"m.txt": "1"}, GOOD), side({"m.txt": "2", ".a.swp": "1", "new/": "1"}, DOUBT)
+    found = classify(scope({".a.swp": "an editor's own"}), before, after)
+    assert max(each.kind for each in found) is Kind.DEPENDENCY
+
+
+def test_with_the_same_doubt_what_a_link_leads_to_may_count() -> None:
+    links = {MANIFEST: ("l", b"m.txt", 0o777)}
+    found = classify(scope(), Side({**links, "m.txt": "1"}, DOUBT), Side({**links, "m.txt": "2"}, DOUBT))
+    assert max(each.kind for each in found) is Kind.DEPENDENCY
+    plain = classify(scope(), side({"a.rs": "1"}, DOUBT), side({"a.rs": "2"}, DOUBT))
+    assert [each.kind for each in plain] == [Kind.SOURCE]
+
+
+def test_a_folder_is_told_where_what_is_in_it_does_not_tell_it() -> None:
+    litter = {"src/.m.swp": "an editor's own"}
+    changed = classify(scope(litter), side({"src/": "755"}), side({"src/": "700", "src/.m.swp": "1"}))
+    assert {each.path: each.kind for each in changed} == {
+        "api/src/": Kind.SOURCE,
+        "api/src/.m.swp": Kind.IGNORED,
+    }
+    added = classify(scope(), side({}), side({"src/": "755", "src/a": "1"}))
+    assert [each.path for each in added] == ["api/src/a"]
+
+
+def test_a_declared_input_may_be_more_than_a_dependency() -> None:
+    file = "rust-toolchain.toml"
+    declared = Scope("api", "api", lambda _: True, declared=lambda path: path == file)
+    before, after = (Fingerprint({Part(file, "toolchain"): value}) for value in "12")
+    (found,) = classify(declared, side({file: "1"}, before), side({file: "2"}, after))
+    assert found.kind is Kind.BASE

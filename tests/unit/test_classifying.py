@@ -391,7 +391,14 @@ def test_a_configuration_that_was_saved_after_it_was_read(shop: Shop) -> None:
 
 def test_a_note_holds_no_secret(shop: Shop) -> None:
     url = "git+https://me:s3cr3t@example.org/x.git"
+    shop.write(
+        {"api/Cargo.toml": f"{MANIFEST}[patch.'https://me:s3cr3t@example.org/r']\nfnv = {{ path = 'x' }}\n"}
+    )
+    shop.build("api")
     shop.write({"web/package.json": json.dumps({"name": "web", "dependencies": {"a": url}})})
+    notes = list((shop.root / ".kiro/contexts").glob("api-*.built.parts.json"))
+    assert "https://***" in notes[0].read_text()
+    assert "s3cr3t" not in notes[0].read_text()
     shop.write({"api/Cargo.toml": f'{MANIFEST}x = {{ git = "{url}" }}\n'})
     shop.build()
     notes = list((shop.root / ".kiro/contexts").glob("*.built*.json"))
@@ -623,6 +630,55 @@ def test_a_submodule_counts_as_what_it_holds(shop: Shop, tmp_path: Path, ignore:
     assert {kind for kind, _ in shop.told(since="HEAD").values()} == {"IGNORED"}
     shop.write({"api/lib/x.rs": "1"})
     assert shop.told(since="HEAD")["api/lib/x.rs"][0] == "SOURCE"
+
+
+@pytest.mark.parametrize("blind", ["told not to look", "no repository any more", "its own ignore rules"])
+def test_what_git_does_not_see_of_a_submodule_counts(shop: Shop, tmp_path: Path, blind: str) -> None:
+    other = Shop(tmp_path / "other")
+    other.write({".gitignore": "*.env\n", "lib.rs": "1"})
+    other.commit()
+    shop.commit()
+    shop.git("-c", "protocol.file.allow=always", "submodule", "add", "--quiet", str(other.root), "api/lib")
+    shop.commit()
+    file = "api/lib/lib.rs"
+    if blind == "told not to look":
+        shop.git("-C", str(shop.root / "api/lib"), "update-index", "--assume-unchanged", "lib.rs")
+    elif blind == "no repository any more":
+        (shop.root / "api/lib/.git").unlink()
+    else:
+        file = "api/lib/x.env"
+    shop.write({file: "2"})
+    assert shop.told(since="HEAD")[file][0] in {"SOURCE", "DEPENDENCY"}
+
+
+def test_ignore_rules_that_are_a_link(shop: Shop) -> None:
+    shop.write({"api/.dockerignore": None, "api/rules.txt": "Dockerfile*\n"})
+    (shop.root / "api/.dockerignore").symlink_to("rules.txt")
+    shop.commit()
+    shop.write({"api/rules.txt": "Dockerfile*\nCargo.lock\n"})
+    assert shop.told(since="HEAD")["api/Cargo.lock"][0] == "DEPENDENCY"
+
+
+def test_a_dockerfile_that_the_revision_did_not_have(shop: Shop) -> None:
+    text = FILES["api/Dockerfile.fast"]
+    shop.write({"api/Dockerfile.fast": None})
+    shop.commit()
+    (shop.root / ".git/info/exclude").write_text("Dockerfile.fast\n")
+    shop.write({"api/Dockerfile.fast": text})
+    assert "BASE" in {kind for kind, _ in shop.told(since="HEAD", services=("api",)).values()}
+
+
+def test_a_link_in_a_circle_ends_nothing(standing: Shop) -> None:
+    (standing.root / "api/loop").symlink_to("loop")
+    standing.write({"api/src/main.rs": "2"})
+    assert set(standing.told("api/src/main.rs")) == {"api/src/main.rs"}
+
+
+def test_a_mark_of_the_other_side_covers_nothing(shop: Shop) -> None:
+    shop.write({"api/.dockerignore": "Dockerfile*\n", "api/target/CACHEDIR.TAG": "x"})
+    shop.build()
+    shop.write({"api/target/CACHEDIR.TAG": None, "api/target/mine.rs": "1"})
+    assert shop.told()["api/target/mine.rs"][0] in {"SOURCE", "DEPENDENCY"}
 
 
 @pytest.mark.parametrize("flag", ["--assume-unchanged", "--skip-worktree"])

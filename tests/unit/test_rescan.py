@@ -105,6 +105,16 @@ def replace_a_folder_by_a_link(tree: Path) -> list[str]:
     return ["a/b/deep", "b"]
 
 
+def replace_a_folder_above_by_a_link(tree: Path) -> list[str]:
+    (tree / "a").rename(tree.parent / "elsewhere")
+    (tree / "a").symlink_to(tree.parent / "elsewhere")
+    return ["a/b/deep"]
+
+
+def name_what_no_file_can_be_called(_tree: Path) -> list[str]:
+    return ["a/" + "x" * 300]
+
+
 def make_a_pipe(tree: Path) -> list[str]:
     (tree / "top").unlink()
     os.mkfifo(tree / "top")
@@ -118,7 +128,8 @@ def name_what_is_not_there(_tree: Path) -> list[str]:
 CHANGES = [
     edit, add, remove, rename, make_executable, turn_a_link, add_what_is_left_out, add_a_folder,
     add_in_a_folder_that_nobody_told_of, remove_a_folder, replace_a_folder_by_a_file, replace_a_file_by_a_folder,
-    replace_a_folder_by_a_link, make_a_pipe, name_what_is_not_there,
+    replace_a_folder_by_a_link, replace_a_folder_above_by_a_link, name_what_no_file_can_be_called,
+    make_a_pipe, name_what_is_not_there,
 ]  # fmt: skip
 
 
@@ -159,6 +170,11 @@ def test_a_young_file_is_not_trusted_and_a_revision_is_found_by_the_next_scan(tr
     (tree / "a/file").write_text("ANOTHER TEXT")
     final = scan(tree, RULES, after, later())
     assert final.revision == scan(tree, RULES, NOTHING, later()).revision != before.revision
+
+
+def test_an_untrusted_file_that_is_the_same_is_no_change(tree: Path) -> None:
+    before = scan(tree, RULES, NOTHING, time.time_ns())
+    assert rescan(tree, RULES, before, ["a/file"], time.time_ns()) is before
 
 
 def test_what_is_not_named_stays_as_it_was(tree: Path) -> None:
