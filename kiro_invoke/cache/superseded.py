@@ -114,11 +114,15 @@ def superseded_records(
     graph = Graph(records)
     mounts = tuple(_own_mounts(records, owner))
     old = _old_mounts(graph, mounts, owner, now)
-    seeds, orphans = _own_seeds(graph, mounts, old, owner)
+    seeds, orphans, waiting = _own_seeds(graph, mounts, old, owner)
     # where others build the same steps, what we made may be what they use, and nothing would tell
     shared = any(_is_foreign(record, owner) for record in records)
+    if not shared:
+        waiting = set()  # it is known otherwise whose the layers are
+    old = {id: why for id, why in old.items() if id not in waiting}
     layers = {id for id in (*(() if shared else made), *seeds) if graph.is_layer(id)}
     causes = _causes_to_stay(graph, mounts, old, layers - orphans)
+    causes |= dict.fromkeys(waiting, "what was made on its dependency layer is still held")
     candidates = layers | old.keys()
     stays = graph.above(causes.keys() | (graph.by_id.keys() - candidates))
     goes = {id: old.get(id) or _why_layer_goes(id, orphans) for id in candidates - stays}
@@ -171,24 +175,29 @@ def _old_mounts(graph: Graph, mounts: Iterable[_OwnMount], owner: Owner, now: fl
 
 def _own_seeds(
     graph: Graph, mounts: Iterable[_OwnMount], old: Collection[str], owner: Owner
-) -> tuple[set[str], set[str]]:
+) -> tuple[set[str], set[str], set[str]]:
     """What stands on layers that own mounts are seeded from, and those of it that all such mounts have left.
 
-    Only seeds that are made from the project's files count: a toolchain may be anybody's. Where a mount of
-    somebody else hangs on one, all of it may be theirs.
+    Last the mounts that wait: of what they are seeded from something is held yet, as by an image that was removed a
+    moment ago. Without them, nobody would know later whose that was. Only seeds that are made from the project's files
+    count: a toolchain may be anybody's. Where a mount of somebody else hangs on one, all of it may be theirs.
     """
     own = {mount.record.id for mount in mounts}
     standing: set[str] = set()
     orphans: set[str] = set()
+    waiting: set[str] = set()
+    held = {record.id for record in graph.by_id.values() if record.in_use or record.shared}
     for seed in {p for m in mounts if owner.mounts[m.id] for p in m.record.parents if p in graph.by_id}:
         below = graph.below(seed)
         hanging = {id for id in below if graph.by_id[id].kind == MOUNT}
         if any(id not in own and not _in_namespace(graph.by_id[id], owner) for id in hanging):
             continue
         standing |= below
-        if hanging <= {*old}:
+        if hanging <= {*old} and held & below:
+            waiting |= hanging
+        elif hanging <= {*old}:
             orphans |= below
-    return standing, orphans
+    return standing, orphans, waiting
 
 
 def _is_foreign(record: CacheRecord, owner: Owner) -> bool:

@@ -127,6 +127,16 @@ def test_what_an_image_holds_stays_with_what_it_was_made_on(id: str) -> None:
     assert "target1" in gone(records)
 
 
+def test_a_mount_waits_for_what_an_image_holds_where_nothing_else_tells_whose_that_is() -> None:
+    """Another checkout builds the same: only by the mount it is known that the layers are ours."""
+    theirs = generation(9, namespace=THEIRS)
+    held = changed((*cache(1, 2, 3), *theirs), "program1", shared=True)
+    assert gone(held) == set()
+    kept = {item.id: item.cause for item in plan(held).keep}
+    assert kept["target1"] == "what was made on its dependency layer is still held"
+    assert gone(changed(held, "program1", shared=False)) == ids(1)
+
+
 def test_each_goes_and_stays_with_its_cause() -> None:
     rows = str(plan(cache(1, 2, 3))).splitlines()
     assert "remove mount app-target: 2 mounts app-target were used since" in rows
