@@ -7,16 +7,13 @@ import hashlib
 import posixpath
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from kiro_invoke.builds.dockerfile import Dockerfile, words_of
-from kiro_invoke.builds.planner import Recipe, base_refs
+from kiro_invoke.builds.planner import Recipe, base_refs, shown
 from kiro_invoke.model.fingerprint import Part
 from kiro_invoke.model.service import Project
 
 _CONFIGURATION = "kiro.yaml"
-
-
 #: Arguments that the engine itself heeds, declared or not.
 _PREDEFINED = re.compile(r"SOURCE_DATE_EPOCH|BUILDKIT_\w+")
 
@@ -26,7 +23,7 @@ def base_parts(recipe: Recipe, project: Project) -> dict[Part, str]:
 
     Files are paths in the repository. Values are hashes: arguments may hold what nobody else should read.
     """
-    place = _placed(recipe.path, project.root)
+    place = shown(recipe.path, project.root)
     given, replaced = dict(project.build_args), dict(project.base_images)
     parts = {Part(place, what): _hash(value) for what, value in _of_file(recipe.parsed)}
     declared = _arguments(recipe.parsed)
@@ -37,10 +34,6 @@ def base_parts(recipe: Recipe, project: Project) -> dict[Part, str]:
         if ref in replaced:
             parts[Part(_CONFIGURATION, f"base image in place of `{ref}`")] = _hash(replaced[ref])
     return parts
-
-
-def _placed(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
 def _of_file(parsed: Dockerfile) -> Iterator[tuple[str, object]]:

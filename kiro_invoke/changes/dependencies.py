@@ -49,7 +49,7 @@ class ServiceInputs:
         """Whether the dependency layer can depend on the content of a file at this path."""
         if self._known is None and not self._is_declared:
             return True
-        return bool(self._known and self._known.reads(path)) or self._declared.matching(path) is not None
+        return bool(self._known and self._known.reads(path)) or self.declared(path)
 
     def declared(self, path: str) -> bool:
         """Whether kiro.yaml makes a file an input."""
@@ -57,9 +57,8 @@ class ServiceInputs:
 
     def unmatched(self, names: Collection[str]) -> list[PathRule]:
         """The declared inputs that no file is."""
-        return [
-            rule for rule in self._rules if all(PathRules([rule]).matching(name) is None for name in names)
-        ]
+        alone = [(rule, PathRules([rule])) for rule in self._rules]
+        return [rule for rule, one in alone if all(one.matching(name) is None for name in names)]
 
     def fingerprint(self, tree: Tree) -> Fingerprint:
         """The ecosystem's own, with the declared files by their content."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from kiro_invoke.changes.context import GONE, SENT, Folder, Rules
@@ -27,23 +28,24 @@ def rescan(
     `previous` itself if none of them changed; another one has no revision (""). Where more than files has changed, a
     folder that came, went or is named, all is scanned. `rules` are those of `previous`. ConfigError as `scan` has it.
     """
+    whole = partial(scan, folder, rules, previous, now, skip=skip)
     found: dict[str, Entry | None] = {}
     for path in dict.fromkeys(paths):
         parent, _, name = path.rpartition("/")
-        if (parent and parent not in previous.folders) or (parent and not rules.lets_through(parent)):
-            return scan(folder, rules, previous, now, skip=skip)
+        if parent and (parent not in previous.folders or not rules.lets_through(parent)):
+            return whole()
         if path in previous.folders or name in ("", ".", ".."):
-            return scan(folder, rules, previous, now, skip=skip)
+            return whole()
         fd = _opened(folder, parent)
         if fd is None:
-            return scan(folder, rules, previous, now, skip=skip)
+            return whole()
         try:
             status = _status(fd, name)
             if status is not None and stat.S_ISDIR(status.st_mode):
-                return scan(folder, rules, previous, now, skip=skip)
+                return whole()
             found[path] = _entry(folder, Folder(parent, fd, 0, []), name, status, previous, rules)
         except OSError:  # which a scan can tell of
-            return scan(folder, rules, previous, now, skip=skip)
+            return whole()
         finally:
             os.close(fd)
     return _with(previous, found, now)

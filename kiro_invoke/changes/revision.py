@@ -70,7 +70,7 @@ class Revision:
             if _placed(folder, path) in self.submodules:
                 found[path] = entry.what
         # git knows of no folders: those of now are taken for those of then
-        found.update((path, mode) for path, mode in now.contents.items() if path.endswith("/"))
+        found.update((f"{path}/", mode) for path, mode in now.folders.items())
         return found
 
     def files(self, contents: Mapping[str, object], there: Tree) -> Tree:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kiro_invoke import config
-from kiro_invoke.builds.built import CONFIGURATION, configuration, read_note
+from kiro_invoke.builds.built import CONFIGURATION, configuration
 from kiro_invoke.builds.planner import Profile
 from kiro_invoke.changes.classify import classify as compared
 from kiro_invoke.changes.objects import Objects
@@ -31,10 +31,14 @@ _SHOWN, _SHOWN_IGNORED = 20, 5
 
 @dataclass(frozen=True)
 class Since:
-    """What is compared with: a git revision, and the paths that git knows to differ; or the last build."""
+    """What is compared with: a git revision, or the last build."""
 
     revision: Revision | None
-    differing: frozenset[str] = frozenset()
+
+    @property
+    def differing(self) -> frozenset[str]:
+        """The paths that git knows to differ."""
+        return self.revision.differing if self.revision else frozenset()
 
     @property
     def words(self) -> str:
@@ -90,7 +94,7 @@ def _since(stack: ExitStack, project: Project, name: str) -> Since:
         if path not in differing
         for file in (*git.as_committed(project.root / path, process.run, at), ".git")
     }
-    return Since(Revision(objects, tree, differing, frozenset(same)), differing)
+    return Since(Revision(objects, tree, differing, frozenset(same)))
 
 
 def _of_services(looked: Sequence[Looked], against: Since) -> Iterator[Classification]:
@@ -110,7 +114,7 @@ def _of_configuration(project: Project, looked: Sequence[Looked], against: Since
         before = {name: "" for name in CONFIGURATION if against.revision.file(name) is not None}
         changed = frozenset(CONFIGURATION) & against.differing
     else:
-        notes = [note for one in looked if (note := read_note(one.shelf))]
+        notes = [one.note for one in looked if one.note]
         before = {name: value for note in notes for name, value in note.config.items()}
         changed = frozenset(
             name for note in notes for name in CONFIGURATION if note.config.get(name) != now.get(name)
@@ -213,8 +217,8 @@ def _of_one(path: str, one: Looked, rows: Sequence[Classification], against: Sin
 def _is_other(path: str, one: Looked, against: Since) -> bool:
     if against.revision:
         return path in against.differing
-    note, now = read_note(one.shelf), configuration(one.project.root, [path])
-    return note is not None and note.config.get(path) != now.get(path)
+    now = configuration(one.project.root, [path])
+    return one.note is not None and one.note.config.get(path) != now.get(path)
 
 
 def _with_all(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from kiro_invoke.builds.base_parts import base_parts, names_folder
-from kiro_invoke.builds.built import Shelf, read_built, read_note
+from kiro_invoke.builds.built import Note, Shelf, read_built, read_note
 from kiro_invoke.builds.dockerfile import parse
 from kiro_invoke.builds.noting import side_of
-from kiro_invoke.builds.planner import Profile, Recipe
+from kiro_invoke.builds.planner import Profile, Recipe, shown
 from kiro_invoke.builds.sending import CONTEXTS
 from kiro_invoke.cache.warm import read_recipes
 from kiro_invoke.changes.classify import Scope, Side
@@ -39,6 +40,11 @@ class Looked:
     @property
     def name(self) -> str:
         return self.recipe.service.name
+
+    @cached_property
+    def note(self) -> Note | None:
+        """What its image was last built from, in short; None if that is not known."""
+        return read_note(self.shelf)
 
     @property
     def folder(self) -> str:
@@ -79,7 +85,7 @@ def look(project: Project, profile: Profile, now: Callable[[], int]) -> Iterator
 
 def as_built(looked: Looked) -> Side | None:
     """What its image was last built from; None if that is not known."""
-    built = read_built(looked.shelf, read_note(looked.shelf))
+    built = read_built(looked.shelf, looked.note)
     return side_of(built) if built else None
 
 
@@ -121,9 +127,7 @@ def _looked(project: Project, recipe: Recipe, now: int) -> Looked:
 
 def _placed(path: Path, root: Path) -> str:
     """A path of the repository, with `/`; "" for the root."""
-    if path == root:
-        return ""
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+    return "" if path == root else shown(path, root)
 
 
 def inside(path: str, folders: Sequence[str]) -> bool:

@@ -28,8 +28,9 @@ _LONGEST = 200
 
 @dataclass
 class Tally:
-    """What was seen of the commits so far."""
+    """What was seen of the commits so far, as those of which ecosystem."""
 
+    ecosystem: str = ""
     total: int = 0
     missing: list[str] = field(default_factory=list)
     glob_rule: int = 0
@@ -69,6 +70,7 @@ def replay_history(
             with git.opened(repository) as opened:
                 objects = Objects(opened.read)
                 known = _ecosystem(ecosystem, objects, folder, repository)
+                tally.ecosystem = known.name
                 for one in Replay(objects, known.inputs, folder).each(names):
                     tally.add(one)
                     if surface.err.is_terminal and not tally.total % _TELLING:
@@ -80,10 +82,8 @@ def replay_history(
             for _ in each():
                 pass
             seconds = time.monotonic() - begun
-            with git.opened(repository) as opened:
-                known = _ecosystem(ecosystem, Objects(opened.read), folder, repository)
             costs = read_costs(find_root(surface.folder) / ".kiro")
-            for line in _summary(repository, folder, known, tally, seconds, costs):
+            for line in _summary(repository, folder, tally, seconds, costs):
                 surface.out.line(clean(line))
 
         def code() -> int:
@@ -175,11 +175,9 @@ def _row(one: Replayed) -> dict[str, Any]:
     }
 
 
-def _summary(
-    repository: Path, folder: str, known: Ecosystem, tally: Tally, seconds: float, costs: Costs
-) -> Iterator[str]:
+def _summary(repository: Path, folder: str, tally: Tally, seconds: float, costs: Costs) -> Iterator[str]:
     """What a person wants to know, line by line."""
-    where = f"{repository.name}, {folder or 'the whole repository'} ({known.name})"
+    where = f"{repository.name}, {folder or 'the whole repository'} ({tally.ecosystem})"
     count = tally.replayed
     yield f"{where}: {count:,} commits in {seconds:.1f} s"
     yield _counted("a rule by file names rebuilds dependencies in", tally.glob_rule, count)
@@ -188,7 +186,7 @@ def _summary(
         yield _counted("it cannot be told, so they are rebuilt, in", tally.doubts, count)
     yield _counted("needlessly rebuilt by that rule in", tally.needless, tally.glob_rule, "of its rebuilds")
     yield _counted("overlooked by that rule in", tally.overlooked, tally.dependency, "of what is rebuilt")
-    yield _saved(known.name, tally.needless, costs)
+    yield _saved(tally.ecosystem, tally.needless, costs)
     if tally.missing:
         some = ", ".join(tally.missing[:3])
         more = f" and {len(tally.missing) - 3:,} more" if len(tally.missing) > 3 else ""

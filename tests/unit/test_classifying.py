@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import subprocess
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -24,6 +23,8 @@ from kiro_invoke.commands.classifying import classify
 from kiro_invoke.commands.surface import Surface
 from kiro_invoke.model.errors import ConfigError, UsageError
 from kiro_invoke.screen import Paper
+from tests.support.repository import git as run_git
+from tests.support.repository import write_texts
 
 SCHEMA = Path(__file__).parents[2] / "kiro_invoke" / "schemas" / "classify.json"
 MANIFEST = '[package]\nname = "api"\nversion = "0.1.0"\nedition = "2021"\n\n[dependencies]\nfnv = "1"\n'
@@ -45,7 +46,6 @@ FILES = {
     "web/package-lock.json": json.dumps({"name": "web", "lockfileVersion": 3, "packages": {}}),
     "web/src/main.js": "1\n",
 }
-WHO = {f"GIT_{who}_{what}": "it@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
 
 @cache
@@ -62,13 +62,7 @@ class Shop:
         self.write(FILES)
 
     def write(self, texts: Mapping[str, str | None]) -> None:
-        for path, text in texts.items():
-            file = self.root / path
-            if text is None:
-                file.unlink()
-                continue
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text)
+        write_texts(self.root, texts)
 
     def build(self, *services: str, keeps: bool = True, profile: Profile = Profile.DEV) -> None:
         """What a build does besides the engine's part. Without `keeps` it failed."""
@@ -81,8 +75,7 @@ class Shop:
                 noting.keep(drawn)
 
     def git(self, *words: str) -> None:
-        env = {**os.environ, **WHO, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
-        subprocess.run(["git", "-C", str(self.root), *words], env=env, capture_output=True, check=True)
+        run_git("-C", str(self.root), *words)
 
     def commit(self) -> None:
         if not (self.root / ".git").exists():

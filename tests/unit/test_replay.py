@@ -15,6 +15,8 @@ from kiro_invoke.ecosystems.registry import ECOSYSTEMS
 from kiro_invoke.engine import git, process
 from kiro_invoke.model.change import Kind
 from kiro_invoke.model.errors import KiroError, UsageError
+from tests.support.repository import git as run_git
+from tests.support.repository import write_texts
 
 MANIFEST = """\
 [package]
@@ -46,7 +48,6 @@ FIRST = {
     "app/src/main.rs": "fn main() {}\n",
     "README": "x\n",
 }
-WHO = {f"GIT_{who}_{what}": "it@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
 
 class History:
@@ -57,20 +58,11 @@ class History:
         self.git("init", "--quiet", "--initial-branch=main", str(folder), place=False)
 
     def git(self, *words: str, place: bool = True) -> str:
-        where = ("-C", str(self.folder)) if place else ()
-        env = {**os.environ, **WHO, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
-        done = subprocess.run(["git", *where, *words], env=env, capture_output=True, text=True, check=True)
-        return done.stdout.strip()
+        return run_git(*(("-C", str(self.folder)) if place else ()), *words)
 
     def commit(self, texts: Mapping[str, str | None]) -> str:
         """Write, or with None remove, and commit; the commit's id."""
-        for path, text in texts.items():
-            file = self.folder / path
-            if text is None:
-                file.unlink()
-                continue
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text)
+        write_texts(self.folder, texts)
         self.git("add", "--all")
         self.git("commit", "--quiet", "--allow-empty", "--message=it")
         return self.git("rev-parse", "HEAD")
