@@ -210,4 +210,33 @@ def replay_history(
     perform("replay-history", format, body, formats=("text", "jsonl"))
 
 
-ns = Collection(warm_cache, build, up, down, logs, setup, config, classify, replay_history)
+@task(
+    iterable=["service"],
+    auto_shortflags=False,
+    help={
+        "service": _SERVICE,
+        "live": "Without (--no-live) every change is built into an image, and the container made anew.",
+        "once": "Bring the services up to date, see that they serve, and end; they run on.",
+        "keep-running": "Leave the containers running at the end.",
+        "debug": "A debugger's port for this service, on this machine only (docs/watch.md).",
+        "format": _LINES,
+    },
+)
+def watch(
+    _ctx: Context,
+    service: list[str],
+    live: bool = True,
+    once: bool = False,
+    keep_running: bool = False,
+    debug: str | None = None,
+    format: str = "text",
+) -> None:
+    """Keep what the services serve equal to what is saved, on the fastest way that is right."""
+    from kiro_invoke.commands import watching
+    from kiro_invoke.commands.surface import perform
+
+    wishes = watching.Wishes(tuple(service), live, once, keep_running, debug)
+    perform("watch", format, watching.watch(wishes), formats=("text", "jsonl"))
+
+
+ns = Collection(warm_cache, build, up, down, logs, watch, setup, config, classify, replay_history)

@@ -18,3 +18,13 @@ def clean(line: str) -> str:
 def worth_telling(event: Ended) -> bool:
     """Whether a step ran; the engine never calls a base image cached, though nothing was done for it."""
     return bool(event.error) or not (event.cached or event.step.text.startswith("FROM "))
+
+
+_COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")
+
+
+def coloured(line: str) -> str:
+    """`line` without terminal control but for colours, which end with it."""
+    parts = _COLOUR.split(line)
+    shown = "".join(part if _COLOUR.fullmatch(part) else clean(part) for part in parts)
+    return f"{shown}\x1b[0m" if len(parts) > 1 else shown

@@ -90,7 +90,7 @@ def read_note(shelf: Shelf) -> Note | None:
     with suppress(*_DAMAGE):
         raw = json.loads(shelf.note.read_text(encoding="utf-8"))
         if raw["version"] == __version__:
-            return Note(str(raw["revision"]), _parts(raw["base"]), dict(raw["config"]))
+            return Note(str(raw["revision"]), parts_of(raw["base"]), dict(raw["config"]))
     return None
 
 
@@ -102,7 +102,7 @@ def read_built(shelf: Shelf, note: Note | None) -> Built | None:
     with suppress(*_DAMAGE):
         raw = json.loads(shelf.parts.read_text(encoding="utf-8"))
         if stored.snapshots[0].revision == note.revision == raw["revision"]:
-            kept = Fingerprint(_parts(raw["parts"]), _parts(raw["unseen"]), str(raw["doubt"]))
+            kept = Fingerprint(parts_of(raw["parts"]), parts_of(raw["unseen"]), str(raw["doubt"]))
             return Built(note, kept, stored.snapshots[0])
     return None
 
@@ -127,14 +127,14 @@ def write_built(shelf: Shelf, note: Note, fingerprint: Fingerprint) -> None:
     parts = {
         "revision": note.revision,
         "doubt": fingerprint.doubt,
-        "parts": _rows(fingerprint.parts),
-        "unseen": _rows(fingerprint.unseen),
+        "parts": rows_of(fingerprint.parts),
+        "unseen": rows_of(fingerprint.unseen),
     }
     write_whole(shelf.parts, json.dumps(parts), mode=_PRIVATE)
     value = {
         "version": __version__,
         "revision": note.revision,
-        "base": _rows(note.base),
+        "base": rows_of(note.base),
         "config": dict(note.config),
     }
     write_whole(shelf.note, json.dumps(value), mode=_PRIVATE)
@@ -150,9 +150,11 @@ def configuration(root: Path, names: Sequence[str] = CONFIGURATION) -> dict[str,
     return found
 
 
-def _rows(parts: Mapping[Part, str]) -> list[list[str]]:
+def rows_of(parts: Mapping[Part, str]) -> list[list[str]]:
+    """Parts as JSON can hold them."""
     return [[part.file, part.what, value] for part, value in parts.items()]
 
 
-def _parts(rows: Iterable[Any]) -> dict[Part, str]:
+def parts_of(rows: Iterable[Any]) -> dict[Part, str]:
+    """Parts that were written so; ValueError or TypeError for anything else."""
     return {Part(str(file), str(what)): str(value) for file, what, value in rows}

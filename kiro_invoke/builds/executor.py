@@ -13,6 +13,7 @@ from kiro_invoke.builds.dockerfile import Instruction, Stage
 from kiro_invoke.builds.log import BuildLog
 from kiro_invoke.builds.planner import Recipe, shown
 from kiro_invoke.builds.progress import Observer, Progress
+from kiro_invoke.engine.brake import Brake
 from kiro_invoke.engine.protocol import Engine
 from kiro_invoke.model.errors import BuildFailed, EngineError
 from kiro_invoke.model.plan import BuildPlan, Target
@@ -35,6 +36,10 @@ _LOST = re.compile(
 )
 
 
+class Stopped(Exception):
+    """A build was ended before its end, as somebody asked."""
+
+
 @dataclass(frozen=True)
 class Executed:
     """A finished build: its steps, and the seconds it took."""
@@ -52,12 +57,18 @@ def execute(
     logs: Path,
     observer: Observer,
     clock: Callable[[], float] = time.monotonic,
+    brake: Brake | None = None,
 ) -> Executed:
-    """Build every target of `plan` as one graph; BuildFailed names the step, its place and the full log."""
+    """Build every target of `plan` as one graph; BuildFailed names the step, its place and the full log.
+
+    Stopped where the brake ended it.
+    """
     begun = clock()
     with BuildLog.begin(logs) as log:
         progress = Progress(log.beside(observer), {target.name: target.service for target in plan.targets})
-        done = engine.bake(definition(plan, around), env=_ENV, on_line=progress.feed)
+        done = engine.bake(definition(plan, around), env=_ENV, on_line=progress.feed, brake=brake)
+        if brake is not None and brake.pulled:
+            raise Stopped
         if not done.ok:
             log.write("\n".join(progress.plain))
             if _LOST.search("\n".join(progress.plain)):

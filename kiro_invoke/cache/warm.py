@@ -19,6 +19,7 @@ from kiro_invoke.cache.made import ran_here
 from kiro_invoke.cache.proving import prove
 from kiro_invoke.cache.remembered import cache_bytes, must_read
 from kiro_invoke.engine.bases import Base, Say
+from kiro_invoke.engine.brake import Brake
 from kiro_invoke.engine.protocol import Engine
 from kiro_invoke.engine.side_by_side import beside
 from kiro_invoke.model.errors import BaseUnavailable, ConfigError
@@ -96,8 +97,12 @@ def run(
     *,
     say: Say = lambda _text: None,
     clock: Callable[[], float] = time.monotonic,
+    brake: Brake | None = None,
 ) -> BuildRecord:
-    """Build from mirrors of the contexts, prove the images, and record what the engine did."""
+    """Build from mirrors of the contexts, prove the images, and record what the engine did.
+
+    executor.Stopped where the brake ended it.
+    """
 
     from kiro_invoke.builds.sending import mirrored  # its locks load slowly, and most commands take none
 
@@ -114,6 +119,7 @@ def run(
             logs=project.state / "logs",
             observer=observer,
             clock=clock,
+            brake=brake,
         )
         # read beside the proof, and not at all where that tells nothing new
         records = beside(engine.cache_records) if must_read(engine, project, done.steps) else None

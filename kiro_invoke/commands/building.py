@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from kiro_invoke import config
 from kiro_invoke.builds.planner import Profile, Recipe, cleaned, plan_everything, plan_images
+from kiro_invoke.builds.progress import Observer
 from kiro_invoke.builds.proof import NotProven, names_proof
 from kiro_invoke.cache import proving, warm
 from kiro_invoke.commands import opening
 from kiro_invoke.commands.surface import Answer, Surface
+from kiro_invoke.engine.brake import Brake
 from kiro_invoke.engine.files import make_state_folder
 from kiro_invoke.engine.protocol import Engine
 from kiro_invoke.model.errors import BaseUnavailable, EngineError
@@ -96,17 +99,29 @@ def perform_build(surface: Surface, request: Request) -> Answer:
 
 
 def build_now(
-    surface: Surface, project: Project, engine: Engine, recipes: tuple[Recipe, ...], request: Request
+    surface: Surface,
+    project: Project,
+    engine: Engine,
+    recipes: tuple[Recipe, ...],
+    request: Request,
+    *,
+    shown: Observer | None = None,
+    brake: Brake | None = None,
 ) -> BuildRecord:
-    """Make the base images available, then build the plan as one graph."""
+    """Make the base images available, then build the plan as one graph.
+
+    `shown` is told what happens, in place of a screen. executor.Stopped where the brake ended it.
+    """
     prepared = _prepared(surface, project, engine, recipes, request)
     for line in opening.standin_lines(prepared.bases):
         surface.say(line)
-    observer, showing = observer_for(surface.err, surface.environ)
+    observer: Observer
+    showing: AbstractContextManager[object]
+    observer, showing = (shown, nullcontext()) if shown else observer_for(surface.err, surface.environ)
     images = [target.tag for target in prepared.plan.targets if target.tag]
     try:
         with showing:
-            record = warm.run(prepared, project, engine, observer, say=surface.say)
+            record = warm.run(prepared, project, engine, observer, say=surface.say, brake=brake)
     except NotProven:
         proving.check_names(engine, images, project.checkout)
         raise

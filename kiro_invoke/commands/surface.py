@@ -100,6 +100,12 @@ def perform(
         raise Exit(code=int(code))
 
 
+def write_row(row: Mapping[str, Any]) -> None:
+    """Write one line of a stream now, for a command that cannot wait until it is asked for the next."""
+    with _writing():
+        _print_json(row)
+
+
 class _OutputGone(Exception):
     """Standard output takes no more."""
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from kiro_invoke.builds.built import configuration
-from kiro_invoke.config import inputs
+from kiro_invoke.config import inputs, live
 from kiro_invoke.config.names import shown, slug, slug_complaint
 from kiro_invoke.config.nodes import FILE, Given, Value, read
 from kiro_invoke.config.services import Found, Repository, configured, detected, selected
@@ -16,7 +16,17 @@ from kiro_invoke.model.service import Origin, Project, Secret, Setting
 #: The versions of kiro.yaml that this release understands.
 VERSIONS = ("1",)
 
-_KEYS = ("version", "project", "services", "ca_bundle", "base_images", "secrets", "ssh", "build_args")
+_KEYS = (
+    "version",
+    "project",
+    "services",
+    "ca_bundle",
+    "base_images",
+    "secrets",
+    "ssh",
+    "build_args",
+    "watch",
+)
 
 
 def find_root(start: Path) -> Path:
@@ -48,6 +58,7 @@ def load(start: Path, environ: Mapping[str, str], *, services: Sequence[str] = (
         "ssh": inputs.ssh(fields.get("ssh"), root, environ),
         "build_args": inputs.build_args(fields.get("build_args")),
     }
+    watching, watch_settings = live.watching(fields.get("watch"), environ)
     found = _found(fields.get("services"), Repository(root, name.text))
     chosen = selected(found, services)
     settings = [version.setting("version")] if version else []
@@ -55,7 +66,7 @@ def load(start: Path, environ: Mapping[str, str], *, services: Sequence[str] = (
     settings += _service_settings(chosen, fields.get("services"), by_option=bool(services))
     if bundle:
         settings.append(bundle.setting("ca_bundle", str(ca_bundle)))
-    settings += _row_settings(rows)
+    settings += [*_row_settings(rows), *watch_settings]
     return Project(
         root=root,
         name=name.text,
@@ -66,6 +77,7 @@ def load(start: Path, environ: Mapping[str, str], *, services: Sequence[str] = (
         ssh=tuple(row.value for row in rows["ssh"]),
         build_args=tuple((row.name, row.value) for row in rows["build_args"]),
         settings=tuple(settings),
+        watching=watching,
         files=tuple(files.items()),
     )
 

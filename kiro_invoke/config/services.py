@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kiro_invoke.config.inputs import path_rules
+from kiro_invoke.config.live import live
 from kiro_invoke.config.names import Complaint, image_complaint, nearest, shown, slug, slug_complaint
 from kiro_invoke.config.nodes import Given, Value
 from kiro_invoke.config.paths import file_names, inside, is_file, is_folder, leads_outside, relative
@@ -16,7 +17,7 @@ from kiro_invoke.model.service import Origin, PathRule, Service, Setting
 
 _TEXTS = ("name", "context", "dockerfile", "fast_dockerfile", "image", "ecosystem")
 _RULES = ("dependency_inputs", "ignore")
-_KEYS = (*_TEXTS, *_RULES)
+_KEYS = (*_TEXTS, *_RULES, "live")
 _DEFAULT_FILES = {"dockerfile": "Dockerfile", "fast_dockerfile": "Dockerfile.fast"}
 _SKIPPED = frozenset({"node_modules", "target"})
 
@@ -89,7 +90,13 @@ def _configured(item: Value, repository: Repository) -> Found:
         raise context.refused(missing, "create the folder, or correct context:")
     if "context" not in given:
         context = Given(context.text, Origin.DETECTED, relative(folder, repository.root))
-    return _found({**given, "context": context}, folder.resolve(), repository, rules)
+    found = _found({**given, "context": context}, folder.resolve(), repository, rules)
+    if "live" not in fields:
+        return found
+    given_live, settings = live(fields["live"], f"services.{name.text}.live")
+    return replace(
+        found, service=replace(found.service, live=given_live), settings=(*found.settings, *settings)
+    )
 
 
 def _detected(repository: Repository) -> Iterator[Found]:
@@ -162,9 +169,14 @@ def _found(
         ecosystem=ecosystem.text,
         dockerfile=paths["dockerfile"],
         fast_dockerfile=paths["fast_dockerfile"],
-        **{key: tuple(PathRule(one.text, one.where) for one in each) for key, each in rules.items()},
+        dependency_inputs=_path_rules(rules, "dependency_inputs"),
+        ignore=_path_rules(rules, "ignore"),
     )
     return Found(service, name, image, tuple(settings))
+
+
+def _path_rules(rules: Mapping[str, tuple[Given, ...]], key: str) -> tuple[PathRule, ...]:
+    return tuple(PathRule(one.text, one.where) for one in rules.get(key, ()))
 
 
 def _dockerfile(key: str, given: Given | None, context: Path, root: Path) -> tuple[Path, Given] | None:

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Protocol, cast
 
 from kiro_invoke.model.fingerprint import Fingerprint, Tree
+from kiro_invoke.model.live import Live
 
 #: The ecosystem of a service that no module here knows.
 OTHER = "other"
@@ -24,11 +25,15 @@ class Inputs(Protocol):
 
 @dataclass(frozen=True)
 class Ecosystem:
-    """An ecosystem, and how its folders are known: by `manifest`, and by one of `lockfiles` where there are any."""
+    """An ecosystem, and how its folders are known: by `manifest`, and by one of `lockfiles` where there are any.
+
+    `live` is what a live update of a running container does, unless the image or kiro.yaml says otherwise.
+    """
 
     name: str
     manifest: str
     lockfiles: frozenset[str] = frozenset()
+    live: Live = Live()
 
     def detects(self, names: frozenset[str]) -> bool:
         """Whether a folder that holds files of these names belongs to it."""
@@ -41,14 +46,26 @@ class Ecosystem:
 
 
 _NODE = "package.json"
+#: As the image's own build does it; kiro-fresh has cargo see by content what changed.
+_CARGO = Live(
+    install="cargo fetch --locked --target \"$(rustc -vV | sed -n 's/^host: //p')\"",
+    run="$(command -v kiro-fresh >/dev/null && echo kiro-fresh build) cargo build --workspace --bins --locked --color always",
+)
 #: Name -> ecosystem; where a folder belongs to several, the first is taken.
 ECOSYSTEMS: dict[str, Ecosystem] = {
     known.name: known
     for known in (
-        Ecosystem("cargo", "Cargo.toml"),
-        Ecosystem("npm", _NODE, frozenset({"package-lock.json", "npm-shrinkwrap.json"})),
-        Ecosystem("pnpm", _NODE, frozenset({"pnpm-lock.yaml"})),
-        Ecosystem("yarn", _NODE, frozenset({"yarn.lock"})),
+        Ecosystem("cargo", "Cargo.toml", live=_CARGO),
+        Ecosystem(
+            "npm",
+            _NODE,
+            frozenset({"package-lock.json", "npm-shrinkwrap.json"}),
+            Live(install="npm install --no-save --no-audit --no-fund --prefer-offline"),
+        ),
+        Ecosystem(
+            "pnpm", _NODE, frozenset({"pnpm-lock.yaml"}), Live(install="pnpm install --frozen-lockfile")
+        ),
+        Ecosystem("yarn", _NODE, frozenset({"yarn.lock"}), Live(install="yarn install --frozen-lockfile")),
     )
 }
 

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from kiro_invoke.engine import process
+from kiro_invoke.engine.brake import Brake
 from kiro_invoke.engine.answers import cache_record, image_facts, local_image, names_of
 from kiro_invoke.engine.api import (
     ANSWER_SECONDS,
+    WORK_SECONDS,
     Api,
     Refused,
     Unanswered,
@@ -24,6 +26,7 @@ from kiro_invoke.engine.api import (
     unix_path,
 )
 from kiro_invoke.engine.cli_files import KnownPlugins, Plugin
+from kiro_invoke.engine.containers import Containers
 from kiro_invoke.engine.image_files import image_file
 from kiro_invoke.engine.locate import Address, check_versions, refuse_podman, version_text
 from kiro_invoke.engine.protocol import CacheRecord, Completed, EngineFacts, ImageFacts, LocalImage, Run
@@ -168,9 +171,16 @@ class DockerEngine:
         )
         return bytes(output).decode(errors="replace").strip()
 
-    def bake(self, definition: str, *, env: Mapping[str, str], on_line: Callable[[str], None]) -> Completed:
+    def bake(
+        self,
+        definition: str,
+        *,
+        env: Mapping[str, str],
+        on_line: Callable[[str], None],
+        brake: Brake | None = None,
+    ) -> Completed:
         argv = [*self._buildx_argv(), "bake", "--progress=rawjson", "-f", "-"]
-        return process.stream(argv, stdin=definition, env=env, on_stderr=on_line)
+        return process.stream(argv, stdin=definition, env=env, on_stderr=on_line, brake=brake)
 
     def _buildx_argv(self) -> list[str]:
         """How buildx is started. On a unix socket it needs nothing that the CLI would tell it: that saves 50 ms."""
@@ -221,6 +231,16 @@ class DockerEngine:
 
     def compose_output(self, files: Sequence[Path], *arguments: str, env: Mapping[str, str]) -> Completed:
         return self._run([*_compose_argv(files), *arguments], env=env)
+
+    def compose_detached(self, files: Sequence[Path], *arguments: str, log: Path) -> None:
+        process.spawn_detached([*_compose_argv(files), *arguments], log)
+
+    @functools.cached_property
+    def containers(self) -> Containers:
+        from kiro_invoke.engine.client import open_api
+        from kiro_invoke.engine.docker_containers import DockerContainers
+
+        return DockerContainers(self._api, lambda: open_api(self._address, WORK_SECONDS, self._api.version))
 
     @_translated
     def port_holder(self, port: int) -> str | None:

@@ -162,3 +162,18 @@ def _trouble(folder: Path, done: Completed) -> KiroError:
         return KiroError(_NO_GIT, fix=_INSTALL)
     words = " ".join(done.stderr.removeprefix("fatal: ").split()) or "it is no git repository"
     return UsageError(words, file=str(folder), fix="name a folder that is one, or lies in one")
+
+
+def index_locks(folder: Path) -> tuple[Path, ...]:
+    """The file that is there while git changes what is checked out around a folder; none outside of a repository."""
+    for place in (folder, *folder.parents):
+        mark = place / ".git"
+        if mark.is_dir():
+            return (mark / "index.lock",)
+        if mark.is_file():  # a worktree's, or a submodule's
+            try:
+                words = mark.read_text(encoding="utf-8", errors="surrogateescape").strip()
+            except OSError:
+                return ()
+            return (place / words.removeprefix("gitdir:").strip() / "index.lock",)
+    return ()

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
+from kiro_invoke.engine.brake import Brake
 from kiro_invoke.engine.protocol import Completed
 
 #: Seconds that an interrupted child may take to clean up before it is killed.
@@ -51,11 +52,12 @@ def stream(
     stdin: str | None = None,
     env: Mapping[str, str] | None = None,
     on_stderr: Callable[[str], None],
+    brake: Brake | None = None,
 ) -> Completed:
     """Run `argv`, hand each line of its standard error to `on_stderr` as it comes, capture the rest.
 
     The child leads a process group of its own: whatever ends this call early (Ctrl-C, an error in
-    `on_stderr`) interrupts the group, waits GRACE_SECONDS and then kills it.
+    `on_stderr`, the `brake`) interrupts the group, waits GRACE_SECONDS and then kills it.
     """
     child = _start(argv, stdin=stdin is not None, env=env)
     if isinstance(child, Completed):
@@ -66,7 +68,7 @@ def stream(
         feeder = threading.Thread(target=_feed, args=(child.stdin, stdin), daemon=True)
         reader = threading.Thread(target=_drain, args=(child.stdout, out), daemon=True)
         try:
-            with _not_outliving(child):
+            with _not_outliving(child), (brake or Brake()).stopping(lambda: _end_beside(child)):
                 feeder.start()
                 reader.start()
                 assert child.stderr is not None
@@ -225,6 +227,10 @@ def _feed(pipe: IO[str] | None, text: str | None) -> None:
 def _drain(pipe: IO[str] | None, into: list[str]) -> None:
     if pipe is not None:
         into.extend(pipe)
+
+
+def _end_beside(child: subprocess.Popen[str]) -> None:
+    threading.Thread(target=_end_group, args=(child,), daemon=True).start()
 
 
 def _end_group(child: subprocess.Popen[str]) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from kiro_invoke.engine.brake import Brake
+
 
 @dataclass(frozen=True)
 class Completed:
@@ -136,8 +138,15 @@ class Engine(Protocol):
     def run_once(self, ref: str, shell: str) -> str:
         """What a shell command prints in a throw-away container without network."""
 
-    def bake(self, definition: str, *, env: Mapping[str, str], on_line: Callable[[str], None]) -> Completed:
-        """Build a bake definition (JSON); `on_line` gets each line of `--progress=rawjson`."""
+    def bake(
+        self,
+        definition: str,
+        *,
+        env: Mapping[str, str],
+        on_line: Callable[[str], None],
+        brake: Brake | None = None,
+    ) -> Completed:
+        """Build a bake definition (JSON); `on_line` gets each line of `--progress=rawjson`. The brake ends it."""
 
     def cache_records(self) -> tuple[CacheRecord, ...]:
         """Every record of the build cache."""
@@ -159,6 +168,9 @@ class Engine(Protocol):
 
     def compose_output(self, files: Sequence[Path], *arguments: str, env: Mapping[str, str]) -> Completed:
         """Run Docker Compose and capture what it prints."""
+
+    def compose_detached(self, files: Sequence[Path], *arguments: str, log: Path) -> None:
+        """Start Docker Compose and leave it to itself; what it prints goes to a file."""
 
     def port_holder(self, port: int) -> str | None:
         """The running container that publishes `port` on this host, or None."""

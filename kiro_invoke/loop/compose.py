@@ -57,6 +57,8 @@ class Compose:
     engine: Engine
     root: Path
     env: Mapping[str, str]
+    #: more files, which win over the person's own
+    extra: tuple[Path, ...] = ()
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -68,6 +70,10 @@ class Compose:
             )
         override = found.with_name(f"{found.stem.partition('.')[0]}.override{found.suffix}")
         return (found, override) if override.is_file() else (found,)
+
+    @property
+    def _all(self) -> tuple[Path, ...]:
+        return (*self.files, *self.extra)
 
     def check(self) -> None:
         """EngineError where the Compose plugin is missing."""
@@ -90,9 +96,23 @@ class Compose:
 
     def up(self, services: Sequence[str]) -> None:
         """Start the containers from the images as they are, and wait until they are healthy."""
-        done = self.engine.compose_output(
-            self.files, "up", "--detach", "--no-build", "--wait", *services, env=self.env
-        )
+        self._up("--wait", *services)
+
+    def start(self, services: Sequence[str], *, alone: bool = False) -> None:
+        """Start the containers from the images as they are; with `alone` nothing that they need."""
+        self._up(*(("--no-deps",) if alone else ()), *services)
+
+    def stop(self, services: Sequence[str], seconds: int) -> None:
+        """Stop containers, killed after so many seconds."""
+        arguments = ("stop", "--timeout", str(seconds), *services)
+        self.engine.compose_output(self._all, *arguments, env=self.env)
+
+    def stop_beside(self, services: Sequence[str], log: Path) -> None:
+        """Have containers stopped in their own time, and do not wait for it."""
+        self.engine.compose_detached(self._all, "stop", *services, log=log)
+
+    def _up(self, *arguments: str) -> None:
+        done = self.engine.compose_output(self._all, "up", "--detach", "--no-build", *arguments, env=self.env)
         if not done.ok:
             lines = [line for line in done.stderr.splitlines() if line.strip()]
             raise KiroError(
@@ -117,7 +137,7 @@ class Compose:
         return tuple(_running(row, self.root) for row in rows)
 
     def _output(self, *arguments: str) -> str:
-        done = self.engine.compose_output(self.files, *arguments, env=self.env)
+        done = self.engine.compose_output(self._all, *arguments, env=self.env)
         if not done.ok:
             words = " ".join(done.stderr.split())
             raise ConfigError(f"docker compose: {words}", file=self.files[0].name, fix="correct the file")

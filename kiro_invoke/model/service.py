@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from kiro_invoke.model.live import GivenLive, Watching
+
 
 class Origin(StrEnum):
     """Where a value came from, strongest first."""
@@ -49,7 +51,7 @@ class Service:
     """A service that is built into images. Paths are absolute; either Dockerfile may be None.
 
     `dependency_inputs` are files that its dependency layer is made from besides those that its ecosystem knows;
-    changes of what matches `ignore` are no reason to build.
+    changes of what matches `ignore` are no reason to build. `live`: what kiro.yaml says of updates of its container.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Service:
     fast_dockerfile: Path | None
     dependency_inputs: tuple[PathRule, ...] = ()
     ignore: tuple[PathRule, ...] = ()
+    live: GivenLive = GivenLive()
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class Project:
     ssh: tuple[str, ...] = ()
     build_args: tuple[tuple[str, str], ...] = ()
     settings: tuple[Setting, ...] = ()
+    watching: Watching = Watching()
     #: The files that say what is built and run, with their contents' hashes, as they were before they were read.
     files: tuple[tuple[str, str], ...] = ()
 

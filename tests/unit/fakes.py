@@ -114,6 +114,7 @@ class FakeEngine:
         self.files: dict[tuple[str, str], bytes] = {}
         self.registry = dict(registry or {})
         self.otherwise = otherwise
+        self.detached: list[tuple[str, ...]] = []
         self.probed: list[str] = []
         self.pulled: list[str] = []
         self.built: list[tuple[str, str]] = []
@@ -192,7 +193,14 @@ class FakeEngine:
     def run_once(self, ref: str, shell: str) -> str:
         return self.printed
 
-    def bake(self, definition: str, *, env: Mapping[str, str], on_line: Callable[[str], None]) -> Completed:
+    def bake(
+        self,
+        definition: str,
+        *,
+        env: Mapping[str, str],
+        on_line: Callable[[str], None],
+        brake: object = None,
+    ) -> Completed:
         self.baked.append(definition)
         self.bake_env.append(dict(env))
         for line in self.bake_lines:
@@ -231,6 +239,9 @@ class FakeEngine:
     def compose(self, files: Sequence[Path], *arguments: str, env: Mapping[str, str]) -> int:
         self.composed.append(arguments)
         return self.compose_status
+
+    def compose_detached(self, files: Sequence[Path], *arguments: str, log: Path) -> None:
+        self.detached.append(arguments)
 
     def compose_output(self, files: Sequence[Path], *arguments: str, env: Mapping[str, str]) -> Completed:
         self.composed.append(arguments)

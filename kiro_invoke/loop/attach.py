@@ -1,0 +1,143 @@
+"""Find out about a service's container: what it holds, and whether and how it can be updated live."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from kiro_invoke.builds.bake import LABEL_REVISION
+from kiro_invoke.builds.built import read_built, read_note
+from kiro_invoke.builds.noting import side_of
+from kiro_invoke.changes.classify import Side
+from kiro_invoke.ecosystems.registry import ECOSYSTEMS
+from kiro_invoke.engine.containers import ContainerFacts, Containers
+from kiro_invoke.loop.lane import Lane
+from kiro_invoke.loop.ledger import Held
+from kiro_invoke.loop.live import Attached
+from kiro_invoke.loop.session import NoSession, SessionLost, open_session
+from kiro_invoke.loop.syncing import Places
+from kiro_invoke.model.live import SUPERVISOR, Live
+
+#: If so much of its sources is not in a container, it was not made to be built in.
+_LACKING = 0.5
+
+
+@dataclass
+class Attaching:
+    """How containers are attached to: those of one Compose project."""
+
+    containers: Containers
+    project: str
+    grace: float
+    ca_bundle: bytes = b""
+
+    def look(self) -> dict[str, list[ContainerFacts]]:
+        """The project's containers by service, those that run first."""
+        found: dict[str, list[ContainerFacts]] = {}
+        for one in sorted(self.containers.of_project(self.project), key=lambda facts: not facts.running):
+            if one.labels.get("com.docker.compose.oneoff", "").lower() != "true":
+                found.setdefault(one.service, []).append(one)
+        return found
+
+    def attach(self, lane: Lane, found: Sequence[ContainerFacts]) -> None:
+        """Learn all of it anew, for the container that a service has now."""
+        self.detach(lane)
+        lane.is_confirmed = False
+        lane.facts = found[0] if found else None
+        lane.image_side = self._image_side(lane)
+        if lane.facts is None or not lane.facts.running:
+            return
+        lane.is_stopped = False
+        lane.held = self._held(lane, lane.facts)
+        if len([one for one in found if one.running]) > 1:
+            lane.unreachable = "it runs in several containers"
+            return
+        lane.attached, lane.unreachable = self._attached(lane, lane.facts)
+        if lane.attached is not None and lane.held is not None:
+            self._verify(lane, lane.attached, lane.held)
+
+    def note_image(self, lane: Lane) -> None:
+        """Its image was built: learn what it was built from."""
+        lane.image_side = self._image_side(lane)
+
+    def detach(self, lane: Lane) -> None:
+        if lane.attached is not None:
+            lane.attached.session.close()
+        lane.attached, lane.held, lane.unreachable = None, None, ""
+
+    def _image_side(self, lane: Lane) -> Side | None:
+        shelf = lane.sight.shelf
+        built = read_built(shelf, read_note(shelf))
+        return side_of(built) if built else None
+
+    def _held(self, lane: Lane, facts: ContainerFacts) -> Held | None:
+        """What a container holds: as it was written down of it, else what its image was built from."""
+        held = lane.ledger.recall(facts.id, facts.image)
+        if held is not None:
+            return held
+        shelf = lane.sight.shelf
+        built = read_built(shelf, read_note(shelf))
+        if built is None or facts.labels.get(LABEL_REVISION) != built.note.revision:
+            return None
+        return lane.ledger.adopt(facts.id, facts.image, built, shelf)
+
+    def _attached(self, lane: Lane, facts: ContainerFacts) -> tuple[Attached | None, str]:
+        service = lane.sight.recipe.service
+        known = ECOSYSTEMS.get(service.ecosystem)
+        live = service.live.over(known.live if known else Live(), facts.labels)
+        try:
+            session, place = open_session(self.containers, facts, self.grace)
+        except NoSession as error:
+            return None, f"no session in its container: {error}"
+        if live.restart == SUPERVISOR and not place.is_supervised:
+            session.close()
+            return (
+                None,
+                "its first process is no kiro-supervise (live: restart: in kiro.yaml says how else it is restarted)",
+            )
+        return Attached(self.containers, facts, live, session, place, self.grace, self.ca_bundle), ""
+
+    def _verify(self, lane: Lane, attached: Attached, held: Held) -> None:
+        """Ask the container what its files are: somebody else may have written there, or the image lacks them."""
+        facts = attached.facts
+        places = Places(attached.live.sync, facts.folder, facts.binds)
+        wanted = dict(_files(held.side.contents, places))
+        if not wanted:
+            return
+        try:
+            payload = b"".join(place.encode(errors="surrogateescape") + b"\0" for place in wanted)
+            answer = attached.session.ask("hash", payload)
+        except SessionLost:
+            lane.attached = None
+            return
+        hashes = _hashes(answer.output)
+        differing = [path for place, (path, value) in wanted.items() if hashes.get(place) != value]
+        if not hashes and "not found" in answer.last_line:  # no sha256sum: it has to be believed
+            return
+        lacking = [path for place, (path, _) in wanted.items() if place not in hashes]
+        if len(lacking) > _LACKING * len(wanted):
+            self.detach(lane)
+            lane.held = held
+            lane.unreachable = f"its image does not hold its sources ({lacking[0]} and others)"
+            return
+        if differing:
+            lane.held = lane.ledger.doubt(held, differing)
+
+
+def _files(contents: Mapping[str, object], places: Places) -> Iterator[tuple[str, tuple[str, object]]]:
+    """Place -> path and hash of each file that a rule covers and this machine does not mount there."""
+    for path, what in contents.items():
+        if isinstance(what, tuple) and what[0] != "l":
+            place = places.of(path)
+            if place is not None and not places.is_mounted(place):
+                yield place, (path, what[1])
+
+
+def _hashes(output: bytes) -> dict[str, bytes]:
+    """What sha256sum printed: place -> hash. Names that it escapes are left out, and count as not known."""
+    found: dict[str, bytes] = {}
+    for line in output.splitlines():
+        value, _, name = line.partition(b"  ")
+        if len(value) == 64:
+            found[name.decode(errors="surrogateescape")] = value
+    return found

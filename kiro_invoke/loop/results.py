@@ -1,0 +1,149 @@
+"""What comes of work: what is known afterwards, and what is told of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kiro_invoke.loop import told
+from kiro_invoke.loop.decide import Way
+from kiro_invoke.loop.lane import Awaited, Lane, Work
+from kiro_invoke.loop.live import Broken, Cancelled, Impossible, Served
+from kiro_invoke.loop.work import Confirmed, Failed, Lost, Made, Updated
+from kiro_invoke.model.errors import BuildFailed, KiroError
+
+if TYPE_CHECKING:
+    from kiro_invoke.loop.driver import Driver
+
+
+class Results:
+    """Takes them in for the loop's thread, and has it decide again."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    def take(self, lane: Lane, result: object) -> None:
+        """Work on a service has come to its end."""
+        work, lane.work = lane.work, None
+        assert work is not None
+        match result:
+            case Updated(outcome, held):
+                if lane.held is not None and lane.held.container == held.container:
+                    lane.held = held
+                self._updated(lane, work, outcome)
+            case Made():
+                self._made(lane, work, result)
+            case Confirmed(trouble):
+                self._confirmed(lane, work, trouble)
+            case Failed(error):
+                self._failed(lane, work, error)
+            case Cancelled():
+                self._superseded(lane, work)
+            case Lost():
+                self._driver.attach(lane)
+        self._driver.advance(lane, reconciles=work.reconciles)
+
+    def _updated(self, lane: Lane, work: Work, outcome: object) -> None:
+        match outcome:
+            case Served(spent, output, tested):
+                lane.is_confirmed = True
+                seconds = told.Seconds(
+                    round(work.detect, 3),
+                    round(spent.sync, 3),
+                    round(spent.build, 3),
+                    round(spent.restart, 3),
+                    round(self._driver.clock() - work.first, 3),
+                )
+                self._serves(lane, work, seconds, output, tested)
+            case Broken(what, output, _, still_serves):
+                self._broken(lane, work, what, output, still_serves=still_serves)
+            case Impossible(why):
+                lane.gave_up = (work.side, why)
+            case _:
+                self._superseded(lane, work)
+
+    def _serves(
+        self,
+        lane: Lane,
+        work: Work,
+        seconds: told.Seconds,
+        output: bytes = b"",
+        tested: object = None,
+    ) -> None:
+        from kiro_invoke.loop.live import Tested
+
+        lane.failed = lane.broken_since = lane.first = lane.first_saved = lane.gave_up = None
+        shown = output if output != lane.last_output else b""
+        lane.last_output = output
+        self._driver.tell(
+            told.Served(
+                work.change,
+                seconds,
+                lane.sight.revision,
+                reconciled=work.reconciles,
+                output=shown,
+                tested=tested if isinstance(tested, Tested) else None,
+            )
+        )
+
+    def _broken(
+        self, lane: Lane, work: Work, what: str, output: bytes, *, still_serves: bool, fix: str = ""
+    ) -> None:
+        lane.failed = work.side
+        if lane.broken_since is None:
+            lane.broken_since = lane.first_saved or self._driver.wall()
+        lane.first = lane.first_saved = None
+        since = lane.broken_since if still_serves else None
+        self._driver.tell(told.Broken(work.change, what, output, since, fix))
+
+    def _made(self, lane: Lane, work: Work, made: Made) -> None:
+        driver = self._driver
+        if work.change.way is Way.BEHIND:
+            driver.attaching.note_image(lane)
+            driver.tell(told.Refreshed(lane.name, round(made.build, 3)))
+            return
+        driver.attach(lane)
+        lane.awaited = Awaited(work, made.build, made.start)
+        if lane.runs and lane.held is None:
+            error = KiroError(
+                "its container does not run the image that was just built: another build took its name",
+                fix="press r, and do not build beside another checkout of the same project",
+            )
+            self._failed(lane, work, error)
+
+    def _confirmed(self, lane: Lane, work: Work, trouble: str) -> None:
+        awaited, lane.awaited = lane.awaited, None
+        if trouble:
+            self._broken(lane, awaited.work if awaited else work, trouble, b"", still_serves=False)
+            return
+        lane.is_confirmed = True
+        if awaited is not None:
+            seconds = told.Seconds(
+                detect=round(awaited.work.detect, 3),
+                build=round(awaited.build, 3),
+                restart=round(awaited.start + self._driver.clock() - work.began, 3),
+                total=round(self._driver.clock() - awaited.work.first, 3),
+            )
+            self._serves(lane, awaited.work, seconds)
+        else:
+            lane.failed = lane.broken_since = None
+
+    def _failed(self, lane: Lane, work: Work, error: KiroError) -> None:
+        if work.change.way is Way.BEHIND:
+            lane.failed_behind = work.side
+            message = (
+                f"{lane.name}: what is served is not in its image, which does not build: {error.message}"
+            )
+            self._driver.tell(told.Trouble(message, error.fix or "", lane.name))
+            return
+        lane.awaited = None
+        output = (
+            "\n".join(error.tail).encode(errors="surrogateescape") if isinstance(error, BuildFailed) else b""
+        )
+        place = f"{error.place}: " if error.place else ""
+        self._broken(
+            lane, work, f"{place}{error.message}", output, still_serves=lane.runs, fix=error.fix or ""
+        )
+
+    def _superseded(self, lane: Lane, work: Work) -> None:
+        if work.change.way not in (Way.BEHIND, Way.CONFIRM):
+            self._driver.tell(told.Superseded(work.change))
