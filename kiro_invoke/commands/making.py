@@ -33,7 +33,7 @@ class ImagesAndContainers:
         attaching: Attaching,
         note: Callable[[str], None],
     ) -> None:
-        self._surface = replace(surface, err=_Noted(note))
+        self._surface = replace(surface, err=_Noted(note, set()))
         self._project = project
         self._engine = engine
         self._compose = compose
@@ -96,21 +96,24 @@ def _quiet(_event: Event) -> None:
 
 
 class _Noted(Paper):
-    """Lines go to the loop's screen."""
+    """Lines go to the loop's screen, each once: what holds for one build holds for the next."""
 
-    def __init__(self, note: Callable[[str], None]) -> None:
+    def __init__(self, note: Callable[[str], None], noted: set[str]) -> None:
         super().__init__(_no_console)
         self._note = note
+        self._noted = noted
 
     @property
     def is_terminal(self) -> bool:
         return False
 
     def line(self, *parts: str | tuple[str, str]) -> None:
-        self._note("".join(part if isinstance(part, str) else part[0] for part in parts))
+        self.unwrapped("".join(part if isinstance(part, str) else part[0] for part in parts))
 
     def unwrapped(self, text: str) -> None:
-        self._note(text)
+        if text not in self._noted:
+            self._noted.add(text)
+            self._note(text)
 
 
 def _no_console() -> Never:

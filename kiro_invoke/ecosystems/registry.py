@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Protocol, cast
 
 from kiro_invoke.model.fingerprint import Fingerprint, Tree
-from kiro_invoke.model.live import Live
+from kiro_invoke.model.live import NOTHING_SAID, Live
 
 #: The ecosystem of a service that no module here knows.
 OTHER = "other"
@@ -33,7 +33,7 @@ class Ecosystem:
     name: str
     manifest: str
     lockfiles: frozenset[str] = frozenset()
-    live: Live = Live()
+    live: Live = NOTHING_SAID
 
     def detects(self, names: frozenset[str]) -> bool:
         """Whether a folder that holds files of these names belongs to it."""
@@ -49,7 +49,8 @@ _NODE = "package.json"
 #: As the image's own build does it; kiro-fresh has cargo see by content what changed.
 _CARGO = Live(
     install="cargo fetch --locked --target \"$(rustc -vV | sed -n 's/^host: //p')\"",
-    run="$(command -v kiro-fresh >/dev/null && echo kiro-fresh build) cargo build --workspace --bins --locked --color always",
+    run="$(command -v kiro-fresh >/dev/null && echo kiro-fresh build) "
+    "cargo build --workspace --bins --locked --color always",
 )
 #: Name -> ecosystem; where a folder belongs to several, the first is taken.
 ECOSYSTEMS: dict[str, Ecosystem] = {

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from kiro_invoke.engine import process
-from kiro_invoke.engine.brake import Brake
 from kiro_invoke.engine.answers import cache_record, image_facts, local_image, names_of
 from kiro_invoke.engine.api import (
     ANSWER_SECONDS,
@@ -25,6 +24,7 @@ from kiro_invoke.engine.api import (
     short,
     unix_path,
 )
+from kiro_invoke.engine.brake import Brake
 from kiro_invoke.engine.cli_files import KnownPlugins, Plugin
 from kiro_invoke.engine.containers import Containers
 from kiro_invoke.engine.image_files import image_file

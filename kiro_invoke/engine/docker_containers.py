@@ -107,12 +107,13 @@ class _NotThere(EngineError):
 class DockerChannel:
     """A process that was started in a container (see containers.Channel)."""
 
-    def __init__(self, api: docker.APIClient, stream: Any) -> None:
+    def __init__(self, api: docker.APIClient, stream: object) -> None:
         self._api = api
-        self._stream = stream
-        self._raw = getattr(stream, "_sock", stream)
+        self._stream: Any = stream
+        # over a unix socket the SDK gives a file of it, which cannot be written
+        self._raw: Any = getattr(stream, "_sock", stream)
         self._raw.settimeout(None)
-        self._frames = frames_iter(stream, tty=False)
+        self._frames = frames_iter(stream, tty=False)  # type: ignore[no-untyped-call]
 
     def send(self, data: bytes) -> None:
         try:

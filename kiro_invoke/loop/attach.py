@@ -45,10 +45,12 @@ class Attaching:
         lane.is_confirmed = False
         lane.facts = found[0] if found else None
         lane.image_side = self._image_side(lane)
-        if lane.facts is None or not lane.facts.running:
+        if lane.facts is None:
+            return
+        lane.held = self._held(lane, lane.facts)
+        if not lane.facts.running:
             return
         lane.is_stopped = False
-        lane.held = self._held(lane, lane.facts)
         if len([one for one in found if one.running]) > 1:
             lane.unreachable = "it runs in several containers"
             return

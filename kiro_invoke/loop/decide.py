@@ -74,24 +74,36 @@ _UNCHANGED = "nothing changed"
 
 def decide(standing: Standing) -> Decision:
     """The fastest way that is right."""
+    if standing.asked:
+        return Decision(Way.IMAGE, Kind.BASE, "asked for a new image")
     strongest = max(standing.rows, key=lambda row: row.kind, default=None)
     kind = strongest.kind if strongest else Kind.IGNORED
     cause = strongest.cause if strongest else _UNCHANGED
-    if standing.asked:
-        return Decision(Way.IMAGE, kind, "asked for a new image")
     if standing.rests:
         return Decision(Way.NOTHING, kind, cause)
     if not standing.runs:
-        way = Way.START if standing.image_fits else Way.IMAGE
+        # one that was stopped still holds what it held, and can be brought up to date from there
+        is_near = standing.is_known and kind < Kind.BASE
+        way = Way.START if standing.image_fits or is_near else Way.IMAGE
         return Decision(way, kind, "its container does not run" if kind is Kind.IGNORED else cause)
     if not standing.is_known:
         return Decision(Way.IMAGE, kind, "what its container holds is not known")
     if kind is Kind.IGNORED and standing.is_served:
-        if not standing.is_confirmed:
-            return Decision(Way.CONFIRM, kind, "its container was started")
-        if standing.image_is_behind:
-            return Decision(Way.BEHIND, Kind.DEPENDENCY, "its image lacks what runs already")
-        return Decision(Way.NOTHING, kind, cause)
+        return _at_rest(standing, cause)
+    return _of_change(standing, kind, cause)
+
+
+def _at_rest(standing: Standing, cause: str) -> Decision:
+    """What runs is what lies on disk."""
+    if not standing.is_confirmed:
+        return Decision(Way.CONFIRM, Kind.IGNORED, "its container was started")
+    if standing.image_is_behind:
+        return Decision(Way.BEHIND, Kind.DEPENDENCY, "its image lacks what runs already")
+    return Decision(Way.NOTHING, Kind.IGNORED, cause)
+
+
+def _of_change(standing: Standing, kind: Kind, cause: str) -> Decision:
+    """What runs is not what lies on disk."""
     if kind >= Kind.BASE:
         return Decision(Way.IMAGE, kind, cause)
     if why := standing.unreachable or standing.gave_up_live:

@@ -58,7 +58,7 @@ class EventSource(Protocol):
     #: how it works where it is not told by the system, "" where it is
     polling: str
 
-    def follow(self, folders: Collection[Path]) -> bool:
+    def follow(self, folders: Collection[Path], /) -> bool:
         """Watch exactly these folders; whether any is new: what happened in it until now was not seen."""
 
     def check(self) -> str:

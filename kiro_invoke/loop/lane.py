@@ -77,7 +77,9 @@ class Lane:
     #: the paths that were told to be of no matter
     told_ignored: frozenset[str] = frozenset()
     numbers: int = 0
-    phase: str = "starting"
+    phase: str = ""
+    #: the side that was looked at last
+    seen: Side | None = None
     last_output: bytes = b""
     decisions: list[str] = field(default_factory=list)
 
@@ -160,12 +162,25 @@ class Lane:
         paths = tuple(row.path for row in rows if row.kind > Kind.IGNORED)[:_TOLD]
         return Change(self.name, paths, decision.kind, decision.cause, decision.way)
 
-    def begin(self, change: Change, side: Side, now: float, *, reconciles: bool) -> Work:
-        """Note that work on a change begins now."""
+    def begin(self, change: Change, now: float, *, reconciles: bool) -> Work:
+        """Note that work on a change, as it lies on disk, begins now."""
         self.numbers += 1
         first = now if self.first is None else self.first
-        self.work = Work(self.numbers, change, side, Brake(), now, first, now - first, reconciles)
+        self.work = Work(self.numbers, change, self.sight.side, Brake(), now, first, now - first, reconciles)
         return self.work
+
+    def ask(self) -> None:
+        """A person wants a new image, whatever failed before."""
+        self.asked, self.is_stopped = True, False
+        self.failed = self.failed_behind = self.gave_up = None
+
+    def rest_phase(self, *, paused: bool) -> str:
+        """How it stands while nothing is done for it."""
+        if paused:
+            return "paused"
+        if self.is_stopped or not self.runs:
+            return "stopped"
+        return "broken" if self.broken_since is not None else "serving"
 
     def is_superseded(self) -> bool:
         """Whether what is under way is for something that lies on disk no more."""

@@ -141,8 +141,10 @@ def _plain(what: object) -> object:
     return what
 
 
-def _what(plain: Any) -> object:
-    if isinstance(plain, list):
-        kind, value, mode = plain
-        return str(kind), os.fsencode(value), int(mode)
-    return None if plain is None else int(plain)
+def _what(plain: object) -> object:
+    match plain:
+        case [str(kind), str(value), int(mode)]:
+            return kind, os.fsencode(value), mode
+        case int() | None:
+            return plain
+    raise ValueError(plain)

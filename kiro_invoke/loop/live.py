@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -276,9 +278,6 @@ def _listed(places: tuple[str, ...]) -> bytes:
 
 
 def _one_file(place: str, content: bytes) -> bytes:
-    import io
-    import tarfile
-
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
         member = tarfile.TarInfo(place.lstrip("/"))

@@ -13,9 +13,12 @@ from kiro_invoke.loop.events import EventSource, Hint
 
 #: File systems that are written from elsewhere too, of which no event comes then.
 _REMOTE = frozenset(
-    "9p afs ceph cifs fuse.gcsfuse fuse.grpcfuse fuse.osxfs fuse.rclone fuse.sshfs fuse.vmhgfs-fuse fuse.s3fs "
-    "gfs2 lustre ncpfs nfs nfs4 ocfs2 prl_fs smb3 smbfs vboxsf virtiofs".split()
-)
+    {
+        "9p", "afs", "ceph", "cifs", "fuse.gcsfuse", "fuse.grpcfuse", "fuse.osxfs", "fuse.rclone", "fuse.s3fs",
+        "fuse.sshfs", "fuse.vmhgfs-fuse", "gfs2", "lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "prl_fs", "smb3",
+        "smbfs", "vboxsf", "virtiofs",
+    }
+)  # fmt: skip
 _PROBE_SECONDS = 2.0
 DEFAULT_SECONDS = 1.0
 
@@ -31,7 +34,7 @@ class Poller:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def follow(self, folders: Collection[Path]) -> bool:
+    def follow(self, _folders: Collection[Path]) -> bool:
         return False
 
     def check(self) -> str:
@@ -87,4 +90,4 @@ def tells_of_writes(source: EventSource, hinted: threading.Event, folder: Path) 
     finally:
         os.close(descriptor)
         with suppress(OSError):
-            os.unlink(name)
+            Path(name).unlink()

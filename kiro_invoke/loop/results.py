@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kiro_invoke.loop import told
 from kiro_invoke.loop.decide import Way
 from kiro_invoke.loop.lane import Awaited, Lane, Work
-from kiro_invoke.loop.live import Broken, Cancelled, Impossible, Served
+from kiro_invoke.loop.live import Broken, Cancelled, Impossible, Served, Tested
 from kiro_invoke.loop.work import Confirmed, Failed, Lost, Made, Updated
 from kiro_invoke.model.errors import BuildFailed, KiroError
 
@@ -37,9 +37,9 @@ class Results:
             case Failed(error):
                 self._failed(lane, work, error)
             case Cancelled():
-                self._superseded(lane, work)
+                self._superseded(work)
             case Lost():
-                self._driver.attach(lane)
+                self._driver.outside.attach(lane)
         self._driver.advance(lane, reconciles=work.reconciles)
 
     def _updated(self, lane: Lane, work: Work, outcome: object) -> None:
@@ -59,7 +59,7 @@ class Results:
             case Impossible(why):
                 lane.gave_up = (work.side, why)
             case _:
-                self._superseded(lane, work)
+                self._superseded(work)
 
     def _serves(
         self,
@@ -67,10 +67,8 @@ class Results:
         work: Work,
         seconds: told.Seconds,
         output: bytes = b"",
-        tested: object = None,
+        tested: Tested | None = None,
     ) -> None:
-        from kiro_invoke.loop.live import Tested
-
         lane.failed = lane.broken_since = lane.first = lane.first_saved = lane.gave_up = None
         shown = output if output != lane.last_output else b""
         lane.last_output = output
@@ -81,7 +79,7 @@ class Results:
                 lane.sight.revision,
                 reconciled=work.reconciles,
                 output=shown,
-                tested=tested if isinstance(tested, Tested) else None,
+                tested=tested,
             )
         )
 
@@ -101,7 +99,7 @@ class Results:
             driver.attaching.note_image(lane)
             driver.tell(told.Refreshed(lane.name, round(made.build, 3)))
             return
-        driver.attach(lane)
+        driver.outside.attach(lane)
         lane.awaited = Awaited(work, made.build, made.start)
         if lane.runs and lane.held is None:
             error = KiroError(
@@ -144,6 +142,6 @@ class Results:
             lane, work, f"{place}{error.message}", output, still_serves=lane.runs, fix=error.fix or ""
         )
 
-    def _superseded(self, lane: Lane, work: Work) -> None:
+    def _superseded(self, work: Work) -> None:
         if work.change.way not in (Way.BEHIND, Way.CONFIRM):
             self._driver.tell(told.Superseded(work.change))

@@ -67,9 +67,9 @@ def _health(health: Sequence[str]) -> str:
 
 def _listening(ports: Sequence[int]) -> str:
     """Succeeds if all of these ports are listened on, whoever may connect."""
-    files = "/proc/net/tcp /proc/net/tcp6"
+    files, nobody = "/proc/net/tcp /proc/net/tcp6", "nothing listens on port"
     looks = [
-        f"grep -qi ':{port:04X} 0*:0000 {_LISTEN} ' {files} 2>/dev/null || {{ echo nothing listens on port {port}; exit 1; }}"
+        f"grep -qi ':{port:04X} 0*:0000 {_LISTEN} ' {files} 2>/dev/null || {{ echo {nobody} {port}; exit 1; }}"
         for port in ports
     ]
     return f"( {'; '.join(looks)} )" if looks else ""

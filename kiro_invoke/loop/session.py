@@ -84,7 +84,7 @@ class Session:
 
     def __init__(self, channel: Channel, nonce: str) -> None:
         self._channel = channel
-        self._end = re.compile(rb"\0%s (\d+) (\w+)\n" % re.escape(nonce.encode()))
+        self._end = re.compile(rb"\x00%s (\d+) (\w+)\n" % re.escape(nonce.encode()))
         self._lock = threading.Lock()
         self._ids = count(_READY + 1)
         self._current: tuple[int, _Waiting] | None = (_READY, _Waiting(None))

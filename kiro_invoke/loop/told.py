@@ -38,7 +38,6 @@ class Started:
 
     service: str
     revision: str
-    urls: tuple[str, ...] = ()
     #: why none of its changes can be live, "" if they can
     unreachable: str = ""
 

@@ -68,7 +68,8 @@ class Watcher:
                 self._folders.pop(wd, None)
             new = sorted(wanted - self._watched.keys())
         self._fd.remove_callbacks([(wd, _ID) for wd in gone])
-        return any([self._watch(path, len(wanted)) for path in new])
+        added = [self._watch(path, len(wanted)) for path in new]
+        return any(added)
 
     def check(self) -> str:
         if self._fd.is_alive():
@@ -140,7 +141,8 @@ def _limit(error: OSError, wanted: int) -> KiroError:
     if error.errno == errno.ENOSPC:
         return LimitReached(
             f"{wanted:,} folders are to be watched, and fs.inotify.max_user_watches allows no more",
-            fix="raise it (`sudo sysctl fs.inotify.max_user_watches=524288`), or name in .dockerignore what no build needs",
+            fix="raise it (`sudo sysctl fs.inotify.max_user_watches=524288`), "
+            "or name in .dockerignore what no build needs",
         )
     if error.errno == errno.EMFILE:
         return LimitReached(

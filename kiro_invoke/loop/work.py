@@ -10,9 +10,9 @@ from typing import Protocol
 
 from kiro_invoke.builds.executor import Stopped
 from kiro_invoke.engine.brake import Brake
+from kiro_invoke.loop import scripts
 from kiro_invoke.loop.events import Done, Event, Phase
 from kiro_invoke.loop.ledger import Held, Ledger
-from kiro_invoke.loop import scripts
 from kiro_invoke.loop.live import (
     SERVING_SECONDS,
     Attached,
@@ -23,7 +23,7 @@ from kiro_invoke.loop.live import (
     not_serving,
 )
 from kiro_invoke.loop.session import CANCELLED, SessionLost
-from kiro_invoke.model.errors import BuildFailed, KiroError
+from kiro_invoke.model.errors import KiroError
 
 
 class Making(Protocol):

@@ -49,6 +49,10 @@ class Live:
         return chosen if sync is None else replace(chosen, sync=sync)
 
 
+#: A live update of what nobody said anything about: files are synced, the program is restarted.
+NOTHING_SAID = Live()
+
+
 @dataclass(frozen=True)
 class GivenLive:
     """What kiro.yaml says of a service's live updates; the rest is the image's, and its ecosystem's, to say."""
@@ -71,3 +75,7 @@ class Watching:
     cap: float = 0.5
     poll: float | None = None
     stop: float = 0.5
+
+
+#: As patiently as it is by default, and nothing said of live updates.
+PATIENT, AS_IT_IS = Watching(), GivenLive()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from kiro_invoke.model.live import GivenLive, Watching
+from kiro_invoke.model.live import AS_IT_IS, PATIENT, GivenLive, Watching
 
 
 class Origin(StrEnum):
@@ -62,7 +62,7 @@ class Service:
     fast_dockerfile: Path | None
     dependency_inputs: tuple[PathRule, ...] = ()
     ignore: tuple[PathRule, ...] = ()
-    live: GivenLive = GivenLive()
+    live: GivenLive = AS_IT_IS
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Project:
     ssh: tuple[str, ...] = ()
     build_args: tuple[tuple[str, str], ...] = ()
     settings: tuple[Setting, ...] = ()
-    watching: Watching = Watching()
+    watching: Watching = PATIENT
     #: The files that say what is built and run, with their contents' hashes, as they were before they were read.
     files: tuple[tuple[str, str], ...] = ()
 

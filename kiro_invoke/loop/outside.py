@@ -1,0 +1,131 @@
+"""What happens to containers and the engine from outside: they are restarted, end, come back, or are gone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from kiro_invoke.engine.containers import Happened
+from kiro_invoke.loop import told
+from kiro_invoke.loop.attach import Attaching
+from kiro_invoke.loop.decide import Way
+from kiro_invoke.loop.following import Following
+from kiro_invoke.loop.lane import Lane
+from kiro_invoke.model.errors import EngineError
+from kiro_invoke.model.live import CONTAINER
+
+if TYPE_CHECKING:
+    from kiro_invoke.loop.driver import Driver
+
+#: Seconds that a container that ended may take to come back by itself.
+_COMEBACK = 1.5
+
+
+@dataclass
+class Outside:
+    """Keeps what is known of containers up to date."""
+
+    driver: Driver
+    lanes: Mapping[str, Lane]
+    attaching: Attaching
+    following: Following
+    clock: Callable[[], float] = time.monotonic
+    engine_lost: bool = False
+    _comebacks: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def next_time(self) -> float:
+        """When something is to be done even if nothing happens."""
+        times = list(self._comebacks.values())
+        if self.engine_lost:
+            times.append(self.clock() + 0.5)
+        return min(times, default=float("inf"))
+
+    def happened(self, event: Happened) -> None:
+        """Something happened to a container of the project, be it by us or not."""
+        self.following.happened(event)
+        lane = self.lanes.get(event.service)
+        if lane is None or (lane.work is not None and self._restarts_it(lane)):
+            return
+        is_current = lane.facts is not None and lane.facts.id == event.container
+        if event.action == "start":
+            self._comebacks.pop(lane.name, None)
+            is_attached = is_current and lane.attached is not None and not lane.attached.session.is_lost
+            if lane.work is None and not is_attached:  # work finds out by itself
+                self.driver.tell(told.Note(f"{lane.name}: its container was started, and not by this watch"))
+                self.attach(lane)
+                self.driver.advance(lane, reconciles=True)
+        elif is_current and lane.facts is not None:
+            # its session has ended with it, and work that needs it ends too
+            self.attaching.detach(lane)
+            lane.facts = replace(lane.facts, running=False)
+            lane.is_stopped = True
+            self._comebacks[lane.name] = self.clock() + _COMEBACK
+
+    def look(self) -> None:
+        """See to what was waited for."""
+        now = self.clock()
+        for name in [name for name, at in self._comebacks.items() if now >= at]:
+            self._gave_up_on(name)
+        if self.engine_lost:
+            self._reconnect()
+
+    def lost_engine(self) -> None:
+        """The engine tells of nothing any more."""
+        if not self.engine_lost:
+            self.engine_lost = True
+            self.driver.tell(told.Trouble("the engine is gone: waiting until it is back"))
+            for lane in self.lanes.values():
+                if lane.work is not None:
+                    lane.work.brake.pull()
+
+    def attach(self, lane: Lane) -> None:
+        """Learn about a service's container anew."""
+        try:
+            self.attaching.attach(lane, self.attaching.look().get(lane.name, []))
+        except EngineError:
+            self.lost_engine()
+
+    def attach_all(self) -> None:
+        """Learn about all of them. EngineError if there is no engine."""
+        found = self.attaching.look()
+        for lane in self.lanes.values():
+            self.attaching.attach(lane, found.get(lane.name, []))
+
+    def _restarts_it(self, lane: Lane) -> bool:
+        """Whether the work under way starts the container itself."""
+        assert lane.work is not None
+        how = lane.attached.live.restart if lane.attached else ""
+        return lane.work.change.way in (Way.IMAGE, Way.START) or how == CONTAINER
+
+    def _gave_up_on(self, name: str) -> None:
+        """A container ended, and did not come back."""
+        del self._comebacks[name]
+        lane = self.lanes[name]
+        self.attach(lane)
+        if lane.runs:
+            self.driver.advance(lane, reconciles=True)
+            return
+        lane.is_stopped = True
+        code = f" (exit code {lane.facts.exit_code})" if lane.facts else ""
+        cause = f"its container ended{code}; the next save starts it again, or the key r"
+        self.driver.tell(told.Stopped(name, cause))
+        self.driver.advance(lane)
+
+    def _reconnect(self) -> None:
+        """Ask whether the engine is back; if it is, learn everything anew."""
+        try:
+            self.attach_all()
+            self.following.restart()
+        except EngineError:
+            return
+        self.engine_lost = False
+        self._comebacks.clear()
+        for lane in self.lanes.values():
+            lane.is_stopped = False
+        self.driver.tell(told.Note("the engine is back"))
+        self.driver.looking.look_at_everything()
+        for lane in self.lanes.values():
+            self.driver.advance(lane, reconciles=True)
