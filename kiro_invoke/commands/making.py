@@ -69,9 +69,6 @@ class ImagesAndContainers:
             return "stopped"
         return found[0].condition
 
-    def has_image(self, service: str) -> bool:
-        return self._engine.image(self._recipe(service).tag) is not None
-
     def _build(
         self,
         recipes: tuple[Recipe, ...],

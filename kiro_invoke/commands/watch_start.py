@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kiro_invoke.builds.bake import LABEL_REVISION
+from kiro_invoke.builds.built import read_note
 from kiro_invoke.commands.making import ImagesAndContainers
 from kiro_invoke.engine import ports
 from kiro_invoke.engine.docker import DockerEngine
@@ -85,7 +87,9 @@ class Starting:
 
     def _needs_image(self, lane: Lane) -> bool:
         """Whether its image has to be built before what is saved can be served."""
-        if not self.making.has_image(lane.name):
+        image, shelf = self.engine.image(lane.sight.recipe.tag), lane.sight.shelf
+        note = read_note(shelf)
+        if image is None or note is None or image.labels.get(LABEL_REVISION) != note.revision:
             return True
         self.attaching.attach(lane, self.attaching.look().get(lane.name, []))
         try:

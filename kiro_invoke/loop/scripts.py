@@ -48,7 +48,7 @@ def serving(health: Sequence[str], ports: Sequence[int], seconds: float, *, supe
     if not check:
         return f"{_STATE}sleep 0.2\n{ended if supervised else ''}\n"
     return f"""{_STATE}end=$(($(date +%s) + {max(1, round(seconds))}))
-until said=$({check} 2>&1); do
+until said=$( {check} 2>&1); do
     {ended if supervised else ""}
     if [ "$(date +%s)" -ge "$end" ]; then printf '%s\\n' "$said"; exit {SILENT}; fi
     sleep 0.02
