@@ -6,7 +6,7 @@ KIRO := $(PY) -m kiro_invoke.cli
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help warm-cache build up down logs setup config classify replay-history test test-unit test-docker test-long lint clean
+.PHONY: help warm-cache build up down logs watch setup config classify replay-history test test-unit test-loop test-docker test-long lint clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
@@ -30,6 +30,9 @@ up: $(VENV)/.installed ## Build what changed and start the services
 
 down: $(VENV)/.installed ## Stop the services
 	@$(KIRO) down $(ARGS)
+
+watch: $(VENV)/.installed ## Keep what the services serve equal to what is saved (ARGS="--service backend")
+	@$(KIRO) watch $(ARGS)
 
 logs: $(VENV)/.installed ## Show the services' logs
 	@$(KIRO) logs $(ARGS)
@@ -59,7 +62,10 @@ test-docker: $(VENV)/.installed ## The tests on a real engine and in a real brow
 	@[ "$$KIRO_TEST_DOCKER" = 0 ] || $(KIRO) setup
 	@$(PY) -m pytest -m 'not long' tests/docker tests/browser $(ARGS)
 
-test: lint test-unit test-docker ## Everything but the long suites
+test-loop: $(VENV)/.installed ## The loop with real files, processes and waits: no engine
+	@$(PY) -m pytest tests/loop $(ARGS)
+
+test: lint test-unit test-loop test-docker ## Everything but the long suites
 
 test-long: $(VENV)/.installed ## Fault, random-sequence and truth suites
 	@[ "$$KIRO_TEST_DOCKER" = 0 ] || $(KIRO) setup

@@ -59,7 +59,8 @@ def _line(
         case told.Stopped(service, cause):
             return f"{service:<10} {cause}", "red"
         case told.Trouble(message, fix, _):
-            return f"{message}{f' Fix: {fix}' if fix else ''}", "red"
+            stop = "" if message.endswith((".", "?", "!")) else "."
+            return f"{message}{f'{stop} Fix: {fix}' if fix else ''}", "red"
         case told.Note(message):
             return message, "dim"
     how = f" ({one.polling})" if one.polling else ""

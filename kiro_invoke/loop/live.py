@@ -109,7 +109,12 @@ class Cancelled:
     """Something newer came."""
 
 
-Outcome = Served | Broken | Impossible | Cancelled
+@dataclass(frozen=True)
+class Outdated:
+    """A file is no longer as it was looked at: nothing was sent."""
+
+
+Outcome = Served | Broken | Impossible | Cancelled | Outdated
 
 
 class _Ended(Exception):
@@ -140,7 +145,7 @@ class LiveUpdate:
         except _Ended as ended:
             return ended.outcome
         except Moved:
-            return Cancelled()
+            return Outdated()
         self.held = self.ledger.serve(self.held)
         return Served(self.spent, output, self._tested())
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kiro_invoke.loop import told
 from kiro_invoke.loop.decide import Way
 from kiro_invoke.loop.lane import Awaited, Lane, Work
-from kiro_invoke.loop.live import Broken, Cancelled, Impossible, Served, Tested
+from kiro_invoke.loop.live import Broken, Cancelled, Impossible, Outdated, Served, Tested
 from kiro_invoke.loop.work import Confirmed, Failed, Lost, Made, Updated
 from kiro_invoke.model.errors import BuildFailed, KiroError
 
@@ -58,6 +58,8 @@ class Results:
                 self._broken(lane, work, what, output, still_serves=still_serves)
             case Impossible(why):
                 lane.gave_up = (work.side, why)
+            case Outdated():
+                self._driver.looking.look_at_everything()
             case _:
                 self._superseded(work)
 

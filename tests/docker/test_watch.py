@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import jsonschema
@@ -46,56 +46,61 @@ def test_a_saved_source_is_served_live(shared: tuple[Project, Watch]) -> None:
     assert project.container() == container
 
 
-@pytest.mark.parametrize(
-    "edit",
-    [
-        "added",
-        "removed",
-        "renamed",
-        "deep",
-        "file to folder",
-        "folder to file",
-        "link",
-        "relinked",
-        "unlinked",
-        "mode",
-    ],
-)
+def file_to_folder(src: Path) -> None:
+    (src / "second.txt").unlink()
+    (src / "second.txt").mkdir()
+    (src / "second.txt/inner.txt").write_text("inner\n")
+
+
+def folder_to_file(src: Path) -> None:
+    shutil.rmtree(src / "second.txt")
+    (src / "second.txt").write_text("a file again\n")
+
+
+def deep(src: Path) -> None:
+    (src / "a/b/c").mkdir(parents=True)
+    (src / "a/b/c/deep.txt").write_text("deep\n")
+
+
+def relinked(src: Path) -> None:
+    (src / "link.txt").unlink()
+    (src / "link.txt").symlink_to("second.txt")
+
+
+def unlinked(src: Path) -> None:
+    (src / "link.txt").unlink()
+    (src / "link.txt").write_text("a file\n")
+
+
+#: In this order: each finds what the one before left.
+EDITS: Mapping[str, Callable[[Path], object]] = {
+    "added": lambda src: (src / "added.txt").write_text("added\n"),
+    "removed": lambda src: (src / "added.txt").unlink(),
+    "renamed": lambda src: (src / "two.txt").rename(src / "second.txt"),
+    "another case": lambda src: (src / "second.txt").rename(src / "Second.txt"),
+    "and back": lambda src: (src / "Second.txt").rename(src / "second.txt"),
+    "deep": deep,
+    "a folder renamed": lambda src: (src / "a").rename(src / "z"),
+    "file to folder": file_to_folder,
+    "folder to file": folder_to_file,
+    "link": lambda src: (src / "link.txt").symlink_to("one.txt"),
+    "relinked": relinked,
+    "unlinked": unlinked,
+    "mode": lambda src: (src / "one.txt").chmod(0o755),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
 def test_whatever_is_done_to_files_is_served(shared: tuple[Project, Watch], edit: str) -> None:
     project, watch = shared
     src, mark = project.root / "app/src", watch.now
-    match edit:
-        case "added":
-            project.write("added.txt", "added\n")
-        case "removed":
-            (src / "added.txt").unlink()
-        case "renamed":
-            (src / "two.txt").rename(src / "second.txt")
-        case "deep":
-            project.write("a/b/c/deep.txt", "deep\n")
-        case "file to folder":
-            (src / "second.txt").unlink()
-            project.write("second.txt/inner.txt", "inner\n")
-        case "folder to file":
-            shutil.rmtree(src / "second.txt")
-            project.write("second.txt", "a file again\n")
-        case "link":
-            (src / "link.txt").symlink_to("one.txt")
-        case "relinked":
-            (src / "link.txt").unlink()
-            (src / "link.txt").symlink_to("second.txt")
-        case "unlinked":
-            (src / "link.txt").unlink()
-            (src / "link.txt").write_text("a file\n")
-        case "mode":
-            (src / "one.txt").chmod(0o755)
+    EDITS[edit](src)
     watch.wait("served", mark)
     project.until_served(seconds=5)
-    listed = docker("exec", project.container(), "sh", "-c", "cd /app/src && find . | sort")
-    here = sorted(["."] + [f"./{path.relative_to(src)}" for path in src.rglob("*")])
-    assert listed.split() == here
-    if edit == "mode":
-        assert docker("exec", project.container(), "stat", "-c", "%a", "/app/src/one.txt").strip() == "755"
+    listed = docker("exec", project.container(), "sh", "-c", "cd /app/src && find . | LC_ALL=C sort")
+    assert listed.split() == sorted([".", *(f"./{path.relative_to(src)}" for path in src.rglob("*"))])
+    mode = docker("exec", project.container(), "stat", "-c", "%a", "/app/src/one.txt").strip()
+    assert int(mode, 8) == (src / "one.txt").stat().st_mode & 0o777
 
 
 @pytest.mark.parametrize("editor", ["vim", "jetbrains", "sed -i", "in place"])

@@ -153,7 +153,8 @@ def make_project(
             f"  - name: {service}\n    ecosystem: other\n    dependency_inputs: [deps.txt]\n    live:\n{wanted}"
         )
         composed.append(
-            f"  {service}:\n    image: {name}/{service}:dev\n    build: {{context: {service}, dockerfile: Dockerfile.fast}}\n"
+            f"  {service}:\n    image: {name}/{service}:dev\n"
+            f"    build: {{context: {service}, dockerfile: Dockerfile.fast}}\n"
             f'    ports: ["127.0.0.1:{project.ports[service]}:8080"]\n{(compose or {}).get(service, "")}'
         )
     (root / "kiro.yaml").write_text(f"version: 1\nproject: {name}\nservices:\n{''.join(rows)}")
