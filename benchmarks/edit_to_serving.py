@@ -11,7 +11,7 @@ import shutil
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from benchmarks.table import grid
 from kiro_invoke.engine.files import write_whole
 from kiro_invoke.model.errors import ExitCode, KiroError
 
+_VERDICTS = {None: "", True: "met", False: "**missed**"}
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
@@ -77,8 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def markdown(run: Run) -> str:
     """The rows with their verdicts, and the samples' medians."""
-    words: Callable[[bool | None], str] = lambda met: "" if met is None else "met" if met else "**missed**"
-    rows = [[row.what, row.target, row.measured, words(row.met)] for row in run.rows]
+    rows = [[row.what, row.target, row.measured, _VERDICTS[row.met]] for row in run.rows]
     medians = [
         [name, f"{statistics.median(each):.3f}", f"{min(each):.3f}", f"{max(each):.3f}", str(len(each))]
         for name, each in run.samples.items()

@@ -61,7 +61,7 @@ class KiroWatch:
         """The first such event after the first `since`."""
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
-            found = next((row for row in self.rows[since:] if row["event"] == event), None)
+            found = next((row for row in self.rows[since:] if row.get("event") == event), None)
             if found is not None:
                 return found
             if self.process.poll() is not None:
@@ -98,9 +98,16 @@ def kiro_watch(folder: Path, *options: str, env: dict[str, str]) -> Iterator[Kir
         yield watch
     finally:
         _ended(started)
+        _down(folder, env)
         reader.join(5)
         if started.stdout is not None:
             started.stdout.close()
+
+
+def _down(folder: Path, env: dict[str, str]) -> None:
+    """Remove what is left of a project: another run is another folder."""
+    given = [f"{name}={value}" for name, value in env.items()]
+    process.run(["env", "-C", str(folder), *given, "docker", "compose", "down", "--volumes", "--timeout", "1"])
 
 
 def _read(watch: KiroWatch) -> None:

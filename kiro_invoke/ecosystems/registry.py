@@ -46,11 +46,11 @@ class Ecosystem:
 
 
 _NODE = "package.json"
-#: As the image's own build does it; kiro-fresh has cargo see by content what changed.
+#: As the image's own build does it. KIRO_FRESH has cargo see by content what changed, where it would not by times.
 _CARGO = Live(
     install="cargo fetch --locked --target \"$(rustc -vV | sed -n 's/^host: //p')\"",
-    run="$(command -v kiro-fresh >/dev/null && echo kiro-fresh build) "
-    "cargo build --workspace --bins --locked --color always",
+    run="$KIRO_FRESH cargo build --workspace --bins --locked --color always",
+    plain=(".rs",),
 )
 #: Name -> ecosystem; where a folder belongs to several, the first is taken.
 ECOSYSTEMS: dict[str, Ecosystem] = {

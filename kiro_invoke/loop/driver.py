@@ -171,7 +171,13 @@ class Driver:
                 assert attached is not None
                 assert held is not None
                 is_dependency = decision.kind is Kind.DEPENDENCY
-                order = Order(lane.sight.context, lane.wanted(rows), lane.moves(rows), is_dependency)
+                order = Order(
+                    lane.sight.context,
+                    lane.wanted(rows),
+                    lane.moves(rows),
+                    is_dependency,
+                    lane.sight.revision,
+                )
                 return lambda: update(job, attached, lane.ledger, held, order)
             case Way.CONFIRM:
                 return lambda: confirm(job, attached, making)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 import tarfile
 import time
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from kiro_invoke.model.live import CONTAINER, NONE, SUPERVISOR, Live
 _UNSTARTED = frozenset({"126", "127"})
 #: Seconds that a restarted program may take until it serves.
 SERVING_SECONDS = 60.0
+#: The program that has cargo see by content what changed, where an image has it.
+_FRESH = '"$(command -v kiro-fresh >/dev/null && echo kiro-fresh build)"'
 _CA = "/tmp/kiro-ca.pem"
 _TRUSTING = "".join(
     f"export {name}={_CA}; "
@@ -52,12 +55,15 @@ class Attached:
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be done. `side` is what the container holds then; `installs`: dependencies changed."""
+    """What is to be done. `side` is what the container holds then, `revision` the hash of that; `installs`:
+    dependencies changed.
+    """
 
     context: Path
     side: Side
     transfer: Transfer
     installs: bool = False
+    revision: str = ""
 
 
 @dataclass(frozen=True)
@@ -183,7 +189,7 @@ class LiveUpdate:
         output = b""
         if live.run:
             self.on_phase("building")
-            answer = self._ran("run", live.run)
+            answer = self._ran("run", self._telling(order) + live.run)
             output = answer.output
             self.spent = replace(self.spent, build=self.clock() - begun)
             if answer.status in _UNSTARTED:
@@ -262,6 +268,11 @@ class LiveUpdate:
     def _check_brake(self) -> None:
         if self.brake.pulled:
             raise _Ended(Cancelled())
+
+    def _telling(self, order: Order) -> str:
+        """The variables that a build gets besides the image's."""
+        fresh = "" if order.transfer.is_plain(self.attached.live.plain) else _FRESH
+        return f"export KIRO_REVISION={shlex.quote(order.revision)}; KIRO_FRESH={fresh}; "
 
     def _trusting(self) -> str:
         """What installs trust besides the distribution's certificates."""

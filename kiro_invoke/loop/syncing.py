@@ -54,7 +54,8 @@ class Transfer:
     """What is done in this order: files removed, whatever is at a place removed, files and folders put, empty folders
     removed. Places are absolute paths in the container; `put` names the file in the context as well.
 
-    `changed` are the paths of the context that all of it is about; `uncovered` those that no rule covers.
+    `changed` are the paths of the context that all of it is about; `uncovered` those that no rule covers. `rewritten`:
+    nothing came, went or became something else, files only have other contents.
     """
 
     drop: tuple[str, ...] = ()
@@ -63,6 +64,11 @@ class Transfer:
     prune: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     uncovered: tuple[str, ...] = ()
+    rewritten: bool = False
+
+    def is_plain(self, endings: Sequence[str]) -> bool:
+        """Whether all of it is other contents of files with such endings."""
+        return self.rewritten and all(path.endswith(tuple(endings)) for path in self.changed)
 
 
 def transfer(
@@ -103,7 +109,15 @@ def transfer(
         tuple(sorted(prune, reverse=True)),
         tuple(changed),
         tuple(uncovered),
+        rewritten=not doubted and all(_is_rewritten(before.get(path), after.get(path)) for path in changed),
     )
+
+
+def _is_rewritten(was: What, is_: What) -> bool:
+    """Whether a file is a file of the same mode as it was."""
+    if not isinstance(was, tuple) or not isinstance(is_, tuple):
+        return False
+    return bool(was[0] == is_[0] != "l" and was[2] == is_[2])
 
 
 def _needs_room(name: str, before: Mapping[str, What], after: Mapping[str, What], *, is_folder: bool) -> bool:

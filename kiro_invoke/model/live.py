@@ -28,7 +28,8 @@ class Live:
     """What a live update of a service does in its container. Commands are for `sh -c`; "" does nothing.
 
     `install` comes first where dependencies changed. `run` builds. `restart` is SUPERVISOR, CONTAINER, NONE or a
-    command; `before_restart` runs before it, `test` when the service serves again.
+    command; `before_restart` runs before it, `test` when the service serves again. `plain` are endings of files of
+    which the build tool itself sees by their time that they were written; all else may need more.
     """
 
     sync: tuple[SyncRule, ...] = (SyncRule(),)
@@ -37,6 +38,7 @@ class Live:
     before_restart: str = ""
     restart: str = SUPERVISOR
     test: str = ""
+    plain: tuple[str, ...] = ()
 
     def labelled(self, labels: Mapping[str, str]) -> Live:
         """The same as an image's labels say."""

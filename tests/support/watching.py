@@ -171,7 +171,7 @@ class Watch:
     errors: list[str] = field(default_factory=list)
 
     def find(self, event: str, since: int = 0, **wanted: object) -> dict[str, Any] | None:
-        found = (row for row in self.rows[since:] if row["event"] == event)
+        found = (row for row in self.rows[since:] if row.get("event") == event)
         return next(
             (row for row in found if all(row.get(key) == value for key, value in wanted.items())), None
         )
@@ -195,7 +195,7 @@ class Watch:
         return len(self.rows)
 
     def count(self, event: str, since: int = 0) -> int:
-        return sum(row["event"] == event for row in self.rows[since:])
+        return sum(row.get("event") == event for row in self.rows[since:])
 
     def end(self, sign: signal.Signals = signal.SIGTERM, seconds: float = 20) -> int:
         """End it; its exit code."""

@@ -7,6 +7,7 @@ import io
 import os
 import tarfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,7 +75,37 @@ def after(**changes: object) -> dict[str, object]:
     ],
 )  # fmt: skip
 def test_it_turns_one_tree_into_the_other(wanted: Contents, expected: Transfer) -> None:
-    assert transfer(BEFORE, wanted, APP) == expected
+    found = transfer(BEFORE, wanted, APP)
+    assert replace(found, rewritten=False) == expected
+
+
+@pytest.mark.parametrize(
+    ("wanted", "rewritten"),
+    [
+        (after(a=file("A")), True),
+        (after(a=file("A"), b=file("B")), True),
+        (after(a=file("a", 0o755)), False),
+        (after(a=file("A"), n=file("n")), False),
+        (after(a=file("A"), b=None), False),
+        (after(l=link("b")), False),
+        (after(a=link("b")), False),
+        (after(l=file("l")), False),
+        (after(d_=0o700), False),
+    ],
+)
+def test_other_contents_alone_are_told_apart(wanted: Contents, rewritten: bool) -> None:
+    assert transfer(BEFORE, wanted, APP).rewritten is rewritten
+    assert not transfer(BEFORE, wanted, APP, doubt=["a"]).rewritten
+
+
+def test_it_is_plain_if_all_of_it_is_files_of_a_kind_with_other_contents() -> None:
+    before = {"a.rs": file("a"), "b.txt": file("b")}
+    one = transfer(before, {**before, "a.rs": file("A")}, APP)
+    both = transfer(before, {"a.rs": file("A"), "b.txt": file("B")}, APP)
+    assert one.is_plain([".rs"])
+    assert not one.is_plain([])
+    assert not both.is_plain([".rs"])
+    assert both.is_plain([".rs", ".txt"])
 
 
 def test_what_is_in_doubt_is_sent_again_whatever_lies_there() -> None:
@@ -111,7 +142,7 @@ def test_what_no_rule_covers_is_told() -> None:
 def test_what_this_machine_mounts_there_is_not_sent() -> None:
     places = Places((SyncRule(),), "/app", binds=("/app/d",))
     found = transfer(BEFORE, after(d_c=file("C"), a=file("A")), places)
-    assert found == Transfer(put=(("a", "/app/a"),), changed=("a", "d/c"))
+    assert found == Transfer(put=(("a", "/app/a"),), changed=("a", "d/c"), rewritten=True)
 
 
 def read(tar: bytes) -> dict[str, tuple[str, int, str]]:
