@@ -107,7 +107,9 @@ def kiro_watch(folder: Path, *options: str, env: dict[str, str]) -> Iterator[Kir
 def _down(folder: Path, env: dict[str, str]) -> None:
     """Remove what is left of a project: another run is another folder."""
     given = [f"{name}={value}" for name, value in env.items()]
-    process.run(["env", "-C", str(folder), *given, "docker", "compose", "down", "--volumes", "--timeout", "1"])
+    process.run(
+        ["env", "-C", str(folder), *given, "docker", "compose", "down", "--volumes", "--timeout", "1"]
+    )
 
 
 def _read(watch: KiroWatch) -> None:
