@@ -261,6 +261,9 @@ def _added_crates(root: Path, count: int) -> list[dict[str, str]]:
             "kiro/backend:dev", "update", "--quiet", "--workspace",
         )  # fmt: skip
         manifest = "crates/kiro-backend/Cargo.toml"
+        # no engine has seen this dependency layer before
+        text, fresh = (place / manifest).read_text(), f'description = "{name} at {time.time_ns()}"'
+        (place / manifest).write_text(re.sub(r'(?m)^description = ".*"$', fresh, text, count=1))
         found.append({f"backend/{file}": (place / file).read_text() for file in (manifest, "Cargo.lock")})
     shutil.rmtree(place)
     return found

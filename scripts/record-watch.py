@@ -102,10 +102,10 @@ def main(folder: Path) -> None:
         (lib, r"( \+ 1);", ";", 4),
         (folder / "frontend/package.json", r'"vitest run"', '"vitest run --silent"', 5),
     ]
+    told = re.compile(r"serving [0-9a-f]{9} after|BROKEN")
     for file, pattern, text, number in steps:
         recording.pause(1.5)
         replaced(file, pattern, text)
-        told = re.compile(r"serving [0-9a-f]{9} after|BROKEN")
         recording.until(lambda seen, wanted=number: len(told.findall(seen)) >= wanted)  # type: ignore[misc]
     recording.pause(1.5)
     recording.end()

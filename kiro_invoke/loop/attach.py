@@ -47,7 +47,10 @@ class Attaching:
         lane.image_side = self._image_side(lane)
         if lane.facts is None:
             return
-        lane.held = self._held(lane, lane.facts)
+        lane.held = lane.ledger.recall(lane.facts.id, lane.facts.image)
+        is_new = lane.held is None
+        if is_new:
+            lane.held = self._adopted(lane, lane.facts)
         if not lane.facts.running:
             return
         lane.is_stopped = False
@@ -56,7 +59,7 @@ class Attaching:
             return
         lane.attached, lane.unreachable = self._attached(lane, lane.facts)
         if lane.attached is not None and lane.held is not None:
-            self._verify(lane, lane.attached, lane.held)
+            self._verify(lane, lane.attached, lane.held, is_new=is_new)
 
     def note_image(self, lane: Lane) -> None:
         """Its image was built: learn what it was built from."""
@@ -66,17 +69,15 @@ class Attaching:
         if lane.attached is not None:
             lane.attached.session.close()
         lane.attached, lane.held, lane.unreachable = None, None, ""
+        lane.hidden = frozenset()
 
     def _image_side(self, lane: Lane) -> Side | None:
         shelf = lane.sight.shelf
         built = read_built(shelf, read_note(shelf))
         return side_of(built) if built else None
 
-    def _held(self, lane: Lane, facts: ContainerFacts) -> Held | None:
-        """What a container holds: as it was written down of it, else what its image was built from."""
-        held = lane.ledger.recall(facts.id, facts.image)
-        if held is not None:
-            return held
+    def _adopted(self, lane: Lane, facts: ContainerFacts) -> Held | None:
+        """A container of which nothing was noted holds what its image was built from; None if that is unknown."""
         shelf = lane.sight.shelf
         built = read_built(shelf, read_note(shelf))
         if built is None or facts.labels.get(LABEL_REVISION) != built.note.revision:
@@ -99,8 +100,11 @@ class Attaching:
             )
         return Attached(self.containers, facts, live, session, place, self.grace, self.ca_bundle), ""
 
-    def _verify(self, lane: Lane, attached: Attached, held: Held) -> None:
-        """Ask the container what its files are: somebody else may have written there, or the image lacks them."""
+    def _verify(self, lane: Lane, attached: Attached, held: Held, *, is_new: bool) -> None:
+        """Ask the container what its files are: somebody else may have written there, or the image lacks them.
+
+        What is not where a new container should have it, was not put there by its image, or something hides it.
+        """
         facts = attached.facts
         places = Places(attached.live.sync, facts.folder, facts.binds)
         wanted = dict(_files(held.side.contents, places))
@@ -113,17 +117,18 @@ class Attaching:
             lane.attached = None
             return
         hashes = _hashes(answer.output)
-        differing = [path for place, (path, value) in wanted.items() if hashes.get(place) != value]
         if not hashes and "not found" in answer.last_line:  # no sha256sum: it has to be believed
             return
+        differing = [path for place, (path, value) in wanted.items() if hashes.get(place) != value]
         lacking = [path for place, (path, _) in wanted.items() if place not in hashes]
         if len(lacking) > _LACKING * len(wanted):
             self.detach(lane)
             lane.held = held
             lane.unreachable = f"its image does not hold its sources ({lacking[0]} and others)"
             return
-        if differing:
-            lane.held = lane.ledger.doubt(held, differing)
+        lane.hidden = frozenset(lacking) if is_new else frozenset()
+        if doubted := [path for path in differing if path not in lane.hidden]:
+            lane.held = lane.ledger.doubt(held, doubted)
 
 
 def _files(contents: Mapping[str, object], places: Places) -> Iterator[tuple[str, tuple[str, object]]]:

@@ -154,6 +154,8 @@ class Driver:
                 lane.first = lane.first_saved = None
             self._phase(lane, lane.rest_phase(paused=self.paused))
             return
+        if decision.way is Way.IMAGE and self._results.is_in_vain(lane, rows, decision):
+            return
         lane.asked = False
         if decision.way is not Way.CONFIRM:
             lane.decisions = [*lane.decisions, f"{lane.name}: {decision}"][-_DECISIONS:]

@@ -56,6 +56,10 @@ class Lane:
     held: Held | None = None
     #: why it can have no live update
     unreachable: str = ""
+    #: files that are not where its container should have them
+    hidden: frozenset[str] = frozenset()
+    #: for what its container was made anew last
+    made: Side | None = None
     #: what its image was last built from
     image_side: Side | None = None
     work: Work | None = None
@@ -138,6 +142,8 @@ class Lane:
         moves = self.moves(rows)
         if moves.uncovered:
             return f"no sync rule covers {moves.uncovered[0]}"
+        if hidden := [path for path in moves.changed if path in self.hidden]:
+            return f"its container does not have {hidden[0]} where it would be synced to"
         if size_of(self.sight.context, moves.put) > MOST:
             return f"more than {MOST // 1024 // 1024} MB would have to be sent"
         return ""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kiro_invoke.loop import told
-from kiro_invoke.loop.decide import Way
+from kiro_invoke.loop.decide import Decision, Way
 from kiro_invoke.loop.lane import Awaited, Lane, Work
 from kiro_invoke.loop.live import Broken, Cancelled, Impossible, Outdated, Served, Tested
 from kiro_invoke.loop.work import Confirmed, Failed, Lost, Made, Updated
+from kiro_invoke.model.change import Classification
 from kiro_invoke.model.errors import BuildFailed, KiroError
 
 if TYPE_CHECKING:
@@ -42,6 +44,18 @@ class Results:
                 self._driver.outside.attach(lane)
         self._driver.advance(lane, reconciles=work.reconciles)
 
+    def is_in_vain(self, lane: Lane, rows: Sequence[Classification], decision: Decision) -> bool:
+        """Whether a container was made anew for just this already, and did not mend it: then it is told once."""
+        if lane.asked or lane.made is None or not lane.runs or lane.differs(lane.made):
+            return False
+        change = lane.change(rows, decision)
+        work = lane.begin(change, self._driver.clock(), reconciles=False)
+        lane.work = None
+        what = "is not brought up to date, not even by a new container"
+        self._broken(lane, work, what, b"", still_serves=True, fix="press r when the reason is gone")
+        self._driver.advance(lane)
+        return True
+
     def _updated(self, lane: Lane, work: Work, outcome: object) -> None:
         match outcome:
             case Served(spent, output, tested):
@@ -71,7 +85,7 @@ class Results:
         output: bytes = b"",
         tested: Tested | None = None,
     ) -> None:
-        lane.failed = lane.broken_since = lane.first = lane.first_saved = lane.gave_up = None
+        lane.failed = lane.broken_since = lane.first = lane.first_saved = lane.gave_up = lane.made = None
         shown = output if output != lane.last_output else b""
         lane.last_output = output
         self._driver.tell(
@@ -102,6 +116,7 @@ class Results:
             driver.tell(told.Refreshed(lane.name, round(made.build, 3)))
             return
         driver.outside.attach(lane)
+        lane.made = work.side if work.change.way is Way.IMAGE else None
         lane.awaited = Awaited(work, made.build, made.start)
         if lane.runs and lane.held is None:
             error = KiroError(

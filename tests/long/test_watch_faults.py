@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import random
+import re
 import shutil
 import signal
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -29,13 +32,14 @@ def project(tmp_path: Path, engine: None) -> Iterator[Project]:
 
 
 def test_more_events_than_the_systems_queue_holds(project: Project) -> None:
+    project.write("many/first.txt", "the folder is watched\n")
     with watching(project) as watch:
         watch.process.send_signal(signal.SIGSTOP)
         try:
             for number in range(10_000):
-                project.write(f"many/{number // 500}/{number}.txt", f"{number}\n")
+                project.write(f"many/{number}.txt", f"{number}\n")
             for number in range(0, 10_000, 2):
-                (project.root / f"app/src/many/{number // 500}/{number}.txt").unlink()
+                (project.root / f"app/src/many/{number}.txt").unlink()
             project.write("one.txt", "the last of many\n")
         finally:
             watch.process.send_signal(signal.SIGCONT)
@@ -123,19 +127,25 @@ def test_a_program_that_ignores_sigterm_is_killed_and_only_then_started_again(
 
 
 def test_a_full_disk_in_the_container_is_named(tmp_path: Path, engine: None) -> None:
-    project = make_project(
-        tmp_path / "full", compose={"app": "    tmpfs: ['/app/src/small:size=64k,mode=777']\n"}
-    )
+    compose = {"app": "    tmpfs: ['/app/src/small:size=64k,mode=777']\n"}
+    project = make_project(tmp_path / "full", compose=compose)
+    project.write("small/file.txt", "hidden by the mount\n")
     try:
         with watching(project) as watch:
             mark = watch.now
             project.write("small/large.txt", "x" * 200_000)
-            row = watch.wait(
-                "served", mark
-            )  # a new container has the file below the mount: there it is hidden
+            row = watch.wait("served", mark)  # in a new container: its image has the file
             assert row["path"] == "image"
             assert "the container's disk is full" in row["cause"]
             assert "No space left on device" in row["cause"]
+            mark = watch.now
+            project.write("one.txt", "and on\n")
+            assert watch.wait("served", mark)["path"] == "live"
+            mark = watch.now
+            project.write("small/file.txt", "it cannot be seen there\n")
+            row = watch.wait("served", mark)
+            assert row["path"] == "image"
+            assert "does not have src/small/file.txt where it would be synced to" in row["cause"]
     finally:
         cleared(project)
 
@@ -231,7 +241,9 @@ def test_a_file_deleted_while_the_container_was_stopped_is_gone_from_it(project:
 
 def test_an_engine_that_is_restarted_is_waited_for(tmp_path: Path, engine: None) -> None:
     """A second engine: its containers have no network, so what is served is asked of the container."""
-    with private_engine(tmp_path / "engine") as private:
+    folder = tmp_path / "engine"
+    folder.mkdir()
+    with private_engine(folder) as private:
         _load(private, "debian:13-slim")
         project = make_project(tmp_path / "restarted")
         project.env = dict(private.env)
@@ -282,51 +294,60 @@ def _container(project: Project) -> str:
     return ran.out.strip()
 
 
+@dataclass
+class Chaos:
+    """Random edits of a project's sources."""
+
+    src: Path
+    dice: random.Random
+
+    def edit(self) -> None:
+        place = self.src / self.dice.choice(["one.txt", "two.txt", "a/b.txt", "a/c.txt", "d.txt"])
+        match self.dice.randrange(6):
+            case 0 if place.exists() and place.name != "one.txt":
+                place.unlink()
+            case 1:
+                self.write(place, "ERROR")
+            case 2:
+                self.write(place, f"SLEEP {self.dice.random()}")
+            case 3:
+                shutil.rmtree(self.src / "a", ignore_errors=True)
+            case _:
+                self.write(place, f"{self.dice.random()}")
+
+    def write(self, place: Path, text: str) -> None:
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(f"{text}\n")
+
+    def mend(self) -> None:
+        """Leave nothing that does not build."""
+        for place in self.src.rglob("*.txt"):
+            if re.search("ERROR|SLEEP", place.read_text()):
+                self.write(place, f"mended {self.dice.random()}")
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_whatever_happens_in_whatever_order_the_last_state_is_served(
     tmp_path: Path, engine: None, seed: int
 ) -> None:
-    """Random edits, restarts, kills and ends of the tool itself."""
-    import random
-
+    """Random edits, restarts of the container, and ends of the tool itself."""
     dice = random.Random(seed)
     project = make_project(tmp_path / f"random {seed}")
-    src = project.root / "app/src"
-
-    def edit() -> None:
-        name = dice.choice(["one.txt", "two.txt", "a/b.txt", "a/c.txt", "d.txt"])
-        path = src / name
-        match dice.randrange(6):
-            case 0 if path.exists() and name != "one.txt":
-                path.unlink()
-            case 1:
-                project.write(name, "ERROR\n")
-            case 2:
-                project.write(name, f"SLEEP {dice.random()}\n")
-            case 3:
-                shutil.rmtree(src / "a", ignore_errors=True)
-            case _:
-                project.write(name, f"{dice.random()}\n")
-
-    def mend() -> None:
-        for path in src.rglob("*.txt"):
-            if "ERROR" in path.read_text() or "SLEEP" in path.read_text():
-                path.write_text(f"mended {dice.random()}\n")
-
+    chaos = Chaos(project.root / "app/src", dice)
     try:
         for _ in range(2):
             with watching(project) as watch:
                 for _ in range(12):
-                    edit()
+                    chaos.edit()
                     time.sleep(dice.choice([0.0, 0.02, 0.1, 0.6]))
                     if dice.randrange(6) == 0:
                         command("docker", "restart", "--time", "1", project.container())
-                mend()
+                chaos.mend()
                 project.until_served(seconds=60)
-                edit()
+                chaos.edit()
                 if dice.randrange(2):
                     watch.process.kill()
                     watch.process.wait()
-            mend()
+            chaos.mend()
     finally:
         cleared(project)

@@ -507,3 +507,27 @@ def test_a_file_that_changes_while_it_is_sent_is_looked_at_again(
         world.wait(told.Served)
         assert world.served == world.saved
     assert len(times) == 2
+
+
+def test_a_container_that_a_new_one_does_not_mend_is_not_made_anew_for_ever(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Something in it has another content whenever it is asked, as a volume may, and takes no files."""
+    with world.running():
+        (world.root / "web/Dockerfile.fast").write_text("FROM other\nCOPY . .\n")
+        real = world.start
+
+        def start(service: str) -> None:
+            real(service)
+            (world.container / "src/one").write_text("a volume's")
+            (world.container / "src/two").unlink()
+            (world.container / "src/two").mkdir()
+            (world.container / "src/two/x").touch()
+
+        monkeypatch.setattr(world, "start", start)
+        monkeypatch.setattr("kiro_invoke.loop.live.archive", lambda *_: b"no archive" * 100)
+        world.hint("Dockerfile.fast")
+        broken = world.wait(told.Broken)
+        assert "not even by a new container" in broken.what
+        world.quiet()
+        assert world.builds == 1
