@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shlex
 import tarfile
 import time
@@ -25,6 +26,8 @@ _UNSTARTED = frozenset({"126", "127"})
 SERVING_SECONDS = 60.0
 #: The program that has cargo see by content what changed, where an image has it.
 _FRESH = '"$(command -v kiro-fresh >/dev/null && echo kiro-fresh build)"'
+#: What tar says where a disk is full.
+_FULL = re.compile(r"no space left|wrote only \d+ of", re.IGNORECASE)
 _CA = "/tmp/kiro-ca.pem"
 _TRUSTING = "".join(
     f"export {name}={_CA}; "
@@ -175,9 +178,10 @@ class LiveUpdate:
     def _sent(self, verb: str, payload: bytes) -> None:
         answer = self.attached.session.ask(verb, payload)
         if not answer.ok:
-            full = "no space left" in answer.last_line.lower()
+            lines = [line.strip() for line in answer.output.decode(errors="replace").splitlines()]
+            full = next((line for line in lines if _FULL.search(line)), "")
             why = "the container's disk is full" if full else "files could not be written there"
-            raise _Ended(Impossible(f"{why} ({answer.last_line})"))
+            raise _Ended(Impossible(f"{why} ({full or next(filter(None, lines), answer.status)})"))
 
     def _build(self, order: Order) -> bytes:
         begun, live = self.clock(), self.attached.live

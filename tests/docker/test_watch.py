@@ -365,7 +365,10 @@ def test_a_container_may_run_as_somebody_else(tmp_path: Path, engine: None) -> N
     file.write_text(
         file.read_text()
         .replace("WORKDIR /app", "WORKDIR /app\nRUN chown 1000:1000 /app")
-        .replace("COPY . .\nRUN ./build.sh", "COPY --chown=1000:1000 . .\nUSER 1000:1000\nRUN ./build.sh")
+        .replace(
+            "COPY . .\nRUN --network=none ./build.sh",
+            "COPY --chown=1000:1000 . .\nUSER 1000:1000\nRUN --network=none ./build.sh",
+        )
     )
     try:
         with watching(project) as watch:

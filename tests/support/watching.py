@@ -59,7 +59,7 @@ COPY --chmod=0755 <<'KIRO_SUPERVISE' /usr/local/bin/kiro-supervise
 COPY --chmod=0755 <<'SERVER' /usr/local/bin/server
 {SERVER}SERVER
 COPY . .
-RUN ./build.sh
+RUN --network=none ./build.sh
 EXPOSE 8080
 ENTRYPOINT ["kiro-supervise"]
 CMD ["server"]
