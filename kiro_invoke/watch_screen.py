@@ -42,7 +42,7 @@ class WatchScreen:
         from rich.live import Live
 
         with Live(
-            get_renderable=self._states, console=self._out.console, refresh_per_second=8, transient=True
+            get_renderable=self._states, console=self._out.console, auto_refresh=False, transient=True
         ) as live:
             self._live = live
             try:
@@ -54,6 +54,8 @@ class WatchScreen:
         with self._lock:
             if isinstance(one, told.Status):
                 self._phases[one.service] = one
+                if self._live is not None:
+                    self._live.refresh()
                 return
             for line in lines(one):
                 self._line(line)

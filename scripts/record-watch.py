@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.text import Text
 
 ROOT = Path(__file__).resolve().parents[1]
-WIDTH, HEIGHT = 150, 40
+WIDTH, HEIGHT = 176, 40
 _CONTROL = re.compile(r"\x1b\[(\??[0-9;]*)([A-Za-z])")
 #: Rich's own, without the fonts that a page would fetch.
 _SVG = """\
