@@ -6,13 +6,14 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from kiro_invoke.loop.events import Event, EventSource, Hint
+from kiro_invoke.loop import told
+from kiro_invoke.loop.events import Event, EventSource, Hint, LimitReached
 from kiro_invoke.loop.polling import DEFAULT_SECONDS, Poller, mounts, remote_kind, tells_of_writes
 from kiro_invoke.loop.watcher import Watcher
 from kiro_invoke.model.service import Project
 
 
-def source(project: Project, post: Callable[[Event], None]) -> EventSource:
+def source(project: Project, post: Callable[[Event], None], tell: told.Tell) -> EventSource:
     """As kiro.yaml says; else the system's own events, unless it is found out that they do not come."""
     seconds = project.watching.poll
     if seconds:
@@ -21,7 +22,12 @@ def source(project: Project, post: Callable[[Event], None]) -> EventSource:
         kinds = {remote_kind(service.context, mounts()) for service in project.services} - {""}
         if kinds:
             return Poller(post, DEFAULT_SECONDS, f"on {', '.join(sorted(kinds))} not every change is told")
-    return _watcher(project, post, probes=seconds is None)
+    try:
+        return _watcher(project, post, probes=seconds is None)
+    except LimitReached as error:
+        poller = Poller(post, DEFAULT_SECONDS, "the system watches no more folders")
+        tell(told.Trouble(f"{error.message}: {poller.polling}", error.fix or ""))
+        return poller
 
 
 def _watcher(project: Project, post: Callable[[Event], None], *, probes: bool) -> EventSource:

@@ -33,6 +33,7 @@ from kiro_invoke.loop.following import Following
 from kiro_invoke.loop.lane import Lane
 from kiro_invoke.loop.ledger import Ledger
 from kiro_invoke.loop.looking import Looking
+from kiro_invoke.loop.polling import DEFAULT_SECONDS, Poller
 from kiro_invoke.loop.sight import Sight
 from kiro_invoke.model.errors import ExitCode, KiroError, UsageError
 from kiro_invoke.model.service import Project
@@ -166,20 +167,20 @@ class _Watch:
     ) -> Ending:
         events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         following = Following(attaching.containers, name, events.put, self._screen.log)
-        files = source(project, events.put)
-        is_shown = isinstance(self._screen, WatchScreen)
+        looking = Looking(
+            lanes=lanes,
+            root=project.root,
+            files={file: value for file, value in project.files if file != "Tiltfile"},
+            settings=project.watching,
+            source=source(project, events.put, self._tell),
+            tell=self._tell,
+            instead=lambda why: Poller(events.put, DEFAULT_SECONDS, why),
+            locks=git.index_locks(project.root),
+        )
+        has_keys = isinstance(self._screen, WatchScreen) and not self._wishes.once
         try:
             following.restart()
-            with pressed(lambda key: events.put(Pressed(key)), wanted=is_shown and not self._wishes.once):
-                looking = Looking(
-                    lanes=lanes,
-                    root=project.root,
-                    files={file: value for file, value in project.files if file != "Tiltfile"},
-                    settings=project.watching,
-                    source=files,
-                    tell=self._tell,
-                    locks=git.index_locks(project.root),
-                )
+            with pressed(lambda key: events.put(Pressed(key)), wanted=has_keys):
                 driver = Driver(
                     lanes,
                     looking,
@@ -195,7 +196,7 @@ class _Watch:
                 return driver.run()
         finally:
             following.close()
-            files.close()
+            looking.source.close()
             for lane in lanes.values():
                 if lane.work is not None:
                     lane.work.brake.pull()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kiro_invoke.engine.containers import Happened
+from kiro_invoke.model.errors import KiroError
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,10 @@ class EngineLost:
 Event = Hint | Done | Phase | Pressed | Happened | EngineLost
 
 
+class LimitReached(KiroError):
+    """The system watches no more folders for this user."""
+
+
 class EventSource(Protocol):
     """Tells of changes in folders: by Hints, which may be too many or too few."""
 
@@ -59,7 +64,10 @@ class EventSource(Protocol):
     polling: str
 
     def follow(self, folders: Collection[Path], /) -> bool:
-        """Watch exactly these folders; whether any is new: what happened in it until now was not seen."""
+        """Watch exactly these folders; whether any is new: what happened in it until now was not seen.
+
+        LimitReached if the system does not allow it.
+        """
 
     def check(self) -> str:
         """What is wrong with it, "" if it works; it is mended then, and what happened meanwhile was not seen."""

@@ -213,7 +213,8 @@ class LiveUpdate:
         self.on_phase("restarting")
         supervised = self.attached.place.is_supervised
         mode = live.restart
-        if mode == NONE and order.installs:
+        if order.installs and mode not in (SUPERVISOR, CONTAINER):
+            # whatever looks after its files itself keeps what it read of its dependencies
             mode = SUPERVISOR if supervised else CONTAINER
         if mode == SUPERVISOR:
             self._restart_supervised()

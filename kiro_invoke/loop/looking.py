@@ -10,7 +10,7 @@ from pathlib import Path
 from kiro_invoke.builds.built import CONFIGURATION, configuration
 from kiro_invoke.changes.debounce import Batch, gathered
 from kiro_invoke.loop import told
-from kiro_invoke.loop.events import EventSource, Hint
+from kiro_invoke.loop.events import EventSource, Hint, LimitReached
 from kiro_invoke.loop.lane import Lane
 from kiro_invoke.model.errors import ConfigError
 from kiro_invoke.model.live import Watching
@@ -41,6 +41,8 @@ class Looking:
     settings: Watching
     source: EventSource
     tell: told.Tell
+    #: another source, where the system does not allow the first; is told why
+    instead: Callable[[str], EventSource] | None = None
     locks: Sequence[Path] = ()
     clock: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
@@ -109,12 +111,23 @@ class Looking:
     def follow(self) -> None:
         """Watch the folders as they are now. What is new may have changed before it was watched: look again."""
         folders = self.folders()
-        while self.source.follow({self.root, *folders}):
+        while self._follows({self.root, *folders}):
             for lane in self.lanes.values():
                 self._look_at(lane, None, self.clock())
             before, folders = folders, self.folders()
             if before == folders:
                 break
+
+    def _follows(self, folders: set[Path]) -> bool:
+        try:
+            return self.source.follow(folders)
+        except LimitReached as error:
+            if self.instead is None:
+                raise
+            self.source.close()
+            self.source = self.instead("the system watches no more folders")
+            self.tell(told.Trouble(f"{error.message}: {self.source.polling}", error.fix or ""))
+            return False
 
     def changed_configuration(self) -> list[str]:
         """The configuration's files that are no longer as they were read."""

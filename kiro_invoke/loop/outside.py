@@ -97,8 +97,11 @@ class Outside:
     def _restarts_it(self, lane: Lane) -> bool:
         """Whether the work under way starts the container itself."""
         assert lane.work is not None
-        how = lane.attached.live.restart if lane.attached else ""
-        return lane.work.change.way in (Way.IMAGE, Way.START) or how == CONTAINER
+        way = lane.work.change.way
+        if way in (Way.IMAGE, Way.START) or lane.attached is None:
+            return way in (Way.IMAGE, Way.START)
+        installs = way is Way.LIVE_IMAGE_BEHIND and not lane.attached.place.is_supervised
+        return installs or lane.attached.live.restart == CONTAINER
 
     def _gave_up_on(self, name: str) -> None:
         """A container ended, and did not come back."""

@@ -22,7 +22,7 @@ from watchdog.observers.inotify_c import (
     WatchDescriptor,
 )
 
-from kiro_invoke.loop.events import Hint
+from kiro_invoke.loop.events import Hint, LimitReached
 from kiro_invoke.model.errors import KiroError
 
 _MASK = Mask(
@@ -40,10 +40,6 @@ _MASK = Mask(
 )
 _ID = CallbackId(1)
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
-
-
-class LimitReached(KiroError):
-    """The system watches no more folders for this user."""
 
 
 class Watcher:

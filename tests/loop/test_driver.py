@@ -14,7 +14,8 @@ import pytest
 from kiro_invoke.loop import live, syncing, told
 from kiro_invoke.loop.decide import Way
 from kiro_invoke.loop.driver import Ending
-from kiro_invoke.loop.events import Hint
+from kiro_invoke.loop.events import Hint, LimitReached
+from kiro_invoke.loop.polling import Poller
 from kiro_invoke.model.change import Kind
 from tests.loop.loop_world import World
 
@@ -531,3 +532,36 @@ def test_a_container_that_a_new_one_does_not_mend_is_not_made_anew_for_ever(
         assert "not even by a new container" in broken.what
         world.quiet()
         assert world.builds == 1
+
+
+def test_where_no_more_folders_can_be_watched_it_looks_from_time_to_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def follow(*_: object) -> bool:
+        raise LimitReached("19 folders are to be watched, and x allows no more", fix="raise it")
+
+    with world.running() as driver:
+        driver.looking.instead = lambda why: Poller(world.events.put, 0.05, why)
+        monkeypatch.setattr(world.source, "follow", follow)
+        world.save("src/new/file", "in a folder of its own")
+        world.wait(told.Served)
+        trouble = world.wait(told.Trouble)
+        assert "x allows no more: looking every 0.05 s" in trouble.message
+        mark = world.mark
+        (world.root / "web/src/one").write_text("nobody tells of it")
+        world.wait(told.Served, mark)
+        assert world.served == world.saved
+        driver.looking.source.close()
+
+
+def test_a_changed_dependency_restarts_what_looks_after_its_files_itself(world: World) -> None:
+    with world.running():
+        before = len(world.containers.channels)
+        world.save("src/one", "edited")
+        world.wait(told.Served)
+        assert len(world.containers.channels) == before
+        mark = world.mark
+        world.save("lock", "more")
+        assert world.wait(told.Served, mark).change.way is Way.LIVE_IMAGE_BEHIND
+        assert len(world.containers.channels) == before + 1  # the container was restarted
+        assert world.served == world.saved

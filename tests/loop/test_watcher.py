@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent, InotifyFD
 
-from kiro_invoke.loop.events import Hint
-from kiro_invoke.loop.watcher import LimitReached, Watcher
+from kiro_invoke.loop.events import Hint, LimitReached
+from kiro_invoke.loop.watcher import Watcher
 
 
 class Hints:
