@@ -32,6 +32,7 @@ class Work:
     #: when the first event of the change came, and how long it took to decide
     first: float
     detect: float
+    revision: str = ""
     reconciles: bool = False
 
 
@@ -172,7 +173,8 @@ class Lane:
         """Note that work on a change, as it lies on disk, begins now."""
         self.numbers += 1
         first = now if self.first is None else self.first
-        self.work = Work(self.numbers, change, self.sight.side, Brake(), now, first, now - first, reconciles)
+        side, revision = self.sight.side, self.sight.revision
+        self.work = Work(self.numbers, change, side, Brake(), now, first, now - first, revision, reconciles)
         return self.work
 
     def ask(self) -> None:

@@ -127,7 +127,8 @@ class Outside:
         self.engine_lost = False
         self._comebacks.clear()
         for lane in self.lanes.values():
-            lane.is_stopped = False
+            # what failed may have failed for that
+            lane.is_stopped, lane.failed, lane.gave_up = False, None, None
         self.driver.tell(told.Note("the engine is back"))
         self.driver.looking.look_at_everything()
         for lane in self.lanes.values():

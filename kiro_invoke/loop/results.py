@@ -92,7 +92,7 @@ class Results:
             told.Served(
                 work.change,
                 seconds,
-                lane.sight.revision,
+                work.revision,
                 reconciled=work.reconciles,
                 output=shown,
                 tested=tested,
@@ -118,6 +118,11 @@ class Results:
         driver.outside.attach(lane)
         lane.made = work.side if work.change.way is Way.IMAGE else None
         lane.awaited = Awaited(work, made.build, made.start)
+        if not lane.runs and not driver.outside.engine_lost:
+            code = f" (exit code {lane.facts.exit_code})" if lane.facts else ""
+            lane.awaited = None
+            what = f"its container ended as soon as it was started{code}"
+            self._broken(lane, work, what, b"", still_serves=False)
         if lane.runs and lane.held is None:
             error = KiroError(
                 "its container does not run the image that was just built: another build took its name",

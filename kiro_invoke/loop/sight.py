@@ -40,6 +40,7 @@ class Sight:
         stored = load(self.shelf.record)
         known = stored.snapshots[0] if stored else NOTHING
         self.snapshot = scan(self.context, self.rules, known, now(), skip=project.state)
+        self._revised, self._revision = self.snapshot, self.snapshot.revision
         contents = self.snapshot.contents
         self.side = Side(contents, self._fingerprint(), base_parts(recipe, project))
 
@@ -60,7 +61,11 @@ class Sight:
     @property
     def revision(self) -> str:
         """The hash of its sources."""
-        return self.snapshot.revision or revision(self.snapshot.entries)
+        if self.snapshot.revision:
+            return self.snapshot.revision
+        if self._revised is not self.snapshot:  # of a large tree that takes a moment
+            self._revised, self._revision = self.snapshot, revision(self.snapshot.entries)
+        return self._revision
 
     def folders(self) -> tuple[Path, ...]:
         """All folders in which something may change that concerns it."""

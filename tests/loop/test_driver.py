@@ -565,3 +565,45 @@ def test_a_changed_dependency_restarts_what_looks_after_its_files_itself(world: 
         assert world.wait(told.Served, mark).change.way is Way.LIVE_IMAGE_BEHIND
         assert len(world.containers.channels) == before + 1  # the container was restarted
         assert world.served == world.saved
+
+
+def test_a_container_that_ends_as_it_is_started_is_not_started_for_ever(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with world.running():
+        real = world.start
+
+        def start(service: str) -> None:
+            real(service)
+            world.containers.facts = replace(world.containers.facts, running=False, exit_code=3)
+
+        monkeypatch.setattr(world, "start", start)
+        world.press("r")
+        assert world.wait(told.Broken).what == "its container ended as soon as it was started (exit code 3)"
+        world.quiet()
+        assert world.starts == 1
+
+
+def test_what_is_told_as_served_is_what_was_built(world: World) -> None:
+    """Not what was saved in the meantime, though it was seen before the work had ended."""
+    with world.running() as driver:
+        before = world.lane.sight.revision
+        world.save("src/one", "first")
+        served = world.wait(told.Served)
+        assert served.revision == world.lane.sight.revision != before
+        assert driver.lanes["web"].work is None
+
+
+def test_what_failed_without_an_engine_is_tried_again_with_it(world: World) -> None:
+    world.fails = True
+    with world.running():
+        (world.root / "web/Dockerfile.fast").write_text("FROM other\nCOPY . .\n")
+        world.hint("Dockerfile.fast")
+        world.wait(told.Broken)
+        world.lose_engine()
+        world.wait(told.Trouble)
+        world.fails = False
+        mark = world.mark
+        world.containers.is_gone = False
+        world.wait(told.Served, mark)
+        assert world.served == world.saved
