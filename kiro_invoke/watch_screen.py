@@ -92,12 +92,10 @@ class WatchScreen:
     def _states(self) -> Text:
         from rich.text import Text
 
-        with self._lock:
-            parts = []
-            for one in self._phases.values():
-                revision = f" {short(one.revision)}" if one.revision else ""
-                style = _PHASES.get(one.phase, "yellow")
-                parts.append(
-                    Text.assemble(("● ", style), (one.service, "bold"), f" {one.phase}{revision}   ")
-                )
-            return Text.assemble(*parts, (_KEYS, "dim"), overflow="ellipsis", no_wrap=True)
+        # without the lock: whoever draws may hold the terminal's, and whoever holds ours may want that
+        parts = []
+        for one in tuple(self._phases.values()):
+            revision = f" {short(one.revision)}" if one.revision else ""
+            style = _PHASES.get(one.phase, "yellow")
+            parts.append(Text.assemble(("● ", style), (one.service, "bold"), f" {one.phase}{revision}   "))
+        return Text.assemble(*parts, (_KEYS, "dim"), overflow="ellipsis", no_wrap=True)

@@ -184,13 +184,18 @@ def _ask(question: str) -> bool:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """While inside, SIGTERM ends the command as Ctrl-C does: builds are stopped, nothing is left behind."""
+    """While inside, SIGTERM, and the end of the terminal, end the command as Ctrl-C does: nothing is left behind."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    # `nohup` has them ignored, and means it
+    heeded = [
+        sign for sign in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(sign) is not signal.SIG_IGN
+    ]
+    before = {sign: signal.signal(sign, interrupt) for sign in heeded}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for sign, handler in before.items():
+            signal.signal(sign, handler)

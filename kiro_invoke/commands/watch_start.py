@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +15,13 @@ from kiro_invoke.engine import ports
 from kiro_invoke.engine.docker import DockerEngine
 from kiro_invoke.engine.files import write_whole
 from kiro_invoke.loop import told
-from kiro_invoke.loop.attach import Attaching
+from kiro_invoke.loop.attach import Attaching, demanded
 from kiro_invoke.loop.compose import Compose, check_checkout, check_ports
 from kiro_invoke.loop.decide import Way, decide
 from kiro_invoke.loop.lane import Lane
+from kiro_invoke.loop.session import SessionLost
 from kiro_invoke.model.errors import BuildFailed, KiroError
-from kiro_invoke.model.live import LABEL, Watching
+from kiro_invoke.model.live import Watching
 
 #: The ports at which debuggers are offered, by ecosystem; Node's for the others.
 _DEBUG_PORTS = {"cargo": 2345}
@@ -91,18 +91,21 @@ class Starting:
         note = read_note(shelf)
         if image is None or note is None or image.labels.get(LABEL_REVISION) != note.revision:
             return True
-        self.attaching.attach(lane, self.attaching.look().get(lane.name, []))
         try:
+            self.attaching.attach(lane, self.attaching.look().get(lane.name, []))
             standing = lane.standing(lane.rows(), paused=False, live=self.live)
             return decide(standing).way is Way.IMAGE
+        except SessionLost:
+            return False  # it has just ended: the loop sees to it
         finally:
             self.attaching.detach(lane)
 
     def _besides(self, name: str, lane: Lane) -> dict[str, Any]:
         """What its container gets besides."""
         image = self.engine.image(lane.sight.recipe.tag)
-        labelled = image.labels.get(f"{LABEL}env", "") if image and self.live else ""
-        environment = dict(each.partition("=")[::2] for each in shlex.split(labelled))
+        wanted = demanded(image.labels) if image and self.live else {}
+        # Compose fills variables in
+        environment = {name: value.replace("$", "$$") for name, value in wanted.items()}
         stop = lane.sight.project.watching.stop
         if stop != Watching().stop:
             environment["KIRO_STOP_SECONDS"] = f"{stop:g}"

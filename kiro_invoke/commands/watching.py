@@ -6,12 +6,13 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from kiro_invoke import config
-from kiro_invoke.builds.planner import Profile
+from kiro_invoke.builds.built import CONFIGURATION, configuration
+from kiro_invoke.builds.planner import Profile, Recipe
 from kiro_invoke.cache import warm
 from kiro_invoke.commands import opening
 from kiro_invoke.commands.keys import pressed
@@ -32,7 +33,7 @@ from kiro_invoke.loop.events import Event, Pressed
 from kiro_invoke.loop.following import Following
 from kiro_invoke.loop.lane import Lane
 from kiro_invoke.loop.ledger import Ledger
-from kiro_invoke.loop.looking import Looking
+from kiro_invoke.loop.looking import WATCHED, Looking
 from kiro_invoke.loop.polling import DEFAULT_SECONDS, Poller
 from kiro_invoke.loop.sight import Sight
 from kiro_invoke.model.errors import ExitCode, KiroError, UsageError
@@ -41,6 +42,10 @@ from kiro_invoke.watch_screen import WatchScreen
 
 #: Seconds that our containers get to end when the loop does: all of it is to be over in two.
 _STOP_SECONDS = 1
+#: How long that is waited for, and how long until the engine has heard of the others.
+_STOPPED, _ASKED = 5.0, 0.2
+#: Seconds that work under way gets to end.
+_LAST_WORK = 1.5
 #: The folder of the loop's own in the state folder.
 _FOLDER = "loop"
 
@@ -108,6 +113,7 @@ class _Watch:
         self._screen = screen
         self._broken: set[str] = set()
         self._started: tuple[str, ...] = ()
+        self._name = ""
         self._locked: set[str] = set()
 
     def run(self) -> int:
@@ -132,22 +138,25 @@ class _Watch:
 
     def _round(self, project: Project, engine: DockerEngine) -> Ending:
         """From reading the configuration to its next change."""
+        begun = time.time()
         compose = _compose(project, engine)
-        composed = compose.services()
-        started = needed(composed, self._wishes.services)
-        own = replace(project, services=tuple(s for s in project.services if s.name in started))
-        recipes = warm.read_recipes(own, (Profile.DEV,))
-        tags = {recipe.service.name: recipe.tag for recipe in recipes}
-        check_images(composed, tags, compose.files[0].name)
+        started, own, recipes = self._to_watch(project, compose)
         place = project.state / _FOLDER
         lanes = {
             recipe.service.name: Lane(Sight(own, recipe, time.time_ns), Ledger(place, recipe.service.name))
             for recipe in recipes
         }
-        name = str(compose.config().get("name") or "")
+        name = self._name = str(compose.config().get("name") or "")
         bundle = opening.ca_bundle(project, self._surface)
         trusted = bundle.read_bytes() if bundle else b""
-        attaching = Attaching(engine.containers, name, project.watching.stop, trusted)
+        attaching = Attaching(
+            engine.containers,
+            name,
+            project.watching.stop,
+            trusted,
+            lambda tag: image.id if (image := engine.image(tag)) else "",
+            live=self._wishes.live,
+        )
         making = ImagesAndContainers(self._surface, own, engine, compose, attaching, self._note)
         starting = Starting(
             engine, compose, attaching, making, self._tell, live=self._wishes.live, debug=self._wishes.debug
@@ -155,22 +164,23 @@ class _Watch:
         ran = starting.check(started)
         self._started = tuple(dict.fromkeys((*self._started, *(n for n in started if n not in ran))))
         starting.run(lanes, started, must_build=self._wishes.once)
-        return self._loop(project, lanes, attaching, making, name)
+        return self._loop(project, engine, lanes, attaching, making, begun)
 
     def _loop(
         self,
         project: Project,
+        engine: DockerEngine,
         lanes: dict[str, Lane],
         attaching: Attaching,
         making: ImagesAndContainers,
-        name: str,
+        begun: float,
     ) -> Ending:
         events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        following = Following(attaching.containers, name, events.put, self._screen.log)
+        following = Following(engine.containers, self._name, events.put, self._screen.log, begun)
         looking = Looking(
             lanes=lanes,
             root=project.root,
-            files={file: value for file, value in project.files if file != "Tiltfile"},
+            files=_configuration(project),
             settings=project.watching,
             source=source(project, events.put, self._tell),
             tell=self._tell,
@@ -189,7 +199,7 @@ class _Watch:
                     following,
                     self._tell,
                     events,
-                    self._usable,
+                    lambda: self._misconfigured(engine),
                     live=self._wishes.live,
                     once=self._wishes.once,
                 )
@@ -201,17 +211,34 @@ class _Watch:
                 if lane.work is not None:
                     lane.work.brake.pull()
                 attaching.detach(lane)
+            for lane in lanes.values():
+                if lane.thread is not None:  # else it might start a container that is stopped already
+                    lane.thread.join(_LAST_WORK)
 
     def _load(self) -> Project:
         return config.load(self._surface.folder, self._surface.environ)
 
-    def _usable(self) -> str:
+    def _misconfigured(self, engine: DockerEngine) -> str:
         """What is wrong with the configuration as it is now, "" if it can be used."""
         try:
-            self._load()
+            project = self._load()
+            self._watched(project, engine)
+            self._to_watch(project, _compose(project, engine))
         except KiroError as error:
             return str(error)
         return ""
+
+    def _to_watch(
+        self, project: Project, compose: Compose
+    ) -> tuple[tuple[str, ...], Project, tuple[Recipe, ...]]:
+        """What is started; the project with what of that is built here; the Dockerfiles, read."""
+        composed = compose.services()
+        started = needed(composed, self._wishes.services)
+        own = replace(project, services=tuple(s for s in project.services if s.name in started))
+        recipes = warm.read_recipes(own, (Profile.DEV,))
+        tags = {recipe.service.name: recipe.tag for recipe in recipes}
+        check_images(composed, tags, compose.files[0].name)
+        return started, own, recipes
 
     def _watched(self, project: Project, engine: DockerEngine) -> tuple[str, ...]:
         """The services that are watched: those that are built here, of those that Compose starts."""
@@ -246,16 +273,25 @@ class _Watch:
             self._locked.add(name)
 
     def _stop(self, project: Project, engine: DockerEngine) -> None:
-        """End what was started here; databases and the like take their own time, beside."""
+        """End what was started here, whatever the compose file says by now; databases take their own time, beside."""
         if self._wishes.keep_running or self._wishes.once or not self._started:
             return
-        compose = _compose(project, engine)
-        ours = [service.name for service in project.services if service.name in self._started]
-        others = [name for name in self._started if name not in ours]
-        if others:
-            compose.stop_beside(others, project.state / _FOLDER / "stop.log")
-        if ours:
-            compose.stop(ours, _STOP_SECONDS)
+        ours = {service.name for service in project.services}
+        found = engine.containers.of_project(self._name)
+        ending = [one for one in found if one.running and one.service in self._started]
+        threads = [
+            threading.Thread(
+                target=_stopped,
+                args=(engine, one.id, _STOP_SECONDS if one.service in ours else None),
+                daemon=True,
+            )
+            for one in ending
+        ]
+        for thread in threads:
+            thread.start()
+        for one, thread in zip(ending, threads, strict=True):
+            # the engine goes on with what nobody waits for
+            thread.join(_STOPPED if one.service in ours else _ASKED)
 
     def _tell(self, one: told.Told) -> None:
         if isinstance(one, told.Broken):
@@ -266,6 +302,17 @@ class _Watch:
 
     def _note(self, line: str) -> None:
         self._screen(told.Note(line))
+
+
+def _stopped(engine: DockerEngine, container: str, seconds: int | None) -> None:
+    with suppress(KiroError):
+        engine.containers.stop(container, seconds)
+
+
+def _configuration(project: Project) -> dict[str, str]:
+    """The files that the loop is made from, as they were when the configuration was read."""
+    known = {file: value for file, value in project.files if file in WATCHED}
+    return configuration(project.root, [file for file in WATCHED if file not in CONFIGURATION]) | known
 
 
 def _compose(project: Project, engine: DockerEngine) -> Compose:

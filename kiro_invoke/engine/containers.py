@@ -12,7 +12,8 @@ SERVICE_LABEL = "com.docker.compose.service"
 
 @dataclass(frozen=True)
 class ContainerFacts:
-    """A container of a Compose project. `image` is its image's id, `image_env` what that sets (`NAME=VALUE`).
+    """A container of a Compose project. `image` is its image's id, `image_env` what that sets (`NAME=VALUE`); `env` is
+    all of its own.
 
     `health` is the command of its health check, as the engine has it (`CMD`, program, arguments; or `CMD-SHELL`, text);
     empty without one. `ports` are the container's own, of TCP. `binds` are where folders of this machine are mounted.
@@ -29,6 +30,7 @@ class ContainerFacts:
     folder: str = "/"
     labels: Mapping[str, str] = field(default_factory=dict)
     image_env: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
     health: tuple[str, ...] = ()
     ports: tuple[int, ...] = ()
     binds: tuple[str, ...] = ()
@@ -42,6 +44,8 @@ class Happened:
     service: str
     action: str
     code: str = ""
+    #: seconds since the epoch, 0.0 where it is not told
+    when: float = 0.0
 
 
 class ChannelClosed(Exception):
@@ -75,8 +79,11 @@ class Containers(Protocol):
     def restart(self, container: str, seconds: int) -> None:
         """Stop it, killed after so many seconds, and start it again."""
 
-    def happenings(self, project: str) -> Iterator[Happened]:
-        """What happens to a project's containers from now on, until the engine is gone."""
+    def stop(self, container: str, seconds: int | None) -> None:
+        """Stop it, killed after so many seconds; None: after those of its own."""
+
+    def happenings(self, project: str, since: float) -> Iterator[Happened]:
+        """What happens to a project's containers from a time (seconds since the epoch) on, until the engine is gone."""
 
     def log(self, container: str, since: float) -> Iterator[bytes]:
         """The lines that its first process prints, from a time (seconds since the epoch) on, until it ends."""

@@ -232,9 +232,6 @@ class DockerEngine:
     def compose_output(self, files: Sequence[Path], *arguments: str, env: Mapping[str, str]) -> Completed:
         return self._run([*_compose_argv(files), *arguments], env=env)
 
-    def compose_detached(self, files: Sequence[Path], *arguments: str, log: Path) -> None:
-        process.spawn_detached([*_compose_argv(files), *arguments], log)
-
     @functools.cached_property
     def containers(self) -> Containers:
         from kiro_invoke.engine.client import open_api

@@ -56,11 +56,15 @@ class DockerContainers:
     def restart(self, container: str, seconds: int) -> None:
         self._ask("POST", f"/containers/{container}/restart", {"t": str(seconds)})
 
-    def happenings(self, project: str) -> Iterator[Happened]:
+    def stop(self, container: str, seconds: int | None) -> None:
+        query = {} if seconds is None else {"t": str(seconds)}
+        self._ask("POST", f"/containers/{container}/stop", query)
+
+    def happenings(self, project: str, since: float) -> Iterator[Happened]:
         filters = {"type": ["container"], "event": list(_ACTIONS), "label": [f"{PROJECT_LABEL}={project}"]}
         api = self._client()
         try:
-            for event in api.events(decode=True, filters=filters):
+            for event in api.events(decode=True, filters=filters, since=int(since)):
                 yield _happened(event)
         except _GONE:
             return
@@ -154,6 +158,7 @@ def container_facts(found: Mapping[str, Any], image: Mapping[str, Any]) -> Conta
         folder=str(config.get("WorkingDir") or "/"),
         labels=labels,
         image_env=tuple((image.get("Config") or {}).get("Env") or ()),
+        env=tuple(config.get("Env") or ()),
         health=() if health[:1] == ("NONE",) else health,
         ports=tuple(int(number) for number, _, kind in ports if number.isdigit() and kind in ("", "tcp")),
         binds=tuple(
@@ -170,4 +175,5 @@ def _happened(event: Mapping[str, Any]) -> Happened:
         service=str(attributes.get(SERVICE_LABEL) or ""),
         action=str(event.get("Action") or ""),
         code=str(attributes.get("exitCode") or ""),
+        when=float(event.get("timeNano") or 0) / 1e9,
     )

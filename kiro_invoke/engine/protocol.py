@@ -169,8 +169,5 @@ class Engine(Protocol):
     def compose_output(self, files: Sequence[Path], *arguments: str, env: Mapping[str, str]) -> Completed:
         """Run Docker Compose and capture what it prints."""
 
-    def compose_detached(self, files: Sequence[Path], *arguments: str, log: Path) -> None:
-        """Start Docker Compose and leave it to itself; what it prints goes to a file."""
-
     def port_holder(self, port: int) -> str | None:
         """The running container that publishes `port` on this host, or None."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kiro_invoke.builds.bake import LABEL_REVISION
@@ -14,9 +15,10 @@ from kiro_invoke.engine.containers import ContainerFacts, Containers
 from kiro_invoke.loop.lane import Lane
 from kiro_invoke.loop.ledger import Held
 from kiro_invoke.loop.live import Attached
-from kiro_invoke.loop.session import NoSession, SessionLost, open_session
+from kiro_invoke.loop.session import NoSession, open_session
 from kiro_invoke.loop.syncing import Places
-from kiro_invoke.model.live import SUPERVISOR, Live
+from kiro_invoke.model.errors import ConfigError
+from kiro_invoke.model.live import LABEL, SUPERVISOR, Live
 
 #: If so much of its sources is not in a container, it was not made to be built in.
 _LACKING = 0.5
@@ -30,6 +32,10 @@ class Attaching:
     project: str
     grace: float
     ca_bundle: bytes = b""
+    #: the id of the image of that name, "" if there is none
+    image_of: Callable[[str], str] = lambda _tag: ""
+    #: whether live updates are wanted
+    live: bool = True
 
     def look(self) -> dict[str, list[ContainerFacts]]:
         """The project's containers by service, those that run first."""
@@ -40,9 +46,10 @@ class Attaching:
         return found
 
     def attach(self, lane: Lane, found: Sequence[ContainerFacts]) -> None:
-        """Learn all of it anew, for the container that a service has now."""
+        """Learn all of it anew, for the container that a service has now. SessionLost if it ends meanwhile."""
         self.detach(lane)
-        lane.is_confirmed = False
+        lane.is_confirmed = lane.was_restarted = False
+        lane.awaited = None
         lane.facts = found[0] if found else None
         lane.image_side = self._image_side(lane)
         if lane.facts is None:
@@ -54,6 +61,7 @@ class Attaching:
         if not lane.facts.running:
             return
         lane.is_stopped = False
+        lane.unfit = self._unfit(lane.facts)
         if len([one for one in found if one.running]) > 1:
             lane.unreachable = "it runs in several containers"
             return
@@ -69,7 +77,22 @@ class Attaching:
         if lane.attached is not None:
             lane.attached.session.close()
         lane.attached, lane.held, lane.unreachable = None, None, ""
-        lane.hidden = frozenset()
+        lane.hidden, lane.unfit = frozenset(), ""
+
+    def take_over(self, lane: Lane) -> None:
+        """Its image was built anew and came out as it was: its container stays, and stands for the new sources."""
+        held, side = lane.held, lane.image_side
+        if lane.facts is None or held is None or side is None or held.doubt:
+            return
+        is_of_the_image = lane.facts.image == self.image_of(lane.sight.recipe.tag)
+        if is_of_the_image and held.side.contents == side.contents:
+            lane.held = lane.ledger.settle(held, side, ())
+
+    def _unfit(self, facts: ContainerFacts) -> str:
+        """What its container lacks that its image asks for in live containers."""
+        wanted = demanded(facts.labels) if self.live else {}
+        lacking = [f"{name}={value}" for name, value in wanted.items() if f"{name}={value}" not in facts.env]
+        return f"its container was started without {lacking[0]}" if lacking else ""
 
     def _image_side(self, lane: Lane) -> Side | None:
         shelf = lane.sight.shelf
@@ -80,7 +103,9 @@ class Attaching:
         """A container of which nothing was noted holds what its image was built from; None if that is unknown."""
         shelf = lane.sight.shelf
         built = read_built(shelf, read_note(shelf))
-        if built is None or facts.labels.get(LABEL_REVISION) != built.note.revision:
+        # of two Dockerfiles that are left out of the context, the sources' revision is the same
+        is_noted = facts.image == self.image_of(lane.sight.recipe.tag)
+        if built is None or not is_noted or facts.labels.get(LABEL_REVISION) != built.note.revision:
             return None
         return lane.ledger.adopt(facts.id, facts.image, built, shelf)
 
@@ -107,15 +132,12 @@ class Attaching:
         """
         facts = attached.facts
         places = Places(attached.live.sync, facts.folder, facts.binds)
-        wanted = dict(_files(held.side.contents, places))
+        contents = {path: what for path, what in held.side.contents.items() if not lane.sight.ignores(path)}
+        wanted = dict(_files(contents, places))
         if not wanted:
             return
-        try:
-            payload = b"".join(place.encode(errors="surrogateescape") + b"\0" for place in wanted)
-            answer = attached.session.ask("hash", payload)
-        except SessionLost:
-            lane.attached = None
-            return
+        payload = b"".join(place.encode(errors="surrogateescape") + b"\0" for place in wanted)
+        answer = attached.session.ask("hash", payload)
         hashes = _hashes(answer.output)
         if not hashes and "not found" in answer.last_line:  # no sha256sum: it has to be believed
             return
@@ -129,6 +151,18 @@ class Attaching:
         lane.hidden = frozenset(lacking) if is_new else frozenset()
         if doubted := [path for path in differing if path not in lane.hidden]:
             lane.held = lane.ledger.doubt(held, doubted)
+
+
+def demanded(labels: Mapping[str, str]) -> dict[str, str]:
+    """The variables that an image asks for in live containers; ConfigError if that cannot be read."""
+    text = labels.get(f"{LABEL}env", "")
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise ConfigError(
+            f"the image's label {LABEL}env cannot be read: {error}", fix="write NAME=VALUE, quoted"
+        ) from None
+    return {name: value for name, equals, value in (word.partition("=") for word in words) if equals}
 
 
 def _files(contents: Mapping[str, object], places: Places) -> Iterator[tuple[str, tuple[str, object]]]:

@@ -102,15 +102,6 @@ class Compose:
         """Start the containers from the images as they are; with `alone` nothing that they need."""
         self._up(*(("--no-deps",) if alone else ()), *services)
 
-    def stop(self, services: Sequence[str], seconds: int) -> None:
-        """Stop containers, killed after so many seconds."""
-        arguments = ("stop", "--timeout", str(seconds), *services)
-        self.engine.compose_output(self._all, *arguments, env=self.env)
-
-    def stop_beside(self, services: Sequence[str], log: Path) -> None:
-        """Have containers stopped in their own time, and do not wait for it."""
-        self.engine.compose_detached(self._all, "stop", *services, log=log)
-
     def _up(self, *arguments: str) -> None:
         done = self.engine.compose_output(self._all, "up", "--detach", "--no-build", *arguments, env=self.env)
         if not done.ok:
@@ -137,7 +128,7 @@ class Compose:
         return tuple(_running(row, self.root) for row in rows)
 
     def _output(self, *arguments: str) -> str:
-        done = self.engine.compose_output(self._all, *arguments, env=self.env)
+        done = self.engine.compose_output(self.files, *arguments, env=self.env)
         if not done.ok:
             words = " ".join(done.stderr.split())
             raise ConfigError(f"docker compose: {words}", file=self.files[0].name, fix="correct the file")

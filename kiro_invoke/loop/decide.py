@@ -45,6 +45,8 @@ class Standing:
     is_served: bool = True
     #: it was seen to serve since its container was started
     is_confirmed: bool = True
+    #: why its container has to be started in another way
+    unfit: str = ""
     unreachable: str = ""
     gave_up_live: str = ""
     #: just this failed before, or nothing is to be done now
@@ -86,6 +88,8 @@ def decide(standing: Standing) -> Decision:
         is_near = standing.is_known and kind < Kind.BASE
         way = Way.START if standing.image_fits or is_near else Way.IMAGE
         return Decision(way, kind, "its container does not run" if kind is Kind.IGNORED else cause)
+    if standing.unfit:
+        return Decision(Way.START, kind, standing.unfit)
     if not standing.is_known:
         return Decision(Way.IMAGE, kind, "what its container holds is not known")
     if kind is Kind.IGNORED and standing.is_served:

@@ -85,8 +85,11 @@ class Driver:
         now = self.clock()
         if now >= self.looking.check_at:
             self.looking.check()
-        if now >= self.looking.rescan_at:
+            self.outside.check()
+        if now >= self.looking.rescan_at and self.looking.may_look:
             self.looking.look_at_everything()
+            if self._reloads():
+                return
             self._advance_all()
         self.outside.look()
         self._check_ready()
@@ -161,7 +164,7 @@ class Driver:
             lane.decisions = [*lane.decisions, f"{lane.name}: {decision}"][-_DECISIONS:]
         work = lane.begin(lane.change(rows, decision), self.clock(), reconciles=reconciles)
         job = Job(lane.name, work.number, work.brake, self.events.put)
-        job.begin(self._what(lane, rows, decision, job))
+        lane.thread = job.begin(self._what(lane, rows, decision, job))
 
     def _what(
         self, lane: Lane, rows: Sequence[Classification], decision: Decision, job: Job
@@ -172,13 +175,13 @@ class Driver:
             case Way.LIVE | Way.LIVE_IMAGE_BEHIND:
                 assert attached is not None
                 assert held is not None
-                is_dependency = decision.kind is Kind.DEPENDENCY
                 order = Order(
                     lane.sight.context,
                     lane.wanted(rows),
                     lane.moves(rows),
-                    is_dependency,
-                    lane.sight.revision,
+                    installs=decision.kind is Kind.DEPENDENCY or held.owes_install,
+                    revision=lane.sight.revision,
+                    was_served=held.served and not held.doubt,
                 )
                 return lambda: update(job, attached, lane.ledger, held, order)
             case Way.CONFIRM:

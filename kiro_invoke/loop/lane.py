@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from threading import Thread
 
 from kiro_invoke.changes.classify import Side
 from kiro_invoke.engine.brake import Brake
@@ -61,6 +62,12 @@ class Lane:
     hidden: frozenset[str] = frozenset()
     #: for what its container was made anew last
     made: Side | None = None
+    #: why its container has to be started in another way
+    unfit: str = ""
+    #: it was restarted while work was under way
+    was_restarted: bool = False
+    #: since the last time that it served, it ended
+    serves_nothing: bool = False
     #: what its image was last built from
     image_side: Side | None = None
     work: Work | None = None
@@ -82,6 +89,8 @@ class Lane:
     #: the paths that were told to be of no matter
     told_ignored: frozenset[str] = frozenset()
     numbers: int = 0
+    #: in which work is, or was last, done
+    thread: Thread | None = None
     phase: str = ""
     #: the side that was looked at last
     seen: Side | None = None
@@ -122,6 +131,7 @@ class Lane:
             is_known=self.held is not None,
             is_served=is_served,
             is_confirmed=self.is_confirmed,
+            unfit=self.unfit,
             unreachable=self.why_not_live(rows, live=live),
             gave_up_live=gave_up,
             rests=paused or self.is_stopped or failed,
@@ -155,7 +165,9 @@ class Lane:
         assert self.held is not None
         facts = self.attached.facts
         places = Places(self.attached.live.sync, facts.folder, facts.binds)
-        return transfer(self.held.side.contents, self.wanted(rows).contents, places, self.held.doubt)
+        ignored = {self.sight.unplaced(row.path) for row in rows if row.kind is Kind.IGNORED}
+        doubt = self.held.doubt - ignored
+        return transfer(self.held.side.contents, self.wanted(rows).contents, places, doubt)
 
     def wanted(self, rows: Sequence[Classification]) -> Side:
         """What its container is to be made of."""

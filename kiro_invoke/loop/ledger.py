@@ -28,13 +28,17 @@ _DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionEr
 
 @dataclass(frozen=True)
 class Held:
-    """What a container holds: `side`, but for the paths in `doubt`. `served`: what runs in it is made of all that."""
+    """What a container holds: `side`, but for the paths in `doubt`. `served`: what runs in it is made of all that.
+
+    `owes_install`: dependencies changed, and it is not certain that they were installed.
+    """
 
     container: str
     image: str
     side: Side
     doubt: frozenset[str] = frozenset()
     served: bool = True
+    owes_install: bool = False
 
 
 @dataclass
@@ -75,12 +79,15 @@ class Ledger:
                 return None
             self._base, self._revision = stored.snapshots[0].contents, stored.snapshots[0].revision
             self._overlay = {str(path): _what(value) for path, value in raw["overlay"].items()}
-            return Held(container, image, self._side(raw), frozenset(raw["doubt"]), bool(raw["served"]))
+            doubt, served, owes = frozenset(raw["doubt"]), bool(raw["served"]), bool(raw["owes_install"])
+            return Held(container, image, self._side(raw), doubt, served, owes)
         return None
 
-    def doubt(self, held: Held, paths: Iterable[str]) -> Held:
-        """These paths are about to change."""
-        return self._written(replace(held, doubt=held.doubt | frozenset(paths), served=False))
+    def doubt(self, held: Held, paths: Iterable[str], *, installs: bool = False) -> Held:
+        """These paths are about to change; with `installs`, dependencies among them."""
+        owes = held.owes_install or installs
+        doubt = held.doubt | frozenset(paths)
+        return self._written(replace(held, doubt=doubt, served=False, owes_install=owes))
 
     def settle(self, held: Held, side: Side, changed: Iterable[str]) -> Held:
         """They have: the container holds `side` now, which differs in `changed` from what it held."""
@@ -94,7 +101,7 @@ class Ledger:
 
     def serve(self, held: Held) -> Held:
         """What runs in it is made of what it holds."""
-        return self._written(replace(held, served=True))
+        return self._written(replace(held, served=True, owes_install=False))
 
     @property
     def _file(self) -> Path:
@@ -118,6 +125,7 @@ class Ledger:
             "image": held.image,
             "revision": self._revision,
             "served": held.served,
+            "owes_install": held.owes_install,
             "doubt": sorted(held.doubt),
             "overlay": {path: _plain(what) for path, what in self._overlay.items()},
             "base": rows_of(held.side.base),

@@ -59,7 +59,7 @@ class Attached:
 @dataclass(frozen=True)
 class Order:
     """What is to be done. `side` is what the container holds then, `revision` the hash of that; `installs`:
-    dependencies changed.
+    dependencies changed. `was_served`: all that the container held before runs in it.
     """
 
     context: Path
@@ -67,6 +67,7 @@ class Order:
     transfer: Transfer
     installs: bool = False
     revision: str = ""
+    was_served: bool = True
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ class LiveUpdate:
         self.on_phase("syncing")
         put = archive(order.context, moves.put, order.side.contents) if moves.put else b""
         self._check_brake()
-        self.held = self.ledger.doubt(self.held, moves.changed)
+        self.held = self.ledger.doubt(self.held, moves.changed, installs=order.installs)
         for verb, places in (("drop", moves.drop), ("clear", moves.clear)):
             if places:
                 self._sent(verb, _listed(places))
@@ -207,9 +208,12 @@ class LiveUpdate:
         begun, live = self.clock(), self.attached.live
         if live.before_restart:
             self.on_phase("preparing")
-            answer = self._ran("act", live.before_restart)
+            self._check_brake()
+            # it is not ended for a newer save: it may be in the middle of a migration
+            answer = self.attached.session.ask("act", live.before_restart.encode(errors="surrogateescape"))
             if not answer.ok:
                 raise _Ended(Broken(f"`{live.before_restart}` failed", answer.output, self.spent))
+            self._check_brake()
         self.on_phase("restarting")
         supervised = self.attached.place.is_supervised
         mode = live.restart
@@ -276,7 +280,9 @@ class LiveUpdate:
 
     def _telling(self, order: Order) -> str:
         """The variables that a build gets besides the image's."""
-        fresh = "" if order.transfer.is_plain(self.attached.live.plain) else _FRESH
+        # what was synced before and never built may be of a kind that the build tool does not see
+        is_plain = order.was_served and order.transfer.is_plain(self.attached.live.plain)
+        fresh = "" if is_plain else _FRESH
         return f"export KIRO_REVISION={shlex.quote(order.revision)}; KIRO_FRESH={fresh}; "
 
     def _trusting(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +22,11 @@ _RESCAN = 30.0
 #: The share of a processor that looking at everything may take.
 _SHARE = 0.005
 #: How long a lock of git's index is waited for.
-_GIT_SECONDS = 20.0
+_GIT_SECONDS = 10.0
 #: Nobody tells when it goes.
 _GIT_LOOK = 0.02
-#: What the loop itself is made from; Tilt's file is not.
-_CONFIGURATION = tuple(name for name in CONFIGURATION if name != "Tiltfile")
+#: What the loop itself is made from; Tilt's file is not, and Compose reads `.env` as well.
+WATCHED = (*(name for name in CONFIGURATION if name != "Tiltfile"), ".env")
 
 
 @dataclass
@@ -52,6 +53,8 @@ class Looking:
     #: since when git is at work, and when to see whether it still is
     _git_since: float | None = None
     _git_at: float = 0.0
+    #: locks that were there for too long, by what tells that they are the same
+    _dead: frozenset[object] = frozenset()
 
     @property
     def next_time(self) -> float:
@@ -131,14 +134,14 @@ class Looking:
 
     def changed_configuration(self) -> list[str]:
         """The configuration's files that are no longer as they were read."""
-        now = configuration(self.root, _CONFIGURATION)
+        now = configuration(self.root, WATCHED)
         return sorted(
             name for name in now.keys() | self.files.keys() if now.get(name) != self.files.get(name)
         )
 
     def accept_configuration(self) -> None:
         """Only what differs from how it is now is a change from now on."""
-        self.files = configuration(self.root, _CONFIGURATION)
+        self.files = configuration(self.root, WATCHED)
 
     def _look_at(self, lane: Lane, paths: Sequence[str] | None, since: float) -> None:
         before = lane.sight.side
@@ -161,15 +164,34 @@ class Looking:
 
     def _concerns(self, path: str) -> bool:
         name = path.removeprefix(f"{self.root}/")
-        return name in _CONFIGURATION or any(lane.sight.concerns(path) for lane in self.lanes.values())
+        return name in WATCHED or any(lane.sight.concerns(path) for lane in self.lanes.values())
 
     def _due(self, batch: Batch) -> float:
         return batch.due(self.settings.quiet, self.settings.cap)
 
+    @property
+    def may_look(self) -> bool:
+        """Whether what lies on disk is a state that anybody wants."""
+        return not self._locks()
+
     def _git_is_busy(self, now: float) -> bool:
         """A checkout is one change, not many: what it has written so far is no state that anybody wants."""
-        if not any(lock.exists() for lock in self.locks):
+        locks = self._locks()
+        if not locks:
             return False
         self._git_since = now if self._git_since is None else self._git_since
         self._git_at = now + _GIT_LOOK
-        return now - self._git_since < _GIT_SECONDS
+        if now - self._git_since < _GIT_SECONDS:
+            return True
+        self._dead = frozenset(locks)
+        self.tell(told.Note("git's index.lock is there for long: it is waited for no longer"))
+        return False
+
+    def _locks(self) -> list[object]:
+        """The locks that are there now, but for those that were there for too long."""
+        found: list[object] = []
+        for lock in self.locks:
+            with suppress(OSError):
+                status = lock.stat()
+                found.append((status.st_ino, status.st_ctime_ns))
+        return [lock for lock in found if lock not in self._dead]

@@ -13,6 +13,7 @@ from kiro_invoke.loop.attach import Attaching
 from kiro_invoke.loop.decide import Way
 from kiro_invoke.loop.following import Following
 from kiro_invoke.loop.lane import Lane
+from kiro_invoke.loop.session import SessionLost
 from kiro_invoke.model.errors import EngineError
 from kiro_invoke.model.live import CONTAINER
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Seconds that a container that ended may take to come back by itself.
 _COMEBACK = 1.5
+#: How often a container is attached to that ends meanwhile.
+_TRIES = 3
 
 
 @dataclass
@@ -52,6 +55,8 @@ class Outside:
         is_current = lane.facts is not None and lane.facts.id == event.container
         if event.action == "start":
             self._comebacks.pop(lane.name, None)
+            lane.failed = None  # it may have failed for what the restart has mended
+            lane.was_restarted = lane.work is not None
             is_attached = is_current and lane.attached is not None and not lane.attached.session.is_lost
             if lane.work is None and not is_attached:  # work finds out by itself
                 self.driver.tell(told.Note(f"{lane.name}: its container was started, and not by this watch"))
@@ -72,6 +77,14 @@ class Outside:
         if self.engine_lost:
             self._reconnect()
 
+    def check(self) -> None:
+        """Attach again where a session broke off and nobody told of it."""
+        for lane in self.lanes.values():
+            is_lost = lane.attached is not None and lane.attached.session.is_lost
+            if is_lost and lane.work is None and lane.name not in self._comebacks and not self.engine_lost:
+                self.attach(lane)
+                self.driver.advance(lane, reconciles=True)
+
     def lost_engine(self) -> None:
         """The engine tells of nothing any more."""
         if not self.engine_lost:
@@ -83,16 +96,22 @@ class Outside:
 
     def attach(self, lane: Lane) -> None:
         """Learn about a service's container anew."""
-        try:
-            self.attaching.attach(lane, self.attaching.look().get(lane.name, []))
-        except EngineError:
-            self.lost_engine()
+        for _ in range(_TRIES):
+            try:
+                self.attaching.attach(lane, self.attaching.look().get(lane.name, []))
+            except SessionLost:
+                continue  # it ended meanwhile, or was made anew
+            except EngineError:
+                self.lost_engine()
+            return
+        self.attaching.detach(lane)
+        lane.unreachable = "each session with its container breaks off"
 
     def attach_all(self) -> None:
         """Learn about all of them. EngineError if there is no engine."""
-        found = self.attaching.look()
+        self.attaching.look()
         for lane in self.lanes.values():
-            self.attaching.attach(lane, found.get(lane.name, []))
+            self.attach(lane)
 
     def _restarts_it(self, lane: Lane) -> bool:
         """Whether the work under way starts the container itself."""

@@ -37,11 +37,16 @@ class Results:
             case Confirmed(trouble):
                 self._confirmed(lane, work, trouble)
             case Failed(error):
+                if work.change.way is not Way.BEHIND:
+                    # what it did before it failed is noted in the ledger, or the container itself tells
+                    self._driver.outside.attach(lane)
                 self._failed(lane, work, error)
             case Cancelled():
                 self._superseded(work)
             case Lost():
                 self._driver.outside.attach(lane)
+        if lane.was_restarted:
+            self._driver.outside.attach(lane)
         self._driver.advance(lane, reconciles=work.reconciles)
 
     def is_in_vain(self, lane: Lane, rows: Sequence[Classification], decision: Decision) -> bool:
@@ -86,6 +91,7 @@ class Results:
         tested: Tested | None = None,
     ) -> None:
         lane.failed = lane.broken_since = lane.first = lane.first_saved = lane.gave_up = lane.made = None
+        lane.awaited, lane.serves_nothing = None, False
         shown = output if output != lane.last_output else b""
         lane.last_output = output
         self._driver.tell(
@@ -106,7 +112,8 @@ class Results:
         if lane.broken_since is None:
             lane.broken_since = lane.first_saved or self._driver.wall()
         lane.first = lane.first_saved = None
-        since = lane.broken_since if still_serves else None
+        lane.serves_nothing = lane.serves_nothing or not still_serves
+        since = None if lane.serves_nothing else lane.broken_since
         self._driver.tell(told.Broken(work.change, what, output, since, fix))
 
     def _made(self, lane: Lane, work: Work, made: Made) -> None:
@@ -117,13 +124,17 @@ class Results:
             return
         driver.outside.attach(lane)
         lane.made = work.side if work.change.way is Way.IMAGE else None
+        driver.attaching.take_over(lane)
         lane.awaited = Awaited(work, made.build, made.start)
         if not lane.runs and not driver.outside.engine_lost:
             code = f" (exit code {lane.facts.exit_code})" if lane.facts else ""
             lane.awaited = None
             what = f"its container ended as soon as it was started{code}"
             self._broken(lane, work, what, b"", still_serves=False)
-        if lane.runs and lane.held is None:
+        if lane.unfit:
+            lane.awaited = None
+            self._broken(lane, work, f"was started, but {lane.unfit}", b"", still_serves=True)
+        elif lane.runs and lane.held is None:
             error = KiroError(
                 "its container does not run the image that was just built: another build took its name",
                 fix="press r, and do not build beside another checkout of the same project",
@@ -146,6 +157,7 @@ class Results:
             self._serves(lane, awaited.work, seconds)
         else:
             lane.failed = lane.broken_since = None
+            lane.serves_nothing = False
 
     def _failed(self, lane: Lane, work: Work, error: KiroError) -> None:
         if work.change.way is Way.BEHIND:

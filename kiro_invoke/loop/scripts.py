@@ -11,6 +11,8 @@ ENDED, SILENT, REFUSED, UNKNOWN, STUCK = "66", "65", "77", "78", "79"
 
 _STATE = "state=${KIRO_STATE:-/tmp/kiro-supervise}\n"
 _LISTEN = "0A"
+#: What one health check may take.
+_CHECK_SECONDS = 5
 
 
 def stands() -> str:
@@ -47,7 +49,8 @@ def serving(health: Sequence[str], ports: Sequence[int], seconds: float, *, supe
     check = _health(health) or _listening(ports)
     if not check:
         return f"{_STATE}sleep 0.2\n{ended if supervised else ''}\n"
-    return f"""{_STATE}end=$(($(date +%s) + {max(1, round(seconds))}))
+    return f"""{_STATE}limit=$(command -v timeout >/dev/null && echo timeout {_CHECK_SECONDS})
+end=$(($(date +%s) + {max(1, round(seconds))}))
 until said=$( {check} 2>&1); do
     {ended if supervised else ""}
     if [ "$(date +%s)" -ge "$end" ]; then printf '%s\\n' "$said"; exit {SILENT}; fi
@@ -59,9 +62,9 @@ done
 def _health(health: Sequence[str]) -> str:
     match list(health):
         case ["CMD", *words] if words:
-            return shlex.join(words)
+            return f"$limit {shlex.join(words)}"
         case ["CMD-SHELL", text]:
-            return f"sh -c {shlex.quote(text)}"
+            return f"$limit sh -c {shlex.quote(text)}"
     return ""
 
 

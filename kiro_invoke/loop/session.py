@@ -9,6 +9,7 @@ import re
 import secrets
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import count
@@ -86,6 +87,8 @@ class Session:
         self._channel = channel
         self._end = re.compile(rb"\x00%s (\d+) (\w+)\n" % re.escape(nonce.encode()))
         self._lock = threading.Lock()
+        #: apart from the other: who sends much may have to wait until what is printed meanwhile is taken
+        self._sending = threading.Lock()
         self._ids = count(_READY + 1)
         self._current: tuple[int, _Waiting] | None = (_READY, _Waiting(None))
         self._lost = False
@@ -128,7 +131,7 @@ class Session:
                 raise SessionLost
             number = next(self._ids)
             self._current = (number, waiting)
-            self._send(verb, number, payload)
+        self._send(verb, number, payload)
         # only now: a brake that was pulled before has something to end
         with (brake or Brake()).stopping(self.cancel):
             waiting.done.wait()
@@ -139,18 +142,18 @@ class Session:
     def cancel(self) -> None:
         """End what `run` or `act` started: its answer is CANCELLED then. Nothing where that has ended."""
         with self._lock:
-            if self._current is not None and not self._lost:
-                try:
-                    self._send("cancel", self._current[0], b"")
-                except SessionLost:
-                    return
+            current = None if self._lost else self._current
+        if current is not None:
+            with suppress(SessionLost):
+                self._send("cancel", current[0], b"")
 
     def close(self) -> None:
         self._channel.close()
 
     def _send(self, verb: str, number: int, payload: bytes) -> None:
         try:
-            self._channel.send(b"%s %d %d\n" % (verb.encode(), number, len(payload)) + payload)
+            with self._sending:
+                self._channel.send(b"%s %d %d\n" % (verb.encode(), number, len(payload)) + payload)
         except ChannelClosed:
             raise SessionLost from None
 

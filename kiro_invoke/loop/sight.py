@@ -14,7 +14,8 @@ from kiro_invoke.builds.sending import CONTEXTS
 from kiro_invoke.cache.warm import read_recipes
 from kiro_invoke.changes.classify import Scope, Side, classify
 from kiro_invoke.changes.context import IGNORE_FILE, rules_of
-from kiro_invoke.changes.dependencies import Ignored, ServiceInputs, tree_of
+from kiro_invoke.changes.dependencies import Ignored, PathRules, ServiceInputs, tree_of
+from kiro_invoke.changes.litter import litter
 from kiro_invoke.changes.mirror import mirror_name
 from kiro_invoke.changes.rescan import rescan
 from kiro_invoke.changes.snapshot import NOTHING, Snapshot, revision, scan
@@ -35,6 +36,7 @@ class Sight:
         self.recipe = recipe
         self._now = now
         self._inputs = ServiceInputs(recipe.service)
+        self._ignoring = PathRules(recipe.service.ignore)
         self._signature = self._declared()
         self.rules = rules_of(self.context, recipe.path)
         stored = load(self.shelf.record)
@@ -117,6 +119,10 @@ class Sight:
         """A path of the repository, as the service's own."""
         return path.removeprefix(f"{self.folder}/") if self.folder else path
 
+    def ignores(self, path: str) -> bool:
+        """Whether no change of a file of the service is a reason for anything, by kiro.yaml or as an editor's own."""
+        return bool(litter(path)) or self._ignoring.matching(path) is not None
+
     def concerns(self, path: str) -> bool:
         """Whether something at an absolute path can be part of what it is built from."""
         prefix = f"{self.context}/"
@@ -142,7 +148,9 @@ class Sight:
         fingerprint = old.fingerprint
         if any(self._matters(path, old.contents, contents) for path in changed):
             fingerprint = self._fingerprint()
-        self.side = Side(contents, fingerprint, base_parts(recipe, self.project))
+        base = base_parts(recipe, self.project)
+        if changed or base != old.base:  # else it is the same side: nothing that counts was touched
+            self.side = Side(contents, fingerprint, base)
 
     def _matters(self, path: str, before: Mapping[str, object], after: Mapping[str, object]) -> bool:
         """Whether the dependency layer may see a change: by a file's content, or by a name that came or went."""

@@ -68,7 +68,9 @@ class Transfer:
 
     def is_plain(self, endings: Sequence[str]) -> bool:
         """Whether all of it is other contents of files with such endings."""
-        return self.rewritten and all(path.endswith(tuple(endings)) for path in self.changed)
+        if not self.rewritten or not self.changed:
+            return False
+        return all(path.endswith(tuple(endings)) for path in self.changed)
 
 
 def transfer(
@@ -82,6 +84,7 @@ def transfer(
     changed = sorted(
         {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)} | doubted
     )
+    is_mounted = False  # such a file has the time that this machine gave it
     drop: list[str] = []
     clear: list[str] = []
     put: list[tuple[str, str]] = []
@@ -93,7 +96,7 @@ def transfer(
         if place is None:
             uncovered.append(path)
         elif places.is_mounted(place):
-            continue
+            is_mounted = True
         elif path not in after:
             other = name if is_folder else f"{name}/"
             if other not in after:  # else what comes there clears it
@@ -109,7 +112,9 @@ def transfer(
         tuple(sorted(prune, reverse=True)),
         tuple(changed),
         tuple(uncovered),
-        rewritten=not doubted and all(_is_rewritten(before.get(path), after.get(path)) for path in changed),
+        rewritten=not doubted
+        and not is_mounted
+        and all(_is_rewritten(before.get(path), after.get(path)) for path in changed),
     )
 
 

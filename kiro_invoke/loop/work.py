@@ -86,9 +86,11 @@ class Job:
     brake: Brake
     post: Callable[[Event], None]
 
-    def begin(self, work: Callable[[], Result]) -> None:
+    def begin(self, work: Callable[[], Result]) -> threading.Thread:
         """Do it in a thread, and report what came of it."""
-        threading.Thread(target=self._run, args=(work,), daemon=True).start()
+        thread = threading.Thread(target=self._run, args=(work,), daemon=True)
+        thread.start()
+        return thread
 
     def phase(self, phase: str) -> None:
         self.post(Phase(self.service, self.number, phase))

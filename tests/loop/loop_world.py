@@ -80,7 +80,7 @@ class Containers(LocalContainers):
             raise EngineError("the engine is gone")
         return super().of_project(project)
 
-    def happenings(self, _project: str) -> Iterator[Happened]:
+    def happenings(self, _project: str, _since: float) -> Iterator[Happened]:
         while not self.is_gone:
             time.sleep(0.01)
         return iter(())
@@ -98,6 +98,7 @@ class World:
     fails: bool = False
     slow: float = 0.0
     misconfigured: str = ""
+    image_id: str = ""
 
     def __post_init__(self) -> None:
         app = self.root / "web"
@@ -149,18 +150,18 @@ class World:
         save(sight.shelf.record, Stored((snapshot, NOTHING), {"newest": 0}))
         note = Note(revision(snapshot.entries), base_parts(recipe, self.project), {})
         write_built(sight.shelf, note, sight.side.fingerprint)
+        # the Dockerfile's last line is part of what an image is, its stages of before are not
+        self.image_id = f"image {note.revision} {recipe.path.read_text().splitlines()[-1]}"
 
     def start(self, _service: str) -> None:
         """A container of the image, or the one that there is, if that was made from it."""
         self.starts += 1
-        (recipe,) = read_recipes(self.project, (Profile.DEV,))
-        note = (Sight(self.project, recipe, time.time_ns).shelf.note).read_text()
-        facts, image = self.containers.facts, f"image {note}"
+        facts, image = self.containers.facts, self.image_id
         if facts.image != image:
             shutil.rmtree(self.container, ignore_errors=True)
             shutil.copytree(self.image, self.container, symlinks=True)
-            label = note.partition('"revision": "')[2].partition('"')[0]
-            facts = replace(facts, id=f"c{self.starts + 1}", image=image, labels={LABEL_REVISION: label})
+            labels = {LABEL_REVISION: image.split()[1]}
+            facts = replace(facts, id=f"c{self.starts + 1}", image=image, labels=labels)
         self.containers.facts = replace(facts, running=True)
 
     def condition(self, _service: str) -> str:
@@ -187,9 +188,9 @@ class World:
         return Driver(
             {"web": self.lane},
             looking,
-            Attaching(self.containers, "shop", 0.3),
+            Attaching(self.containers, "shop", 0.3, image_of=lambda _tag: self.image_id, live=live),
             self,
-            Following(self.containers, "shop", self.events.put, lambda _service, _line: None),
+            Following(self.containers, "shop", self.events.put, lambda _service, _line: None, 0.0),
             self.told.append,
             self.events,
             lambda: self.misconfigured,

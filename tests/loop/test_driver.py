@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 import time
@@ -11,13 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from kiro_invoke import config
 from kiro_invoke.loop import live, syncing, told
 from kiro_invoke.loop.decide import Way
 from kiro_invoke.loop.driver import Ending
 from kiro_invoke.loop.events import Hint, LimitReached
 from kiro_invoke.loop.polling import Poller
 from kiro_invoke.model.change import Kind
-from tests.loop.loop_world import World
+from kiro_invoke.model.errors import EngineError
+from tests.loop.loop_world import BUILD, World
 
 
 @pytest.fixture
@@ -607,3 +610,238 @@ def test_what_failed_without_an_engine_is_tried_again_with_it(world: World) -> N
         world.containers.is_gone = False
         world.wait(told.Served, mark)
         assert world.served == world.saved
+
+
+# --- found by a second reader
+
+
+INSTALLING = "      install: cp lock installed && sleep 0.6\n      run: sh ./build.sh\n      restart: none\n"
+
+
+def test_an_install_that_was_ended_is_made_up_for(tmp_path: Path) -> None:
+    world = World(tmp_path / "repo", live=INSTALLING)
+    world.bring_up()
+    with world.running():
+        world.save("lock", "1")
+        world.wait(told.Refreshed)
+        mark = world.mark
+        world.save("lock", "2")
+        world.quiet(0.3)
+        (world.container / "installed").write_text("half")
+        world.save("src/one", "meanwhile")  # ends the install
+        world.wait(told.Superseded, mark)
+        world.wait(told.Served, mark)
+        assert (world.container / "installed").read_text() == "2"
+        assert world.served == world.saved
+    world.close()
+
+
+def fresh_world(tmp_path: Path) -> World:
+    """One whose builds note whether kiro-fresh was asked for; times alone tell of `.rs` files."""
+    run = 'echo "fresh=$KIRO_FRESH" >>noted; sh ./build.sh'
+    world = World(tmp_path / "repo", live=f"      run: {run!r}\n      restart: none\n")
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "kiro-fresh").touch(mode=0o755)
+    path = f"PATH={tools}:{os.environ['PATH']}"
+    world.containers.facts = replace(world.containers.facts, image_env=(path,))
+    world.bring_up()
+    return world
+
+
+def test_cargo_is_left_alone_only_with_what_it_sees(tmp_path: Path) -> None:
+    world = fresh_world(tmp_path)
+    noted = world.container / "noted"
+    (world.root / "web/src/lib.rs").write_text("1")
+    with world.running():
+        assert world.lane.attached is not None
+        world.lane.attached.live = replace(world.lane.attached.live, plain=(".rs",))
+        mark = world.mark
+        world.save("src/lib.rs", "2")
+        world.wait(told.Served, mark)
+        assert noted.read_text().splitlines()[-1] == "fresh="
+        mark = world.mark
+        (world.root / "web/src/link").symlink_to("SLEEP")
+        world.save("src/two", "SLEEP")
+        world.quiet(0.3)
+        world.save("src/two", "2")
+        world.save("src/lib.rs", "3")  # the link is there already, and nothing was built of it
+        world.wait(told.Served, mark)
+        assert noted.read_text().splitlines()[-1] == "fresh=kiro-fresh build"
+        mark = world.mark
+        world.save("src/lib.rs", "ERROR")
+        world.wait(told.Broken, mark)
+        mark = world.mark
+        world.save("src/lib.rs", "4")
+        world.wait(told.Served, mark)
+        assert noted.read_text().splitlines()[-1] == "fresh=kiro-fresh build"
+    world.close()
+
+
+def test_what_a_failed_update_had_sent_is_not_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path / "repo", live="      run: sh ./build.sh\n      restart: container\n")
+    world.bring_up()
+    with world.running():
+        real = world.containers.restart
+
+        def restart(container: str, seconds: int) -> None:
+            raise EngineError("no such luck")
+
+        monkeypatch.setattr(world.containers, "restart", restart)
+        world.save("src/one", "WRONG")
+        world.wait(told.Broken)
+        monkeypatch.setattr(world.containers, "restart", real)
+        mark = world.mark
+        world.save("src/one", "1")  # taken back: but the container has the other
+        world.wait(told.Served, mark)
+        assert (world.container / "src/one").read_text() == "1"
+        assert world.served == world.saved
+    world.close()
+
+
+def test_a_container_that_is_restarted_during_a_build_behind_is_attached_to_after_it(world: World) -> None:
+    world.slow = 0.8
+    with world.running():
+        world.save("lock", "more")
+        world.wait(told.Served)
+        world.quiet(0.2)  # the image is being built behind
+        world.containers.channels[-1].kill()
+        world.happen("die")
+        world.happen("start")
+        world.wait(told.Refreshed)
+        mark = world.mark
+        world.save("src/one", "after it")
+        world.wait(told.Served, mark)
+        assert world.served == world.saved
+        assert world.lane.phase == "serving"
+
+
+def test_a_restart_from_outside_gives_what_failed_another_try(world: World) -> None:
+    with world.running():
+        (world.container / "block").mkdir()
+        world.save("build.sh", f"[ ! -d block ] || {{ echo error: blocked; exit 1; }}\n{BUILD}")
+        world.wait(told.Broken)
+        (world.container / "block").rmdir()
+        mark = world.mark
+        world.containers.channels[-1].kill()
+        world.happen("die")
+        world.happen("start")
+        world.wait(told.Served, mark)
+        assert world.served == world.saved
+
+
+def test_a_stopped_container_is_not_started_because_everything_was_looked_at(world: World) -> None:
+    with world.running() as driver:
+        world.save("src/one", "edited")
+        world.wait(told.Served)
+        world.containers.channels[-1].kill()
+        world.containers.facts = replace(world.containers.facts, running=False)
+        world.happen("die")
+        world.wait(told.Stopped)
+        driver.looking.rescan_at = 0.0
+        world.press("")
+        world.events.put(Hint(whole=True))
+        world.quiet()
+        assert world.starts == 0
+
+
+def test_an_ignored_file_that_differs_in_the_container_is_no_reason_for_anything(tmp_path: Path) -> None:
+    world = World(tmp_path / "repo")
+    file = world.root / "kiro.yaml"
+    file.write_text(file.read_text() + "    ignore: [gen.json]\n")
+    world.project = config.load(world.root, {})
+    (world.root / "web/gen.json").write_text("1")
+    world.lane = world.new_lane()
+    world.bring_up()
+    (world.root / "web/gen.json").write_text("generated here")
+    (world.container / "gen.json").write_text("generated there")
+    with world.running():
+        world.quiet()
+        assert not any(isinstance(one, told.Served) for one in world.told)
+        assert (world.container / "gen.json").read_text() == "generated there"
+    world.close()
+
+
+def test_an_image_that_comes_out_as_it_was_leaves_its_container(world: World) -> None:
+    with world.running():
+        file = world.root / "web/Dockerfile.fast"
+        file.write_text("FROM other AS unused\nRUN x\nFROM base\nCOPY . .\n")
+        world.hint("Dockerfile.fast")
+        assert world.wait(told.Served).change.kind is Kind.BASE
+        assert world.containers.facts.id == "c2"
+        mark = world.mark
+        world.save("src/one", "live as before")
+        assert world.wait(told.Served, mark).change.way is Way.LIVE
+        assert world.served == world.saved
+
+
+def test_a_container_of_another_dockerfile_is_not_taken_for_one_of_this(world: World) -> None:
+    """The sources are the same, and so is their revision."""
+    world.image_id = "another image"
+    with world.running():
+        assert world.wait(told.Served).change.way is Way.IMAGE
+    assert (world.builds, world.starts) == (1, 1)
+
+
+def test_a_container_without_what_its_image_asks_for_is_started_anew(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = {**world.containers.facts.labels, "dev.kiro.live.env": "KIRO_LIVE=1"}
+    world.containers.facts = replace(world.containers.facts, labels=labels)
+    real = world.start
+
+    def start(service: str) -> None:
+        real(service)
+        world.containers.facts = replace(world.containers.facts, id="c9", env=("KIRO_LIVE=1",))
+
+    monkeypatch.setattr(world, "start", start)
+    with world.running():
+        assert world.starts == 1
+        mark = world.mark
+        world.save("src/one", "edited")
+        world.wait(told.Served, mark)
+        assert world.served == world.saved
+    assert world.builds == 0
+
+
+def test_old_code_is_not_said_to_be_served_where_nothing_is(world: World) -> None:
+    with world.running():
+        world.save("src/one", "ERROR")
+        assert world.wait(told.Broken).serves_old_since is not None
+        world.lane.serves_nothing = True  # as after a program that ended at once
+        mark = world.mark
+        world.save("src/two", "ERROR too")
+        assert world.wait(told.Broken, mark).serves_old_since is None
+
+
+def test_a_lock_that_was_waited_for_in_vain_is_not_waited_for_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kiro_invoke.loop.looking._GIT_SECONDS", 0.3)
+    lock = world.root / ".git/index.lock"
+    lock.parent.mkdir()
+    with world.running():
+        lock.touch()
+        world.save("src/one", "first")
+        world.wait(told.Served)
+        mark, begun = world.mark, time.monotonic()
+        world.save("src/one", "second")
+        world.wait(told.Served, mark)
+        assert time.monotonic() - begun < 0.3
+        assert any(isinstance(one, told.Note) and "index.lock" in one.message for one in world.told)
+
+
+def test_a_configuration_that_nobody_told_of_is_found(world: World) -> None:
+    driver = world.driver()
+    file = world.root / ".env"
+
+    def then() -> None:
+        world.wait(told.Ready)
+        file.write_text("A=1\n")
+        driver.looking.rescan_at = 0.0
+        world.press("")
+
+    threading.Thread(target=then, daemon=True).start()
+    assert driver.run() is Ending.RELOAD

@@ -54,6 +54,14 @@ def test_what_the_health_check_says_is_told_when_it_is_given_up(state: Path) -> 
     assert (ran.code, ran.out) == (code(scripts.SILENT), "not yet\n")
 
 
+def test_a_health_check_that_hangs_is_ended(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scripts, "_CHECK_SECONDS", 1)
+    begun = time.monotonic()
+    ran = run(scripts.serving(("CMD", "sleep", "60"), (), 1, supervised=True), state)
+    assert ran.code == code(scripts.SILENT)
+    assert time.monotonic() - begun < 10
+
+
 def test_a_program_that_ended_is_not_waited_for(state: Path) -> None:
     state.write_text("ended 4 101\n")
     for health in (("CMD", "false"), ()):

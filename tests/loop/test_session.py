@@ -250,3 +250,28 @@ def test_it_is_opened_again_as_the_folders_owner(
     _, place = open_session(containers, containers.facts, 0.3)
     assert users == ["0:0", "1000:1000"]
     assert place.user == "1000:1000"
+
+
+def test_much_may_be_sent_and_printed_at_once(session: Session, containers: LocalContainers) -> None:
+    """More than all buffers hold, both ways."""
+    (containers.folder / "a").write_text("a")
+    count = 60_000
+    answer = session.ask("hash", listed(*[containers.folder / "a"] * count))
+    assert answer.output.count(b"\n") == count
+
+
+def test_what_a_command_does_not_take_of_its_request_is_not_the_next_one(
+    containers: LocalContainers, tmp_path: Path
+) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "tar").write_text("#!/bin/sh\nhead -c 10 >/dev/null; echo 'tar: it is enough' >&2; exit 1\n")
+    (tools / "tar").chmod(0o755)
+    containers.env["PATH"] = f"{tools}:{containers.env['PATH']}"
+    session, _ = open_session(containers, containers.facts, 0.3)
+    evil = f"act 77 {len(f'touch {tmp_path}/evil')}\ntouch {tmp_path}/evil\n".encode()
+    answer = session.ask("put", b"x" * 200_000 + b"\n" + evil * 1000)
+    assert not answer.ok
+    assert "it is enough" in answer.last_line
+    assert session.ask("act", b"echo next").output == b"next\n"
+    assert not (tmp_path / "evil").exists()

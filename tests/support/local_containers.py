@@ -88,7 +88,10 @@ class LocalContainers:
     def restart(self, _container: str, _seconds: int) -> None:
         self.channels[-1].kill()
 
-    def happenings(self, _project: str) -> Iterator[Happened]:
+    def stop(self, _container: str, _seconds: int | None) -> None:
+        self.channels[-1].kill()
+
+    def happenings(self, _project: str, _since: float) -> Iterator[Happened]:
         return iter(())
 
     def log(self, _container: str, _since: float) -> Iterator[bytes]:

@@ -114,7 +114,6 @@ class FakeEngine:
         self.files: dict[tuple[str, str], bytes] = {}
         self.registry = dict(registry or {})
         self.otherwise = otherwise
-        self.detached: list[tuple[str, ...]] = []
         self.probed: list[str] = []
         self.pulled: list[str] = []
         self.built: list[tuple[str, str]] = []
@@ -239,9 +238,6 @@ class FakeEngine:
     def compose(self, files: Sequence[Path], *arguments: str, env: Mapping[str, str]) -> int:
         self.composed.append(arguments)
         return self.compose_status
-
-    def compose_detached(self, files: Sequence[Path], *arguments: str, log: Path) -> None:
-        self.detached.append(arguments)
 
     def compose_output(self, files: Sequence[Path], *arguments: str, env: Mapping[str, str]) -> Completed:
         self.composed.append(arguments)

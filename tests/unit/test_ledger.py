@@ -130,3 +130,17 @@ def test_so_does_one_whose_snapshot_is_gone(tmp_path: Path, built: tuple[Built, 
     adopted(tmp_path, built)
     (tmp_path / "loop/web.snapshot").unlink()
     assert recalled(tmp_path) is None
+
+
+def test_an_install_is_owed_until_it_is_served(tmp_path: Path, built: tuple[Built, Shelf]) -> None:
+    ledger, held = adopted(tmp_path, built)
+    held = ledger.doubt(held, ["a"], installs=True)
+    assert held.owes_install
+    held = ledger.settle(held, held.side, ["a"])
+    held = ledger.doubt(held, ["link"])  # a source was saved meanwhile
+    assert held.owes_install
+    assert recalled(tmp_path) == held
+    assert not ledger.serve(held).owes_install
+    found = recalled(tmp_path)
+    assert found is not None
+    assert not found.owes_install
