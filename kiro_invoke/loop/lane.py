@@ -183,6 +183,8 @@ class Lane:
 
     def begin(self, change: Change, now: float, *, reconciles: bool) -> Work:
         """Note that work on a change, as it lies on disk, begins now."""
+        # what somebody saved meanwhile is no mere catching up
+        reconciles = reconciles and self.first is None
         self.numbers += 1
         first = now if self.first is None else self.first
         side, revision = self.sight.side, self.sight.revision

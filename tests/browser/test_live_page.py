@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.support.engine import ROOT, command, docker, free_port, http
-from tests.support.watching import Project, Watch, watching
+from tests.support.watching import Project, Watch, until, watching
 
 pytestmark = [pytest.mark.docker, pytest.mark.browser]
 
@@ -47,13 +47,13 @@ def test_a_saved_source_shows_in_the_open_page(live: tuple[Project, Watch], brow
     page = browser.new_context().new_page()
     page.goto(f"http://127.0.0.1:{project.ports['frontend']}")
     heading = page.get_by_role("heading", level=1)
-    expect(heading).to_be_visible()
+    expect(heading).to_be_visible(timeout=20_000)
     page.evaluate("window.sameDocument = true")
     title, mark = project.root / "frontend/src/title.tsx", watch.now
     title.write_text('export const TITLE = "Saved just now";\n')
     row = watch.wait("served", mark, service="frontend")
     assert row["path"] == "live"
-    expect(heading).to_have_text("Saved just now")
+    expect(heading).to_have_text("Saved just now", timeout=20_000)
     assert page.evaluate("window.sameDocument") is True
     if folder := os.environ.get("KIRO_TEST_SCREENSHOTS"):
         page.screenshot(path=Path(folder) / "live.png")
@@ -73,6 +73,32 @@ def test_the_built_page_is_not_served_in_place_of_vites(live: tuple[Project, Wat
             break  # nginx has ended with it
         assert status != 200 or "/@vite/client" in text
     docker("kill", "--signal", "HUP", container)
+
+
+def environments(project: Project) -> str:
+    """Of all containers that the front end has at this moment."""
+    found = project.container("frontend").split()
+    return command("docker", "inspect", "--format", "{{.Config.Env}}", *found).out
+
+
+def test_a_container_that_somebody_started_without_vite_is_started_with_it(
+    live: tuple[Project, Watch], browser: Browser
+) -> None:
+    """`docker compose up` by hand knows nothing of KIRO_LIVE: its container would serve the built page."""
+    project, watch = live
+    env = {**project.env}
+    command(
+        "docker", "compose", "up", "--detach", "--no-build", "--force-recreate", "--no-deps", "--timeout", "1",
+        "frontend", cwd=project.root, env=env,
+    )  # fmt: skip
+    until(lambda: "KIRO_LIVE=1" in environments(project), 60)
+    title, mark = project.root / "frontend/src/title.tsx", watch.now
+    title.write_text('export const TITLE = "By Vite again";\n')
+    watch.wait("served", mark, service="frontend")
+    page = browser.new_context().new_page()
+    page.goto(f"http://127.0.0.1:{project.ports['frontend']}")
+    expect(page.get_by_role("heading", level=1)).to_have_text("By Vite again", timeout=20_000)
+    page.context.close()
 
 
 def test_a_change_of_nginxs_configuration_is_taken_up(live: tuple[Project, Watch]) -> None:

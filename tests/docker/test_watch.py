@@ -304,8 +304,13 @@ def test_a_changed_configuration_is_taken_up_and_a_broken_one_is_not(shared: tup
     row = watch.wait("error", mark)
     assert "kiro.yaml:" in row["message"]
     watch.rows.remove(row)
+    compose, mark = project.root / "compose.yaml", watch.now
+    composed = compose.read_text()
+    compose.write_text(f"{composed}  broken: [\n")
+    watch.rows.remove(watch.wait("error", mark))
     project.write("one.txt", "still watched\n")
     project.until_served()
+    compose.write_text(composed)
     mark = watch.now
     file.write_text(text.replace("./build.sh", "./build.sh && echo taken up"))
     watch.wait("ready", mark)
