@@ -47,9 +47,10 @@ def _line(
     | told.Ready,
 ) -> tuple[str, str]:
     match one:
-        case told.Started(service, revision, unreachable):
+        case told.Started(service, revision, unreachable, urls):
+            where = f"  {' '.join(urls)}" if urls else ""
             why = f"; not live: {unreachable}" if unreachable else ""
-            return f"{service:<10} watched, {short(revision)}{why}", ""
+            return f"{service:<10} watched, {short(revision)}{where}{why}", ""
         case told.Superseded(change):
             return f"{change.service:<10} {_what(change)}: superseded by a newer save", "dim"
         case told.Unaffected(service, paths, cause):
@@ -63,6 +64,11 @@ def _line(
             return f"{message}{f'{stop} Fix: {fix}' if fix else ''}", "red"
         case told.Note(message):
             return message, "dim"
+    if one.ends:
+        fine = [name for name in one.services if name not in one.broken]
+        parts = [f"{', '.join(fine)} serve what is saved"] if fine else []
+        parts += [f"{', '.join(one.broken)} broken"] if one.broken else []
+        return f"{'; '.join(parts)}; the containers run on", "red" if one.broken else "bold"
     how = f" ({one.polling})" if one.polling else ""
     return f"watching {', '.join(one.services)} in {one.folders} folders{how}; Ctrl-C ends it", "bold"
 
@@ -87,7 +93,7 @@ def _served(one: told.Served) -> Iterator[tuple[str, str]]:
         "red" if one.tested is not None and not one.tested.ok else "green",
     )
     if one.tested is not None and not one.tested.ok:
-        yield from _output(one.tested.output)
+        yield from _end_of(one.tested.output)
     elif b"warning" in one.output:
         yield from _output(one.output)
 
@@ -131,3 +137,13 @@ def _output(output: bytes) -> Iterator[tuple[str, str]]:
         yield line, OUTPUT
     if left := len(all_lines) - first - len(some):
         yield f"... and {left} more lines", OUTPUT
+
+
+def _end_of(output: bytes) -> Iterator[tuple[str, str]]:
+    """The last lines of what a test printed: there it says what failed."""
+    all_lines = output.decode(errors="replace").splitlines()
+    left = len(all_lines) - _LINES // 2
+    if left > 0:
+        yield f"{left} lines before ...", OUTPUT
+    for line in all_lines[-_LINES // 2 :]:
+        yield line, OUTPUT

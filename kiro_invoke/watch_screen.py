@@ -96,6 +96,6 @@ class WatchScreen:
         parts = []
         for one in tuple(self._phases.values()):
             revision = f" {short(one.revision)}" if one.revision else ""
-            style = _PHASES.get(one.phase, "yellow")
+            style = _PHASES.get(one.phase.partition(":")[0], "yellow")
             parts.append(Text.assemble(("● ", style), (one.service, "bold"), f" {one.phase}{revision}   "))
         return Text.assemble(*parts, (_KEYS, "dim"), overflow="ellipsis", no_wrap=True)

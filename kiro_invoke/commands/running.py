@@ -131,11 +131,12 @@ def _row(one: Running) -> dict[str, object]:
         "container": one.container,
         "state": one.state,
         "health": one.health,
-        "urls": _urls(one),
+        "urls": urls_of(one),
     }
 
 
-def _urls(one: Running) -> list[str]:
+def urls_of(one: Running) -> list[str]:
+    """Where a person here reaches what a container publishes."""
     return list(dict.fromkeys(f"http://{_reachable(port.host)}:{port.port}" for port in one.ports))
 
 
@@ -149,4 +150,4 @@ def _reachable(host: str) -> str:
 def _show(surface: Surface, running: Sequence[Running]) -> None:
     for one in running:
         state = one.health or one.state
-        surface.out.line(f"{one.service:<12} {state:<10} {' '.join(_urls(one))}".rstrip())
+        surface.out.line(f"{one.service:<12} {state:<10} {' '.join(urls_of(one))}".rstrip())

@@ -25,8 +25,9 @@ def fields(one: told.Told) -> dict[str, Any] | None:
 
 def _of_the_rest(one: told.Told) -> dict[str, Any] | None:
     match one:
-        case told.Started(service, revision, unreachable):
+        case told.Started(service, revision, unreachable, urls):
             row: dict[str, Any] = {"event": "started", "service": service, "revision": revision}
+            row |= {"urls": list(urls)}
             return row | ({"not_live": unreachable} if unreachable else {})
         case told.Unaffected(service, paths, cause):
             return {"event": "ignored", "service": service, "paths": list(paths), "cause": cause}
@@ -36,8 +37,9 @@ def _of_the_rest(one: told.Told) -> dict[str, Any] | None:
             return {"event": "stopped", "service": service, "cause": cause}
         case told.Note(message):
             return {"event": "note", "message": message}
-        case told.Ready(_, services, polling):
-            return {"event": "ready", "services": list(services), "polling": polling}
+        case told.Ready(_, services, polling, broken):
+            row = {"event": "ready", "services": list(services), "polling": polling}
+            return row | {"broken": list(broken)}
     return None
 
 

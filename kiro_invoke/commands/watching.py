@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +17,7 @@ from kiro_invoke.cache import warm
 from kiro_invoke.commands import opening
 from kiro_invoke.commands.keys import pressed
 from kiro_invoke.commands.making import ImagesAndContainers
+from kiro_invoke.commands.running import urls_of
 from kiro_invoke.commands.surface import SCHEMA, Answer, Surface, write_row
 from kiro_invoke.commands.watch_rows import fields
 from kiro_invoke.commands.watch_source import source
@@ -164,7 +165,8 @@ class _Watch:
         ran = starting.check(started)
         self._started = tuple(dict.fromkeys((*self._started, *(n for n in started if n not in ran))))
         starting.run(lanes, started, must_build=self._wishes.once)
-        return self._loop(project, engine, lanes, attaching, making, begun)
+        urls = {one.service: tuple(urls_of(one)) for one in compose.running()}
+        return self._loop(project, engine, lanes, attaching, making, begun, urls)
 
     def _loop(
         self,
@@ -174,6 +176,7 @@ class _Watch:
         attaching: Attaching,
         making: ImagesAndContainers,
         begun: float,
+        urls: Mapping[str, tuple[str, ...]],
     ) -> Ending:
         events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         following = Following(engine.containers, self._name, events.put, self._screen.log, begun)
@@ -202,6 +205,7 @@ class _Watch:
                     lambda: self._misconfigured(engine),
                     live=self._wishes.live,
                     once=self._wishes.once,
+                    urls=urls,
                 )
                 return driver.run()
         finally:
@@ -266,15 +270,20 @@ class _Watch:
             try:
                 locks.enter_context(only_one(project.state / _FOLDER / f"{name}.lock"))
             except HeldBy as error:
+                asked = self._wishes.services
+                needed_by = f" ({', '.join(asked)} needs it)" if asked and name not in asked else ""
                 raise KiroError(
-                    f"{name} is watched already, by process {error.pid or '(unknown)'}",
-                    fix="end that one first, or watch other services with --service",
+                    f"{name}{needed_by} is watched already, by process {error.pid or '(unknown)'}",
+                    fix="end that one first, or watch services that need no watched one",
                 ) from None
             self._locked.add(name)
 
     def _stop(self, project: Project, engine: DockerEngine) -> None:
         """End what was started here, whatever the compose file says by now; databases take their own time, beside."""
-        if self._wishes.keep_running or self._wishes.once or not self._started:
+        if self._wishes.once or not self._started:
+            return
+        if self._wishes.keep_running:
+            self._note("the containers run on")
             return
         ours = {service.name for service in project.services}
         found = engine.containers.of_project(self._name)
@@ -287,6 +296,8 @@ class _Watch:
             )
             for one in ending
         ]
+        if ending:
+            self._note(f"stopping {', '.join(one.service for one in ending)}")
         for thread in threads:
             thread.start()
         for one, thread in zip(ending, threads, strict=True):

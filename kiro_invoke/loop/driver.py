@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from kiro_invoke.engine.containers import Happened
@@ -54,6 +54,9 @@ class Driver:
     ending: Ending | None = None
     is_ready: bool = False
 
+    #: where each service is reached
+    urls: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
     def __post_init__(self) -> None:
         self.outside = Outside(self, self.lanes, self.attaching, self.following, self.clock)
         self._results = Results(self)
@@ -63,9 +66,11 @@ class Driver:
         self.looking.follow()
         self.outside.attach_all()
         self.looking.look_at_everything()
+        self.looking.begun = True
         for lane in self.lanes.values():
             unreachable = "" if self.live else "--no-live"
-            self.tell(told.Started(lane.name, lane.sight.revision, unreachable or lane.unreachable))
+            urls = tuple(self.urls.get(lane.name, ()))
+            self.tell(told.Started(lane.name, lane.sight.revision, unreachable or lane.unreachable, urls))
             self.advance(lane, reconciles=True)
         self._check_ready()
         while self.ending is None:
@@ -161,7 +166,8 @@ class Driver:
             return
         lane.asked = False
         if decision.way is not Way.CONFIRM:
-            lane.decisions = [*lane.decisions, f"{lane.name}: {decision}"][-_DECISIONS:]
+            stamp = time.strftime("%H:%M:%S", time.localtime(self.wall()))
+            lane.decisions = [*lane.decisions, f"{stamp}  {lane.name}: {decision}"][-_DECISIONS:]
         work = lane.begin(lane.change(rows, decision), self.clock(), reconciles=reconciles)
         job = Job(lane.name, work.number, work.brake, self.events.put)
         lane.thread = job.begin(self._what(lane, rows, decision, job))
@@ -212,7 +218,9 @@ class Driver:
         if not self.is_ready:
             self.is_ready = True
             folders = len(self.looking.folders())
-            self.tell(told.Ready(folders, tuple(self.lanes), self.looking.source.polling))
+            broken = tuple(lane.name for lane in self.lanes.values() if lane.broken_since is not None)
+            polling = self.looking.source.polling
+            self.tell(told.Ready(folders, tuple(self.lanes), polling, broken, ends=self.once))
         if self.once:
             self.ending = Ending.ONCE
 
@@ -222,10 +230,13 @@ class Driver:
         elif key == "p":
             self.paused = not self.paused
             self.tell(told.Note("paused: changes wait" if self.paused else "going on"))
+            for lane in self.lanes.values():
+                lane.first = None
         elif key == "r":
+            self.tell(told.Note("building the images, from the cache where nothing changed"))
             for lane in self.lanes.values():
                 lane.ask()
         elif key == "w":
-            lines = [line for lane in self.lanes.values() for line in lane.decisions]
+            lines = sorted(line for lane in self.lanes.values() for line in lane.decisions)
             self.tell(told.Why(tuple(lines[-_DECISIONS:])))
         self._advance_all()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Thread
 
 from kiro_invoke.changes.classify import Side
@@ -66,6 +66,8 @@ class Lane:
     unfit: str = ""
     #: it was restarted while work was under way
     was_restarted: bool = False
+    #: the change that its container holds, and that is not served
+    unserved: Change | None = None
     #: since the last time that it served, it ended
     serves_nothing: bool = False
     #: what its image was last built from
@@ -179,7 +181,8 @@ class Lane:
     def change(self, rows: Sequence[Classification], decision: Decision) -> Change:
         """A decision with the files that it is about."""
         paths = tuple(row.path for row in rows if row.kind > Kind.IGNORED)[:_TOLD]
-        return Change(self.name, paths, decision.kind, decision.cause, decision.way)
+        change = Change(self.name, paths, decision.kind, decision.cause, decision.way)
+        return change if paths or self.unserved is None else _again(self.unserved, change)
 
     def begin(self, change: Change, now: float, *, reconciles: bool) -> Work:
         """Note that work on a change, as it lies on disk, begins now."""
@@ -202,7 +205,9 @@ class Lane:
             return "paused"
         if self.is_stopped or not self.runs:
             return "stopped"
-        return "broken" if self.broken_since is not None else "serving"
+        if self.broken_since is None:
+            return "serving"
+        return "broken: nothing is served" if self.serves_nothing else "broken: old code is served"
 
     def is_superseded(self) -> bool:
         """Whether what is under way is for something that lies on disk no more."""
@@ -213,6 +218,14 @@ class Lane:
             held = self.held.side if self.held else None
             return self.differs(work.side) or self.differs(held)
         return self.differs(work.side)
+
+
+def _again(unserved: Change, now: Change) -> Change:
+    """What is done for a change that was sent before: it is that change which is told."""
+    _, mark, why = now.cause.partition("; not live: ")
+    return replace(
+        unserved, way=now.way, kind=max(unserved.kind, now.kind), cause=f"{unserved.cause}{mark}{why}"
+    )
 
 
 def _strongest(rows: Sequence[Classification]) -> Kind:

@@ -136,6 +136,7 @@ class Ledger:
             },
         }
         draft = self._file.with_name(f".{self._file.name}.draft")
+        self.place.mkdir(parents=True, exist_ok=True)  # somebody may have removed the state folder
         draft.write_text(json.dumps(value), encoding="utf-8")
         draft.replace(self._file)
         return held

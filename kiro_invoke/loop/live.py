@@ -28,6 +28,8 @@ SERVING_SECONDS = 60.0
 _FRESH = '"$(command -v kiro-fresh >/dev/null && echo kiro-fresh build)"'
 #: What tar says where a disk is full.
 _FULL = re.compile(r"no space left|wrote only \d+ of", re.IGNORECASE)
+#: How many changed paths a command is told of.
+_TOLD = 200
 _CA = "/tmp/kiro-ca.pem"
 _TRUSTING = "".join(
     f"export {name}={_CA}; "
@@ -95,6 +97,8 @@ class Served:
     spent: Spent
     output: bytes = b""
     tested: Tested | None = None
+    #: seconds that the test took
+    testing: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -157,7 +161,8 @@ class LiveUpdate:
         except Moved:
             return Outdated()
         self.held = self.ledger.serve(self.held)
-        return Served(self.spent, output, self._tested())
+        served = self.clock()
+        return Served(self.spent, output, self._tested(), self.clock() - served)
 
     def _sync(self, order: Order) -> None:
         begun, moves = self.clock(), order.transfer
@@ -190,7 +195,7 @@ class LiveUpdate:
             self.on_phase("installing")
             answer = self._ran("run", self._trusting() + live.install)
             if not answer.ok:
-                raise _Ended(Impossible(f"`{live.install}` failed: {answer.last_line}"))
+                raise _Ended(Impossible(f"`{live.install}` failed: {answer.reason}"))
         output = b""
         if live.run:
             self.on_phase("building")
@@ -226,7 +231,8 @@ class LiveUpdate:
             self.attached.containers.restart(self.attached.facts.id, max(1, round(self.attached.grace)))
             self.attached.reopen()
         elif mode != NONE:
-            answer = self._ran("act", live.restart)
+            changed = "\n".join(order.transfer.changed[:_TOLD])
+            answer = self._ran("act", f"export KIRO_CHANGED={shlex.quote(changed)}; {live.restart}")
             if not answer.ok:
                 raise _Ended(Broken(f"`{live.restart}` failed", answer.output, self.spent))
         self._wait_serving(supervised=supervised)
@@ -243,7 +249,10 @@ class LiveUpdate:
                 Impossible("its first process is no kiro-supervise that tells how the program stands")
             )
         if not answer.ok:
-            raise _Ended(Broken("is not started again", answer.output, self.spent, still_serves=False))
+            what = "is not started again"
+            if answer.status == scripts.STUCK:
+                what = "did not end, so it is not started again (does a debugger hold it?)"
+            raise _Ended(Broken(what, answer.output, self.spent, still_serves=False))
 
     def _wait_serving(self, *, supervised: bool) -> None:
         facts = self.attached.facts

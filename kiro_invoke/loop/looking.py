@@ -48,6 +48,8 @@ class Looking:
     clock: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
     batch: Batch | None = None
+    #: whether the loop goes: what is found before was saved before
+    begun: bool = False
     rescan_at: float = 0.0
     check_at: float = 0.0
     #: since when git is at work, and when to see whether it still is
@@ -152,8 +154,11 @@ class Looking:
             return
         if lane.sight.side is not before:
             lane.is_stopped = False
-            if lane.first is None:
-                lane.first, lane.first_saved = since, self.wall() - (self.clock() - since)
+            if not self.begun:
+                return  # nobody saved it just now
+            lane.first = since  # the latest save is what is waited for
+            if lane.first_saved is None:
+                lane.first_saved = self.wall() - (self.clock() - since)
 
     def _tell_unchanged(self, lane: Lane, paths: Iterable[str]) -> None:
         """Of the paths that were hinted at, those that are there hold what they held."""

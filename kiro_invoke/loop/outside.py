@@ -59,7 +59,9 @@ class Outside:
             lane.was_restarted = lane.work is not None
             is_attached = is_current and lane.attached is not None and not lane.attached.session.is_lost
             if lane.work is None and not is_attached:  # work finds out by itself
-                self.driver.tell(told.Note(f"{lane.name}: its container was started, and not by this watch"))
+                self.driver.tell(
+                    told.Note(f"{lane.name}: its container was started from outside, and is looked at anew")
+                )
                 self.attach(lane)
                 self.driver.advance(lane, reconciles=True)
         elif is_current and lane.facts is not None:

@@ -9,6 +9,7 @@ from kiro_invoke.loop import told
 from kiro_invoke.loop.decide import Decision, Way
 from kiro_invoke.loop.lane import Awaited, Lane, Work
 from kiro_invoke.loop.live import Broken, Cancelled, Impossible, Outdated, Served, Tested
+from kiro_invoke.loop.session import Answer
 from kiro_invoke.loop.work import Confirmed, Failed, Lost, Made, Updated
 from kiro_invoke.model.change import Classification
 from kiro_invoke.model.errors import BuildFailed, KiroError
@@ -62,15 +63,17 @@ class Results:
         return True
 
     def _updated(self, lane: Lane, work: Work, outcome: object) -> None:
+        if not isinstance(outcome, Served):
+            lane.unserved = work.change
         match outcome:
-            case Served(spent, output, tested):
+            case Served(spent, output, tested, testing):
                 lane.is_confirmed = True
                 seconds = told.Seconds(
                     round(work.detect, 3),
                     round(spent.sync, 3),
                     round(spent.build, 3),
                     round(spent.restart, 3),
-                    round(self._driver.clock() - work.first, 3),
+                    round(self._driver.clock() - work.first - testing, 3),
                 )
                 self._serves(lane, work, seconds, output, tested)
             case Broken(what, output, _, still_serves):
@@ -91,7 +94,7 @@ class Results:
         tested: Tested | None = None,
     ) -> None:
         lane.failed = lane.broken_since = lane.first = lane.first_saved = lane.gave_up = lane.made = None
-        lane.awaited, lane.serves_nothing = None, False
+        lane.awaited, lane.serves_nothing, lane.unserved = None, False, None
         shown = output if output != lane.last_output else b""
         lane.last_output = output
         self._driver.tell(
@@ -162,9 +165,9 @@ class Results:
     def _failed(self, lane: Lane, work: Work, error: KiroError) -> None:
         if work.change.way is Way.BEHIND:
             lane.failed_behind = work.side
-            message = (
-                f"{lane.name}: what is served is not in its image, which does not build: {error.message}"
-            )
+            lines = error.tail if isinstance(error, BuildFailed) else ()
+            reason = Answer("1", "\n".join(lines).encode(errors="replace")).reason if lines else error.message
+            message = f"{lane.name}: what is served is not in its image, which does not build: {reason}"
             self._driver.tell(told.Trouble(message, error.fix or "", lane.name))
             return
         lane.awaited = None

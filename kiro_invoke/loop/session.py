@@ -18,6 +18,8 @@ from kiro_invoke.engine.brake import Brake
 from kiro_invoke.engine.containers import Channel, ChannelClosed, ContainerFacts, Containers
 
 CANCELLED = "cancelled"
+#: How compilers and package managers begin what went wrong.
+_ERROR = re.compile(r"(\x1b\[[0-9;]*m)*(error\b|npm ERR!|npm error|ERR_)", re.IGNORECASE)
 #: The first answer is nobody's request.
 _READY = 0
 #: How long a container may take to start the script.
@@ -42,6 +44,12 @@ class Answer:
     @property
     def ok(self) -> bool:
         return self.status == "0"
+
+    @property
+    def reason(self) -> str:
+        """The first thing it printed that calls itself an error, else the last that says anything."""
+        lines = [line.strip() for line in self.output.decode(errors="replace").splitlines()]
+        return next((line for line in lines if _ERROR.match(line)), self.last_line)
 
     @property
     def last_line(self) -> str:

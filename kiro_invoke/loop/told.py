@@ -40,6 +40,7 @@ class Started:
     revision: str
     #: why none of its changes can be live, "" if they can
     unreachable: str = ""
+    urls: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,11 +118,13 @@ class Note:
 
 @dataclass(frozen=True)
 class Ready:
-    """All is up to date, and changes are waited for."""
+    """All is up to date but what is broken, and changes are waited for; `ends`: or it is over."""
 
     folders: int
     services: tuple[str, ...]
     polling: str = ""
+    broken: tuple[str, ...] = ()
+    ends: bool = False
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,19 @@ def test_the_built_page_is_not_served_in_place_of_vites(live: tuple[Project, Wat
     docker("kill", "--signal", "HUP", container)
 
 
+def test_a_source_that_vite_cannot_read_is_told(live: tuple[Project, Watch]) -> None:
+    project, watch = live
+    title, mark = project.root / "frontend/src/title.tsx", watch.now
+    text = title.read_text()
+    title.write_text(f"{text}export const = ;\n")
+    row = watch.wait("broken", mark, service="frontend")
+    assert "error: src/title.tsx: " in row["output"]
+    assert "src/title.tsx:2:14" in row["output"]
+    mark = watch.now
+    title.write_text(text)
+    watch.wait("served", mark, service="frontend")
+
+
 def environments(project: Project) -> str:
     """Of all containers that the front end has at this moment."""
     found = project.container("frontend").split()

@@ -29,6 +29,10 @@ ERROR = (
 )
 ALL: list[tuple[told.Told, str]] = [
     (told.Started("web", REVISION), "web        watched, 012345678"),
+    (told.Started("web", REVISION, urls=("http://127.0.0.1:1",)), "web        watched, 012345678  http://127.0.0.1:1"),
+    (told.Ready(3, ("web", "api"), ends=True), "web, api serve what is saved; the containers run on"),
+    (told.Ready(3, ("web", "api"), broken=("api",), ends=True),
+     "web serve what is saved; api broken; the containers run on"),
     (told.Started("web", REVISION, "no sh"), "web        watched, 012345678; not live: no sh"),
     (told.Ready(3, ("web", "api")), "watching web, api in 3 folders; Ctrl-C ends it"),
     (told.Ready(3, ("web",), "looking every 1 s: nfs"),
@@ -147,3 +151,12 @@ def test_of_long_output_the_beginning_is_shown() -> None:
     found = list(lines(told.Broken(CHANGE, "does not build", output, None)))
     assert len(found) == 62
     assert found[-1][0] == "... and 441 more lines"
+
+
+def test_of_a_failed_test_the_end_is_shown() -> None:
+    output = b"".join(b"line %d\n" % number for number in range(100))
+    found = list(lines(told.Served(CHANGE, SECONDS, REVISION, tested=live.Tested(False, 1.0, output))))
+    assert [text for text, _ in found[1:]] == [
+        "70 lines before ...",
+        *(f"line {at}" for at in range(70, 100)),
+    ]
