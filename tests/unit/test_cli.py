@@ -215,7 +215,7 @@ def test_an_option_may_be_repeated(capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_unknown_format_is_2(capsys: pytest.CaptureFixture[str], task: str) -> None:
     ran = in_process(capsys, task, "--format", "xml")
     assert (ran.code, ran.out) == (2, "")
-    form = "jsonl" if task in STREAMS else "json"
+    form = "jsonl" if task in (*STREAMS, "watch") else "json"
     assert ran.err == f"kiro {task}: --format xml: not a format. Fix: use one of text, {form}\n"
 
 

@@ -268,6 +268,16 @@ def test_scripts_are_shell(script: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_what_runs_in_a_container_is_shell() -> None:
+    """Each shell that is here takes it: containers have another."""
+    shells = [found for name in ("sh", "dash", "bash") if (found := shutil.which(name))]
+    for shell in shells:
+        done = subprocess.run(
+            [shell, "-n", TEMPLATES / "kiro-live"], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, ""), shell
+
+
 def test_there_are_scripts_and_they_can_be_run() -> None:
     scripts = list((ROOT / "scripts").glob("*.sh"))
     assert scripts
@@ -343,7 +353,12 @@ class Supervised:
         self.process = subprocess.Popen(
             ["/bin/sh", TEMPLATES / "kiro-supervise", "sh", "-c", program, "program", "a b", "*"],
             cwd=folder,
-            env={"PATH": os.environ["PATH"], "KIRO_STOP_SECONDS": str(stop_seconds), name: value},
+            env={
+                "PATH": os.environ["PATH"],
+                "KIRO_STOP_SECONDS": str(stop_seconds),
+                "KIRO_STATE": str(folder / "state"),
+                name: value,
+            },
             stdin=subprocess.DEVNULL,
             stderr=self._errors,
             start_new_session=True,
