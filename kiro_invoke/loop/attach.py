@@ -13,7 +13,7 @@ from kiro_invoke.changes.classify import Side
 from kiro_invoke.ecosystems.registry import ECOSYSTEMS
 from kiro_invoke.engine.containers import ContainerFacts, Containers
 from kiro_invoke.loop.lane import Lane
-from kiro_invoke.loop.ledger import Held
+from kiro_invoke.loop.ledger import Held, sharing
 from kiro_invoke.loop.live import Attached
 from kiro_invoke.loop.session import NoSession, open_session
 from kiro_invoke.loop.syncing import Places
@@ -54,7 +54,7 @@ class Attaching:
         lane.image_side = self._image_side(lane)
         if lane.facts is None:
             return
-        lane.held = lane.ledger.recall(lane.facts.id, lane.facts.image)
+        lane.held = lane.ledger.recall(lane.facts.id, lane.facts.image, lane.sight.side.contents)
         is_new = lane.held is None
         if is_new:
             lane.held = self._adopted(lane, lane.facts)
@@ -97,7 +97,7 @@ class Attaching:
     def _image_side(self, lane: Lane) -> Side | None:
         shelf = lane.sight.shelf
         built = read_built(shelf, read_note(shelf))
-        return side_of(built) if built else None
+        return sharing(side_of(built), lane.sight.side.contents) if built else None
 
     def _adopted(self, lane: Lane, facts: ContainerFacts) -> Held | None:
         """A container of which nothing was noted holds what its image was built from; None if that is unknown."""
@@ -107,7 +107,8 @@ class Attaching:
         is_noted = facts.image == self.image_of(lane.sight.recipe.tag)
         if built is None or not is_noted or facts.labels.get(LABEL_REVISION) != built.note.revision:
             return None
-        return lane.ledger.adopt(facts.id, facts.image, built, shelf)
+        side = sharing(side_of(built), lane.sight.side.contents)
+        return lane.ledger.adopt(facts.id, facts.image, side, built.note.revision, shelf)
 
     def _attached(self, lane: Lane, facts: ContainerFacts) -> tuple[Attached | None, str]:
         service = lane.sight.recipe.service

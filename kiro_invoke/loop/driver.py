@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import queue
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -126,6 +129,8 @@ class Driver:
             case Done(service, number, result):
                 if (lane := self._working(service, number)) is not None:
                     self._results.take(lane, result)
+                    if not any(each.work for each in self.lanes.values()):
+                        _give_back()
             case Phase(service, number, phase):
                 if (lane := self._working(service, number)) is not None:
                     self._phase(lane, phase)
@@ -217,6 +222,7 @@ class Driver:
             return
         if not self.is_ready:
             self.is_ready = True
+            _give_back()
             folders = len(self.looking.folders())
             broken = tuple(lane.name for lane in self.lanes.values() if lane.broken_since is not None)
             polling = self.looking.source.polling
@@ -240,3 +246,10 @@ class Driver:
             lines = sorted(line for lane in self.lanes.values() for line in lane.decisions)
             self.tell(told.Why(tuple(lines[-_DECISIONS:])))
         self._advance_all()
+
+
+def _give_back() -> None:
+    """Give the system back what the start took, and the loop does not need."""
+    gc.collect()
+    with suppress(OSError, AttributeError):  # another C library than glibc has no such function
+        ctypes.CDLL(None).malloc_trim(0)

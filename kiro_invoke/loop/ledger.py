@@ -14,10 +14,10 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from kiro_invoke.builds.built import Built, Shelf, parts_of, rows_of
-from kiro_invoke.builds.noting import side_of
+from kiro_invoke.builds.built import Shelf, parts_of, rows_of
 from kiro_invoke.changes.classify import Side
 from kiro_invoke.changes.stored import load
 from kiro_invoke.model.fingerprint import Fingerprint
@@ -52,9 +52,9 @@ class Ledger:
     _revision: str = ""
     _overlay: dict[str, object] = field(default_factory=dict)
 
-    def adopt(self, container: str, image: str, built: Built, shelf: Shelf) -> Held:
-        """A container that holds what its image was built from."""
-        self._base, self._revision, self._overlay = built.snapshot.contents, built.note.revision, {}
+    def adopt(self, container: str, image: str, side: Side, revision: str, shelf: Shelf) -> Held:
+        """A container that holds what its image was built from: `side`, as the note in `shelf` has it."""
+        self._base, self._revision, self._overlay = side.contents, revision, {}
         draft = self._snapshot.with_name(f".{self._snapshot.name}.draft")
         with suppress(FileNotFoundError):
             draft.unlink()
@@ -67,17 +67,23 @@ class Ledger:
         draft.replace(self._snapshot)
         with suppress(FileNotFoundError):
             draft.unlink()
-        return self._written(Held(container, image, side_of(built)))
+        return self._written(Held(container, image, side))
 
-    def recall(self, container: str, image: str) -> Held | None:
-        """What was written of that very container; None where nothing was, or not by this version."""
+    def recall(
+        self, container: str, image: str, like: Mapping[str, object] = MappingProxyType({})
+    ) -> Held | None:
+        """What was written of that very container; None where nothing was, or not by this version.
+
+        It is made of the objects of `like` where they are equal.
+        """
         with suppress(*_DAMAGE):
             raw = json.loads(self._file.read_text(encoding="utf-8"))
             stored = load(self._snapshot)
             is_ours = [raw["version"], raw["container"], raw["image"]] == [__version__, container, image]
             if not is_ours or stored is None or stored.snapshots[0].revision != raw["revision"]:
                 return None
-            self._base, self._revision = stored.snapshots[0].contents, stored.snapshots[0].revision
+            base = Side(stored.snapshots[0].contents, Fingerprint())
+            self._base, self._revision = sharing(base, like).contents, stored.snapshots[0].revision
             self._overlay = {str(path): _what(value) for path, value in raw["overlay"].items()}
             doubt, served, owes = frozenset(raw["doubt"]), bool(raw["served"]), bool(raw["owes_install"])
             return Held(container, image, self._side(raw), doubt, served, owes)
@@ -140,6 +146,13 @@ class Ledger:
         draft.write_text(json.dumps(value), encoding="utf-8")
         draft.replace(self._file)
         return held
+
+
+def sharing(side: Side, like: Mapping[str, object]) -> Side:
+    """The same side, made of the other's objects where they are equal: of a large tree one copy is enough."""
+    contents = {path: what for path, what in like.items() if side.contents.get(path) == what}
+    contents.update({path: what for path, what in side.contents.items() if path not in contents})
+    return Side(contents, side.fingerprint, side.base)
 
 
 def _plain(what: object) -> object:

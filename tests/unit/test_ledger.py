@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kiro_invoke.builds.built import Built, Note, Shelf, write_built
+from kiro_invoke.builds.noting import side_of
 from kiro_invoke.builds.planner import Profile
 from kiro_invoke.changes.classify import Side
 from kiro_invoke.changes.snapshot import Entry, Snapshot
@@ -38,7 +39,7 @@ def built(tmp_path: Path) -> tuple[Built, Shelf]:
 
 def adopted(tmp_path: Path, built: tuple[Built, Shelf]) -> tuple[Ledger, Held]:
     ledger = Ledger(tmp_path / "loop", "web")
-    return ledger, ledger.adopt("c1", "i1", *built)
+    return ledger, ledger.adopt("c1", "i1", side_of(built[0]), built[0].note.revision, built[1])
 
 
 def recalled(tmp_path: Path, container: str = "c1", image: str = "i1") -> Held | None:
