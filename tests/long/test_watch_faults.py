@@ -104,7 +104,7 @@ def test_a_request_under_way_holds_up_no_restart(project: Project) -> None:
         mark = watch.now
         project.write("one.txt", "meanwhile\n")
         row = watch.wait("served", mark)
-        assert row["seconds"]["restart"] < 3
+        assert row["seconds"]["restart"] < 20  # the request takes 30
         assert project.get() == project.sources()
         slow.join(5)
         assert not slow.is_alive()
@@ -121,7 +121,7 @@ def test_a_program_that_ignores_sigterm_is_killed_and_only_then_started_again(
             mark = watch.now
             project.write("one.txt", "after the kill\n")
             row = watch.wait("served", mark)
-            assert 0.5 <= row["seconds"]["restart"] < 5
+            assert row["seconds"]["restart"] >= 0.5
             assert project.get() == project.sources()
             docker("exec", project.container(), "sh", "-c", "grep -q started /tmp/kiro-supervise")
     finally:

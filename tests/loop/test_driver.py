@@ -151,15 +151,15 @@ def test_a_dependency_is_live_and_then_in_the_image(world: World) -> None:
 
 
 def test_a_save_ends_the_build_behind_and_it_begins_again_when_that_is_served(world: World) -> None:
-    world.slow = 0.6
+    world.slow = 3600
     with world.running():
         world.save("lock", "more")
         world.wait(told.Served)
         world.quiet(0.2)
-        mark, begun = world.mark, time.monotonic()
+        mark = world.mark
+        world.slow = 0.0
         world.save("src/one", "sooner")
         world.wait(told.Served, mark)
-        assert time.monotonic() - begun < 0.5
         world.wait(told.Refreshed, mark)
         assert world.builds == 2
         assert (world.image / "src/one").read_text() == "sooner"
@@ -827,10 +827,10 @@ def test_a_lock_that_was_waited_for_in_vain_is_not_waited_for_again(
         lock.touch()
         world.save("src/one", "first")
         world.wait(told.Served)
-        mark, begun = world.mark, time.monotonic()
+        monkeypatch.setattr("kiro_invoke.loop.looking._GIT_SECONDS", 3600)
+        mark = world.mark
         world.save("src/one", "second")
         world.wait(told.Served, mark)
-        assert time.monotonic() - begun < 0.3
         assert any(isinstance(one, told.Note) and "index.lock" in one.message for one in world.told)
 
 
@@ -874,6 +874,6 @@ def test_the_state_folder_may_be_removed_meanwhile(world: World) -> None:
 def test_the_time_is_that_of_the_latest_save(world: World) -> None:
     with world.running():
         world.save("src/one", "SLEEP")
-        world.quiet(0.8)
+        world.quiet(4)
         world.save("src/one", "awake")
-        assert world.wait(told.Served).seconds.total < 0.8
+        assert world.wait(told.Served).seconds.total < 4
