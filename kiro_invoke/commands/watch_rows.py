@@ -2,9 +2,34 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from kiro_invoke.commands.surface import SCHEMA, write_row
 from kiro_invoke.loop import told
+
+
+class JsonLines:
+    """Each thing that is told as a line of JSON on standard output (docs/commands.md)."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def showing(self) -> Iterator[None]:
+        """There is nothing to be shown all the time."""
+        yield
+
+    def __call__(self, one: told.Told) -> None:
+        row = fields(one)
+        if row is not None:
+            with self._lock:
+                write_row({"schema": SCHEMA, **row})
+
+    def log(self, service: str, line: bytes) -> None:
+        """Logs are the containers' own: `kiro logs` has them."""
 
 
 def fields(one: told.Told) -> dict[str, Any] | None:

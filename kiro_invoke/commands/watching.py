@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,8 +18,8 @@ from kiro_invoke.commands import opening
 from kiro_invoke.commands.keys import pressed
 from kiro_invoke.commands.making import ImagesAndContainers
 from kiro_invoke.commands.running import urls_of
-from kiro_invoke.commands.surface import SCHEMA, Answer, Surface, write_row
-from kiro_invoke.commands.watch_rows import fields
+from kiro_invoke.commands.surface import Answer, Surface
+from kiro_invoke.commands.watch_rows import JsonLines
 from kiro_invoke.commands.watch_source import source
 from kiro_invoke.commands.watch_start import Starting, override_of
 from kiro_invoke.engine import git
@@ -79,27 +79,6 @@ def watch(wishes: Wishes) -> Callable[[Surface], Answer]:
         return Answer({}, lambda s: run(WatchScreen(s.out)), exit_code=lambda: code, rows=rows)
 
     return body
-
-
-class JsonLines:
-    """Each thing that is told as a line of JSON on standard output (docs/commands.md)."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-
-    @contextmanager
-    def showing(self) -> Iterator[None]:
-        """There is nothing to be shown all the time."""
-        yield
-
-    def __call__(self, one: told.Told) -> None:
-        row = fields(one)
-        if row is not None:
-            with self._lock:
-                write_row({"schema": SCHEMA, **row})
-
-    def log(self, service: str, line: bytes) -> None:
-        """Logs are the containers' own: `kiro logs` has them."""
 
 
 Screen = WatchScreen | JsonLines

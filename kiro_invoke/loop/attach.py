@@ -16,12 +16,20 @@ from kiro_invoke.loop.lane import Lane
 from kiro_invoke.loop.ledger import Held, sharing
 from kiro_invoke.loop.live import Attached
 from kiro_invoke.loop.session import NoSession, open_session
-from kiro_invoke.loop.syncing import Places
+from kiro_invoke.loop.syncing import Places, listed
 from kiro_invoke.model.errors import ConfigError
 from kiro_invoke.model.live import LABEL, SUPERVISOR, Live
 
 #: If so much of its sources is not in a container, it was not made to be built in.
 _LACKING = 0.5
+
+
+@dataclass(frozen=True)
+class _Built:
+    """What an image was built from, and the hash of its sources."""
+
+    side: Side
+    revision: str
 
 
 @dataclass
@@ -51,13 +59,14 @@ class Attaching:
         lane.is_confirmed = lane.was_restarted = False
         lane.awaited = None
         lane.facts = found[0] if found else None
-        lane.image_side = self._image_side(lane)
+        built = self._built(lane)
+        lane.image_side = built.side if built else None
         if lane.facts is None:
             return
         lane.held = lane.ledger.recall(lane.facts.id, lane.facts.image, lane.sight.side.contents)
         is_new = lane.held is None
         if is_new:
-            lane.held = self._adopted(lane, lane.facts)
+            lane.held = self._adopted(lane, lane.facts, built)
         if not lane.facts.running:
             return
         lane.is_stopped = False
@@ -71,7 +80,8 @@ class Attaching:
 
     def note_image(self, lane: Lane) -> None:
         """Its image was built: learn what it was built from."""
-        lane.image_side = self._image_side(lane)
+        built = self._built(lane)
+        lane.image_side = built.side if built else None
 
     def detach(self, lane: Lane) -> None:
         if lane.attached is not None:
@@ -94,21 +104,21 @@ class Attaching:
         lacking = [f"{name}={value}" for name, value in wanted.items() if f"{name}={value}" not in facts.env]
         return f"its container was started without {lacking[0]}" if lacking else ""
 
-    def _image_side(self, lane: Lane) -> Side | None:
+    def _built(self, lane: Lane) -> _Built | None:
+        """What is noted of its image."""
         shelf = lane.sight.shelf
         built = read_built(shelf, read_note(shelf))
-        return sharing(side_of(built), lane.sight.side.contents) if built else None
+        if built is None:
+            return None
+        return _Built(sharing(side_of(built), lane.sight.side.contents), built.note.revision)
 
-    def _adopted(self, lane: Lane, facts: ContainerFacts) -> Held | None:
+    def _adopted(self, lane: Lane, facts: ContainerFacts, built: _Built | None) -> Held | None:
         """A container of which nothing was noted holds what its image was built from; None if that is unknown."""
-        shelf = lane.sight.shelf
-        built = read_built(shelf, read_note(shelf))
         # of two Dockerfiles that are left out of the context, the sources' revision is the same
         is_noted = facts.image == self.image_of(lane.sight.recipe.tag)
-        if built is None or not is_noted or facts.labels.get(LABEL_REVISION) != built.note.revision:
+        if built is None or not is_noted or facts.labels.get(LABEL_REVISION) != built.revision:
             return None
-        side = sharing(side_of(built), lane.sight.side.contents)
-        return lane.ledger.adopt(facts.id, facts.image, side, built.note.revision, shelf)
+        return lane.ledger.adopt(facts.id, facts.image, built.side, built.revision, lane.sight.shelf)
 
     def _attached(self, lane: Lane, facts: ContainerFacts) -> tuple[Attached | None, str]:
         service = lane.sight.recipe.service
@@ -137,8 +147,7 @@ class Attaching:
         wanted = dict(_files(contents, places))
         if not wanted:
             return
-        payload = b"".join(place.encode(errors="surrogateescape") + b"\0" for place in wanted)
-        answer = attached.session.ask("hash", payload)
+        answer = attached.session.ask("hash", listed(wanted))
         hashes = _hashes(answer.output)
         if not hashes and "not found" in answer.last_line:  # no sha256sum: it has to be believed
             return

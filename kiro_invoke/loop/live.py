@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import re
 import shlex
-import tarfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -16,8 +14,18 @@ from kiro_invoke.engine.brake import Brake
 from kiro_invoke.engine.containers import ContainerFacts, Containers
 from kiro_invoke.loop import scripts
 from kiro_invoke.loop.ledger import Held, Ledger
+from kiro_invoke.loop.outcome import (
+    Broken,
+    Cancelled,
+    Impossible,
+    Outcome,
+    Outdated,
+    Served,
+    Spent,
+    Tested,
+)
 from kiro_invoke.loop.session import CANCELLED, Answer, NoSession, Place, Session, SessionLost, open_session
-from kiro_invoke.loop.syncing import Moved, Transfer, archive
+from kiro_invoke.loop.syncing import Moved, Transfer, archive, listed, one_file
 from kiro_invoke.model.live import CONTAINER, NONE, SUPERVISOR, Live
 
 #: A command that cannot be started, as a shell tells it.
@@ -57,6 +65,11 @@ class Attached:
         except NoSession:
             raise SessionLost from None
 
+    def serving(self) -> str:
+        """What waits in the container until it serves, as a shell's text."""
+        supervised = self.place.is_supervised
+        return scripts.serving(self.facts.health, self.facts.ports, SERVING_SECONDS, supervised=supervised)
+
 
 @dataclass(frozen=True)
 class Order:
@@ -70,65 +83,6 @@ class Order:
     installs: bool = False
     revision: str = ""
     was_served: bool = True
-
-
-@dataclass(frozen=True)
-class Spent:
-    """Seconds of an update's parts."""
-
-    sync: float = 0.0
-    build: float = 0.0
-    restart: float = 0.0
-
-
-@dataclass(frozen=True)
-class Tested:
-    """How the test after serving ended."""
-
-    ok: bool
-    seconds: float
-    output: bytes = b""
-
-
-@dataclass(frozen=True)
-class Served:
-    """It serves what the order says. `output` is what the build printed."""
-
-    spent: Spent
-    output: bytes = b""
-    tested: Tested | None = None
-    #: seconds that the test took
-    testing: float = 0.0
-
-
-@dataclass(frozen=True)
-class Broken:
-    """It does not build, or not start. `still_serves`: what ran before runs on."""
-
-    what: str
-    output: bytes
-    spent: Spent
-    still_serves: bool = True
-
-
-@dataclass(frozen=True)
-class Impossible:
-    """It cannot be done live, and why."""
-
-    why: str
-
-
-@dataclass(frozen=True)
-class Cancelled:
-    """Something newer came."""
-
-
-@dataclass(frozen=True)
-class Outdated:
-    """A file is no longer as it was looked at: nothing was sent."""
-
-
-Outcome = Served | Broken | Impossible | Cancelled | Outdated
 
 
 class _Ended(Exception):
@@ -172,11 +126,11 @@ class LiveUpdate:
         self.held = self.ledger.doubt(self.held, moves.changed, installs=order.installs)
         for verb, places in (("drop", moves.drop), ("clear", moves.clear)):
             if places:
-                self._sent(verb, _listed(places))
+                self._sent(verb, listed(places))
         if put:
             self._sent("put", put)
         if moves.prune:
-            self._sent("prune", _listed(moves.prune))
+            self._sent("prune", listed(moves.prune))
         self.held = self.ledger.settle(self.held, order.side, moves.changed)
         self.spent = replace(self.spent, sync=self.clock() - begun)
         self._check_brake()
@@ -220,11 +174,10 @@ class LiveUpdate:
                 raise _Ended(Broken(f"`{live.before_restart}` failed", answer.output, self.spent))
             self._check_brake()
         self.on_phase("restarting")
-        supervised = self.attached.place.is_supervised
         mode = live.restart
         if order.installs and mode not in (SUPERVISOR, CONTAINER):
             # whatever looks after its files itself keeps what it read of its dependencies
-            mode = SUPERVISOR if supervised else CONTAINER
+            mode = SUPERVISOR if self.attached.place.is_supervised else CONTAINER
         if mode == SUPERVISOR:
             self._restart_supervised()
         elif mode == CONTAINER:
@@ -235,7 +188,7 @@ class LiveUpdate:
             answer = self._ran("act", f"export KIRO_CHANGED={shlex.quote(changed)}; {live.restart}")
             if not answer.ok:
                 raise _Ended(Broken(f"`{live.restart}` failed", answer.output, self.spent))
-        self._wait_serving(supervised=supervised)
+        self._wait_serving()
         self.spent = replace(self.spent, restart=self.clock() - begun)
 
     def _restart_supervised(self) -> None:
@@ -254,10 +207,8 @@ class LiveUpdate:
                 what = "did not end, so it is not started again (does a debugger hold it?)"
             raise _Ended(Broken(what, answer.output, self.spent, still_serves=False))
 
-    def _wait_serving(self, *, supervised: bool) -> None:
-        facts = self.attached.facts
-        text = scripts.serving(facts.health, facts.ports, SERVING_SECONDS, supervised=supervised)
-        answer = self._ran("act", text)
+    def _wait_serving(self) -> None:
+        answer = self._ran("act", self.attached.serving())
         if not answer.ok:
             raise _Ended(Broken(not_serving(answer), b"", self.spent, still_serves=False))
 
@@ -298,7 +249,7 @@ class LiveUpdate:
         """What installs trust besides the distribution's certificates."""
         if not self.attached.ca_bundle:
             return ""
-        self._sent("put", _one_file(_CA, self.attached.ca_bundle))
+        self._sent("put", one_file(_CA, self.attached.ca_bundle))
         return _TRUSTING
 
 
@@ -307,16 +258,3 @@ def not_serving(answer: Answer) -> str:
     if answer.status == scripts.ENDED:
         return f"{answer.last_line.removeprefix('the program ').strip()} as soon as it was started"
     return f"does not serve: {answer.last_line}" if answer.output.strip() else "does not serve"
-
-
-def _listed(places: tuple[str, ...]) -> bytes:
-    return b"".join(place.encode(errors="surrogateescape") + b"\0" for place in places)
-
-
-def _one_file(place: str, content: bytes) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
-        member = tarfile.TarInfo(place.lstrip("/"))
-        member.size, member.mode = len(content), 0o644
-        tar.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kiro_invoke.loop import told
 from kiro_invoke.loop.decide import Decision, Way
 from kiro_invoke.loop.lane import Awaited, Lane, Work
-from kiro_invoke.loop.live import Broken, Cancelled, Impossible, Outdated, Served, Tested
+from kiro_invoke.loop.outcome import Broken, Cancelled, Impossible, Outdated, Served, Tested
 from kiro_invoke.loop.session import Answer
 from kiro_invoke.loop.work import Confirmed, Failed, Lost, Made, Updated
 from kiro_invoke.model.change import Classification

@@ -146,6 +146,21 @@ def archive(context: Path, put: Iterable[tuple[str, str]], after: Mapping[str, W
     return buffer.getvalue()
 
 
+def listed(places: Iterable[str]) -> bytes:
+    """Places as the session in a container takes them."""
+    return b"".join(place.encode(errors="surrogateescape") + b"\0" for place in places)
+
+
+def one_file(place: str, content: bytes) -> bytes:
+    """A tar file of one file, which everybody may read."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
+        member = tarfile.TarInfo(place.lstrip("/"))
+        member.size, member.mode = len(content), 0o644
+        tar.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
 def size_of(context: Path, put: Iterable[tuple[str, str]]) -> int:
     """The bytes that would be sent, about."""
     total = 0

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from kiro_invoke.loop.decide import Way
-from kiro_invoke.loop.live import Tested
+from kiro_invoke.loop.outcome import Tested
 from kiro_invoke.model.change import Kind
 
 

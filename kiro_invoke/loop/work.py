@@ -10,18 +10,10 @@ from typing import Protocol
 
 from kiro_invoke.builds.executor import Stopped
 from kiro_invoke.engine.brake import Brake
-from kiro_invoke.loop import scripts
 from kiro_invoke.loop.events import Done, Event, Phase
 from kiro_invoke.loop.ledger import Held, Ledger
-from kiro_invoke.loop.live import (
-    SERVING_SECONDS,
-    Attached,
-    Cancelled,
-    LiveUpdate,
-    Order,
-    Outcome,
-    not_serving,
-)
+from kiro_invoke.loop.live import SERVING_SECONDS, Attached, LiveUpdate, Order, not_serving
+from kiro_invoke.loop.outcome import Cancelled, Outcome
 from kiro_invoke.loop.session import CANCELLED, SessionLost
 from kiro_invoke.model.errors import KiroError
 
@@ -134,9 +126,7 @@ def confirm(job: Job, attached: Attached | None, making: Making) -> Result:
     job.phase("starting")
     if attached is None:
         return _by_the_engine(job, making)
-    facts, supervised = attached.facts, attached.place.is_supervised
-    text = scripts.serving(facts.health, facts.ports, SERVING_SECONDS, supervised=supervised)
-    answer = attached.session.ask("act", text.encode(), brake=job.brake)
+    answer = attached.session.ask("act", attached.serving().encode(), brake=job.brake)
     if answer.status == CANCELLED:
         return Cancelled()
     return Confirmed("" if answer.ok else not_serving(answer))

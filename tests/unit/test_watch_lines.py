@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from kiro_invoke.commands.watch_rows import fields
-from kiro_invoke.loop import live, told
+from kiro_invoke.loop import outcome, told
 from kiro_invoke.loop.decide import Way
 from kiro_invoke.model.change import Kind
 from kiro_invoke.screen import Paper
@@ -40,10 +40,10 @@ ALL: list[tuple[told.Told, str]] = [
     (told.Served(CHANGE, SECONDS, REVISION),
      "web        SOURCE      src/a.ts changed -> live, serving 012345678 after 1.00 s "
      "(detect 0.05, sync 0.01, build 0.90, restart 0.03)"),
-    (told.Served(MANY, SECONDS, REVISION, reconciled=True, tested=live.Tested(True, 0.5)),
+    (told.Served(MANY, SECONDS, REVISION, reconciled=True, tested=outcome.Tested(True, 0.5)),
      "web        DEPENDENCY  web/a, web/b and 1 more: lock: crate `x` added -> image, reconciled 012345678 "
      "after 1.00 s (detect 0.05, sync 0.01, build 0.90, restart 0.03); test passed in 0.50 s"),
-    (told.Served(CHANGE, told.Seconds(total=0.1), REVISION, tested=live.Tested(False, 0.5, b"1 failed\n")),
+    (told.Served(CHANGE, told.Seconds(total=0.1), REVISION, tested=outcome.Tested(False, 0.5, b"1 failed\n")),
      "web        SOURCE      src/a.ts changed -> live, serving 012345678 after 0.10 s (); test FAILED in 0.50 s\n"
      "1 failed"),
     (told.Broken(CHANGE, "does not build", ERROR, None),
@@ -155,7 +155,7 @@ def test_of_long_output_the_beginning_is_shown() -> None:
 
 def test_of_a_failed_test_the_end_is_shown() -> None:
     output = b"".join(b"line %d\n" % number for number in range(100))
-    found = list(lines(told.Served(CHANGE, SECONDS, REVISION, tested=live.Tested(False, 1.0, output))))
+    found = list(lines(told.Served(CHANGE, SECONDS, REVISION, tested=outcome.Tested(False, 1.0, output))))
     assert [text for text, _ in found[1:]] == [
         "70 lines before ...",
         *(f"line {at}" for at in range(70, 100)),
