@@ -64,12 +64,8 @@ class Outside:
                 )
                 self.attach(lane)
                 self.driver.advance(lane, reconciles=True)
-        elif is_current and lane.facts is not None:
-            # its session has ended with it, and work that needs it ends too
-            self.attaching.detach(lane)
-            lane.facts = replace(lane.facts, running=False)
-            lane.is_stopped = True
-            self._comebacks[lane.name] = self.clock() + _COMEBACK
+        elif is_current and (not lane.is_stopped or lane.name in self._comebacks):  # else it was told
+            self._ended(lane)
 
     def look(self) -> None:
         """See to what was waited for."""
@@ -84,7 +80,7 @@ class Outside:
         for lane in self.lanes.values():
             is_lost = lane.attached is not None and lane.attached.session.is_lost
             if is_lost and lane.work is None and lane.name not in self._comebacks and not self.engine_lost:
-                self.attach(lane)
+                self.regain(lane)
                 self.driver.advance(lane, reconciles=True)
 
     def lost_engine(self) -> None:
@@ -109,6 +105,13 @@ class Outside:
         self.attaching.detach(lane)
         lane.unreachable = "each session with its container breaks off"
 
+    def regain(self, lane: Lane) -> None:
+        """Attach again where a session broke off: that its container ended, the engine may tell only later."""
+        ran = lane.runs
+        self.attach(lane)
+        if ran and not lane.runs:
+            self._ended(lane)
+
     def attach_all(self) -> None:
         """Learn about all of them. EngineError if there is no engine."""
         self.attaching.look()
@@ -123,6 +126,14 @@ class Outside:
             return way in (Way.IMAGE, Way.START)
         installs = way is Way.LIVE_IMAGE_BEHIND and not lane.attached.place.is_supervised
         return installs or lane.attached.live.restart == CONTAINER
+
+    def _ended(self, lane: Lane) -> None:
+        """Its container ended, and may come back by itself. Its session, and work that needs it, end with it."""
+        self.attaching.detach(lane)
+        if lane.facts is not None:
+            lane.facts = replace(lane.facts, running=False)
+        lane.is_stopped = True
+        self._comebacks[lane.name] = self.clock() + _COMEBACK
 
     def _gave_up_on(self, name: str) -> None:
         """A container ended, and did not come back."""

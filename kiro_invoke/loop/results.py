@@ -45,7 +45,7 @@ class Results:
             case Cancelled():
                 self._superseded(work)
             case Lost():
-                self._driver.outside.attach(lane)
+                self._driver.outside.regain(lane)
         if lane.was_restarted:
             self._driver.outside.attach(lane)
         self._driver.advance(lane, reconciles=work.reconciles)

@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 
 from tests.support.engine import ROOT, docker, kiro
-from tests.support.watching import Project, Watch, cleared, make_project, until, watching
+from tests.support.watching import Project, Watch, cleared, make_project, watching
 
 pytestmark = pytest.mark.docker
 
@@ -202,9 +202,9 @@ def test_many_saves_in_a_second_end_with_the_last(
     for number in range(saves):
         project.write("one.txt", f"save {number} of {saves}\n")
         time.sleep(pause)
-    project.until_served()
-    until(lambda: watch.find("served", mark) is not None, 10)
-    assert watch.count("served", mark) <= most
+    watch.settle(project)
+    assert project.get() == project.sources()
+    assert watch.count("served", mark) <= most + 1  # that one is settle's
 
 
 def test_a_changed_dockerfile_is_built_and_the_container_made_anew(shared: tuple[Project, Watch]) -> None:
@@ -221,8 +221,9 @@ def test_a_changed_dockerfile_is_built_and_the_container_made_anew(shared: tuple
 
 def test_a_changed_dependency_is_live_first_and_the_image_follows(shared: tuple[Project, Watch]) -> None:
     project, watch = shared
+    mark = watch.now
     (project.root / "app/deps.txt").write_text("one\n")
-    row = watch.wait("served", watch.now)
+    row = watch.wait("served", mark)
     assert (row["kind"], row["path"]) == ("DEPENDENCY", "live, image behind")
     watch.wait("refreshed", seconds=30)
     mark, container = watch.now, project.container()
@@ -238,7 +239,7 @@ def test_a_container_that_is_restarted_from_outside_serves_what_is_saved(
 ) -> None:
     project, watch = shared
     project.write("one.txt", "before the restart\n")
-    project.until_served()
+    watch.settle(project)
     docker("restart", "--time", "1", project.container())
     project.until_served()
     mark = watch.now
@@ -252,7 +253,7 @@ def test_a_container_that_is_made_anew_from_outside_is_brought_up_to_date(
 ) -> None:
     project, watch = shared
     project.write("one.txt", "only synced\n")
-    project.until_served()
+    watch.settle(project)
     mark = watch.now
     extra = project.root / ".kiro/loop/compose.json"
     docker(
@@ -273,7 +274,8 @@ def test_a_container_that_is_killed_is_told_and_the_next_save_starts_it(
     row = watch.wait("stopped", mark, seconds=10)
     assert "exit code 137" in row["cause"]
     project.write("one.txt", "after the kill\n")
-    project.until_served()
+    watch.wait("served", mark)
+    assert project.get() == project.sources()
 
 
 def test_somebody_who_writes_into_the_container_is_noticed_when_it_restarts(

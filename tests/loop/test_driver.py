@@ -304,6 +304,29 @@ def test_a_container_that_ends_is_told_and_the_next_save_starts_it(world: World)
     assert (world.starts, world.builds) == (1, 0)
 
 
+@pytest.mark.parametrize("working", [False, True])
+def test_a_session_that_breaks_off_before_the_engine_tells_why_starts_nothing(
+    world: World, working: bool
+) -> None:
+    with world.running() as driver:
+        if working:
+            world.save("src/one", "SLEEP")
+            world.quiet(0.3)
+        mark = world.mark
+        world.containers.facts = replace(world.containers.facts, running=False, exit_code=137)
+        world.containers.channels[-1].kill()
+        world.quiet(0.2)
+        driver.looking.check_at = 0.0
+        world.press("")  # any event wakes it
+        world.quiet(0.3)
+        world.happen("die")
+        assert "exit code 137" in world.wait(told.Stopped, mark).cause
+        world.happen("die")  # late, and of the same end
+        world.quiet(2)
+        assert sum(isinstance(one, told.Stopped) for one in world.told) == 1
+    assert (world.starts, world.builds) == (0, 0)
+
+
 def test_a_container_that_is_restarted_is_attached_to_again(world: World) -> None:
     with world.running():
         mark = world.mark

@@ -189,6 +189,19 @@ class Watch:
         assert row is not None, f"ended: {json.dumps(self.rows[since:], indent=1)}\n{''.join(self.errors)}"
         return row
 
+    def settle(self, project: Project, service: str = "app") -> None:
+        """Wait until all that was saved is served and told: what is served may be seen before it is told."""
+        mark, name = self.now, f"settled-{self.now}.txt"
+        project.write(name, "the last save\n", service)
+        until(
+            lambda: any(
+                row.get("event") == "served" and f"{service}/src/{name}" in row["paths"]
+                for row in self.rows[mark:]
+            ),
+            30,
+            lambda: f"not settled: {json.dumps(self.rows[mark:], indent=1)}",
+        )
+
     @property
     def now(self) -> int:
         """How many events there are: the mark from which to wait for more."""
