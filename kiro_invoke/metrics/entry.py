@@ -1,0 +1,117 @@
+"""What is remembered of a build: values that compare and print."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kiro_invoke.model.record import Step
+
+#: How a build came to what it made.
+IMAGE, LIVE = "image", "live"
+#: What is said of a dependency layer, before a build and after it. "" where nothing can be said.
+CACHED, RAN = "cached", "ran"
+
+
+@dataclass(frozen=True)
+class ImageEntry:
+    """What one build made for one service.
+
+    `kind`, `cause` and `file` tell the strongest change that led to it ("" where none is known). `predicted` and
+    `verdict` are what was said of its dependency layer beforehand, and what the engine did: CACHED, RAN or "".
+    `seconds` is the service's own time, None where it took none of a build of several. `cached` and `ran` count
+    steps. `variant` and `scenario` are those of a measurement, else "".
+    """
+
+    service: str
+    profile: str
+    kind: str = ""
+    cause: str = ""
+    file: str = ""
+    revision: str = ""
+    predicted: str = ""
+    verdict: str = ""
+    seconds: float | None = None
+    cached: int = 0
+    ran: int = 0
+    variant: str = ""
+    scenario: str = ""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One build. `began` is in seconds since the epoch, `seconds` wall time.
+
+    `way` is IMAGE or LIVE. `cache_layers` and `cache_mounts` are the engine's cache in bytes as it was last read,
+    `context_bytes` what was sent to the engine; None where it is not known. `ref` is the engine's own name of a build
+    that was made outside, else "".
+    """
+
+    began: float
+    seconds: float
+    command: str
+    ok: bool = True
+    message: str = ""
+    way: str = IMAGE
+    engine: str = ""
+    tool: str = ""
+    cache_layers: int | None = None
+    cache_mounts: int | None = None
+    context_bytes: int | None = None
+    ref: str = ""
+    images: tuple[ImageEntry, ...] = ()
+    steps: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True)
+class BuildRow:
+    """A build as it is read again, without its images and steps."""
+
+    id: int
+    began: float
+    seconds: float
+    command: str
+    ok: bool
+    message: str
+    way: str
+    cache_layers: int | None
+    cache_mounts: int | None
+    context_bytes: int | None
+
+
+@dataclass(frozen=True)
+class ImageRow:
+    """An image of a build as it is read again, with what its build was."""
+
+    build: int
+    began: float
+    ok: bool
+    command: str
+    way: str
+    image: ImageEntry
+
+
+@dataclass(frozen=True)
+class StageRow:
+    """How long a stage ran in one build, in seconds: the sum of its steps that were not cached."""
+
+    build: int
+    service: str
+    stage: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Window:
+    """Which builds are meant: those that began at a time (epoch) or later, and of these the last ones."""
+
+    after: float = 0.0
+    last: int | None = None
+
+
+def own_seconds(steps: Sequence[Step], began: float, seconds: float, *, alone: bool) -> float | None:
+    """A service's time of a build: all of it where it is alone, else until its last step that ran had ended."""
+    if alone:
+        return seconds
+    ended = max((step.completed for step in steps if not step.cached and step.completed), default=0.0)
+    return round(min(max(ended - began, 0.0), seconds), 3) if ended else None
