@@ -239,4 +239,52 @@ def watch(
     perform("watch", format, watching.watch(wishes), formats=("text", "jsonl"))
 
 
-ns = Collection(warm_cache, build, up, down, logs, watch, setup, config, classify, replay_history)
+@task(
+    name="test-build-performance",
+    iterable=["service", "scenario", "variant", "output"],
+    auto_shortflags=False,
+    help={
+        "service": _SERVICE,
+        "scenario": "Only after this: source, warm, dependency, mounts-lost, layers-lost, cold; repeatable.",
+        "variant": "Only this way to build: standard, standard-dev, prod, fast, live; repeatable.",
+        "runs": "Samples of each figure (default: 3).",
+        "quick": "At most a few minutes with warm caches: nothing cold, what is slow once.",
+        "resume": "Go on with the run that was interrupted.",
+        "target-backend": "Percent that the development image must save of the standard build (default: 80).",
+        "target-frontend": "The same for services of Node (default: 70).",
+        "output": "Write the results to this file too: .json, .md, .xml (JUnit) or .txt; repeatable.",
+        "format": _FORMAT,
+    },
+)
+def measure(
+    _ctx: Context,
+    service: list[str],
+    scenario: list[str],
+    variant: list[str],
+    output: list[str],
+    runs: str | None = None,
+    quick: bool = False,
+    resume: bool = False,
+    target_backend: str | None = None,
+    target_frontend: str | None = None,
+    format: str = "text",
+) -> None:
+    """Measure how fast images are built, against the standard Dockerfile, and judge what is claimed."""
+    from kiro_invoke.commands import benchmarking
+    from kiro_invoke.commands.surface import perform
+
+    asked = benchmarking.Asked(
+        tuple(service),
+        tuple(scenario),
+        tuple(variant),
+        runs,
+        quick,
+        resume,
+        target_backend,
+        target_frontend,
+        tuple(output),
+    )
+    perform("test-build-performance", format, benchmarking.test_build_performance(asked))
+
+
+ns = Collection(warm_cache, build, up, down, logs, watch, setup, config, classify, replay_history, measure)

@@ -15,6 +15,7 @@ from kiro_invoke.builds.dockerfile import parse
 from kiro_invoke.builds.executor import Executed, execute, images
 from kiro_invoke.builds.planner import Profile, Recipe, base_refs, shown, without_syntax_line
 from kiro_invoke.builds.progress import Observer
+from kiro_invoke.builds.proof import names_proof
 from kiro_invoke.cache.made import ran_here
 from kiro_invoke.cache.proving import prove
 from kiro_invoke.cache.remembered import cache_bytes, must_read
@@ -48,6 +49,15 @@ class Prepared:
     def in_namespace(self, namespace: str) -> Prepared:
         """The same build with cache mounts of its own."""
         return replace(self, around=replace(self.around, namespace=namespace))
+
+    def without_foreign_proofs(self) -> Prepared:
+        """The same build, in which no image is proven by a file that only its base image names."""
+        without = frozenset(
+            (recipe.service.name, recipe.path)
+            for recipe in self.recipes
+            if not names_proof(recipe.parsed, recipe.final)
+        )
+        return replace(self, around=replace(self.around, without_proof=without))
 
     @property
     def definition(self) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from kiro_invoke import config
 from kiro_invoke.builds.planner import Profile, Recipe, cleaned, plan_everything, plan_images
 from kiro_invoke.builds.progress import Observer
-from kiro_invoke.builds.proof import NotProven, names_proof
+from kiro_invoke.builds.proof import NotProven
 from kiro_invoke.cache import proving, warm
 from kiro_invoke.commands import opening
 from kiro_invoke.commands.surface import Answer, Surface
@@ -167,20 +167,9 @@ def _prepared(
             f"no registry answers for {', '.join(sorted(syntax))}: built with the engine's own frontend"
         )
     trusting = replace(project, ca_bundle=opening.ca_bundle(project, surface))
-    prepared = _without_foreign_proofs(
-        warm.prepare(trusting, recipes, request.planning, bases, offline_syntax=syntax)
-    )
+    prepared = warm.prepare(trusting, recipes, request.planning, bases, offline_syntax=syntax)
+    prepared = prepared.without_foreign_proofs()
     return prepared.in_namespace(clean_namespace(project, time.time_ns())) if request.clean else prepared
-
-
-def _without_foreign_proofs(prepared: warm.Prepared) -> warm.Prepared:
-    """The same build, in which no image is proven by a file that only its base image names."""
-    without = frozenset(
-        (recipe.service.name, recipe.path)
-        for recipe in prepared.recipes
-        if not names_proof(recipe.parsed, recipe.final)
-    )
-    return replace(prepared, around=replace(prepared.around, without_proof=without))
 
 
 def clean_namespace(project: Project, now: int) -> str:
@@ -214,7 +203,7 @@ def _definition(surface: Surface, project: Project, recipes: tuple[Recipe, ...],
         engine = opening.open_engine(surface, setup=False)
     except EngineError as trouble:
         surface.say(f"without an engine, stand-ins are not looked for ({trouble.message})")
-        prepared = _without_foreign_proofs(warm.prepare(project, recipes, request.planning, ()))
+        prepared = warm.prepare(project, recipes, request.planning, ()).without_foreign_proofs()
     else:
         make_state_folder(project.state)
         prepared = _prepared(surface, project, engine, recipes, request)

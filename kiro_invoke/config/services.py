@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from kiro_invoke.config.benchmark import benchmark
 from kiro_invoke.config.inputs import path_rules
 from kiro_invoke.config.live import live
 from kiro_invoke.config.names import Complaint, image_complaint, nearest, shown, slug, slug_complaint
@@ -17,7 +18,7 @@ from kiro_invoke.model.service import Origin, PathRule, Service, Setting
 
 _TEXTS = ("name", "context", "dockerfile", "fast_dockerfile", "image", "ecosystem")
 _RULES = ("dependency_inputs", "ignore")
-_KEYS = (*_TEXTS, *_RULES, "live")
+_KEYS = (*_TEXTS, *_RULES, "live", "benchmark")
 _DEFAULT_FILES = {"dockerfile": "Dockerfile", "fast_dockerfile": "Dockerfile.fast"}
 _SKIPPED = frozenset({"node_modules", "target"})
 
@@ -38,6 +39,10 @@ class Found:
     name: Given
     image: Given
     settings: tuple[Setting, ...]
+
+    def with_more(self, service: Service, settings: Sequence[Setting]) -> Found:
+        """The same with more said of its service."""
+        return replace(self, service=service, settings=(*self.settings, *settings))
 
 
 def configured(services: Value, repository: Repository) -> tuple[Found, ...]:
@@ -91,12 +96,16 @@ def _configured(item: Value, repository: Repository) -> Found:
     if "context" not in given:
         context = Given(context.text, Origin.DETECTED, relative(folder, repository.root))
     found = _found({**given, "context": context}, folder.resolve(), repository, rules)
-    if "live" not in fields:
-        return found
-    given_live, settings = live(fields["live"], f"services.{name.text}.live")
-    return replace(
-        found, service=replace(found.service, live=given_live), settings=(*found.settings, *settings)
-    )
+    prefix = f"services.{name.text}"
+    if "live" in fields:
+        given_live, settings = live(fields["live"], f"{prefix}.live")
+        found = found.with_more(replace(found.service, live=given_live), settings)
+    if "benchmark" in fields:
+        given_benchmark, settings = benchmark(
+            fields["benchmark"], f"{prefix}.benchmark", folder.resolve(), repository.root
+        )
+        found = found.with_more(replace(found.service, benchmark=given_benchmark), settings)
+    return found
 
 
 def _detected(repository: Repository) -> Iterator[Found]:

@@ -28,12 +28,16 @@ class Ecosystem:
     """An ecosystem, and how its folders are known: by `manifest`, and by one of `lockfiles` where there are any.
 
     `live` is what a live update of a running container does, unless the image or kiro.yaml says otherwise.
+    `plain_build` is how an unoptimized Dockerfile builds it, `plain_debug_build` the same at the debug profile ("":
+    there is none).
     """
 
     name: str
     manifest: str
     lockfiles: frozenset[str] = frozenset()
     live: Live = NOTHING_SAID
+    plain_build: str = ""
+    plain_debug_build: str = ""
 
     def detects(self, names: frozenset[str]) -> bool:
         """Whether a folder that holds files of these names belongs to it."""
@@ -56,17 +60,34 @@ _CARGO = Live(
 ECOSYSTEMS: dict[str, Ecosystem] = {
     known.name: known
     for known in (
-        Ecosystem("cargo", "Cargo.toml", live=_CARGO),
+        Ecosystem(
+            "cargo",
+            "Cargo.toml",
+            live=_CARGO,
+            plain_build="cargo build --release",
+            plain_debug_build="cargo build",
+        ),
         Ecosystem(
             "npm",
             _NODE,
             frozenset({"package-lock.json", "npm-shrinkwrap.json"}),
             Live(install="npm install --no-save --no-audit --no-fund --prefer-offline"),
+            plain_build="npm ci && npm run build",
         ),
         Ecosystem(
-            "pnpm", _NODE, frozenset({"pnpm-lock.yaml"}), Live(install="pnpm install --frozen-lockfile")
+            "pnpm",
+            _NODE,
+            frozenset({"pnpm-lock.yaml"}),
+            Live(install="pnpm install --frozen-lockfile"),
+            plain_build="corepack enable && pnpm install --frozen-lockfile && pnpm run build",
         ),
-        Ecosystem("yarn", _NODE, frozenset({"yarn.lock"}), Live(install="yarn install --frozen-lockfile")),
+        Ecosystem(
+            "yarn",
+            _NODE,
+            frozenset({"yarn.lock"}),
+            Live(install="yarn install --frozen-lockfile"),
+            plain_build="corepack enable && yarn install --frozen-lockfile && yarn run build",
+        ),
     )
 }
 

@@ -47,6 +47,21 @@ class PathRule:
 
 
 @dataclass(frozen=True)
+class GivenBenchmark:
+    """What kiro.yaml says of how a service is measured: the unoptimized Dockerfiles that it is compared with, and the
+    file of its context that is edited ("": where its program begins).
+    """
+
+    standard: Path | None = None
+    standard_dev: Path | None = None
+    source: str = ""
+
+
+#: Nothing was said.
+_USUAL = GivenBenchmark()
+
+
+@dataclass(frozen=True)
 class Service:
     """A service that is built into images. Paths are absolute; either Dockerfile may be None.
 
@@ -63,6 +78,7 @@ class Service:
     dependency_inputs: tuple[PathRule, ...] = ()
     ignore: tuple[PathRule, ...] = ()
     live: GivenLive = AS_IT_IS
+    benchmark: GivenBenchmark = _USUAL
 
 
 @dataclass(frozen=True)

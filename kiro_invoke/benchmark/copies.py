@@ -1,0 +1,108 @@
+"""Copies of a project to measure in, with base images of their own."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kiro_invoke.benchmark.losses import LABEL, forget
+from kiro_invoke.benchmark.tree import Tree, moved
+from kiro_invoke.builds.bake import Surroundings
+from kiro_invoke.builds.planner import Profile, Recipe
+from kiro_invoke.cache import warm
+from kiro_invoke.engine.bases import Base
+from kiro_invoke.engine.files import make_state_folder
+from kiro_invoke.engine.protocol import Engine
+from kiro_invoke.model.errors import BuildFailed
+from kiro_invoke.model.service import Project, Service
+
+#: All that a measurement makes in an engine is named so.
+NAME = "kiro-benchmark"
+_APART = """\
+FROM {image}
+LABEL {label}={checkout}
+COPY <<KIRO_BENCHMARK /etc/kiro-benchmark
+{salt}
+KIRO_BENCHMARK
+"""
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A copy of a project, and the base images that its builds stand on. `sources` is a hash of all that was copied."""
+
+    project: Project
+    tree: Tree
+    bases: tuple[Base, ...]
+    sources: str
+
+    def service(self, name: str) -> Service:
+        return next(service for service in self.project.services if service.name == name)
+
+    def recipe(self, name: str, profile: Profile) -> Recipe:
+        """A service's Dockerfile, read now."""
+        alone = replace(self.project, services=(self.service(name),))
+        (found,) = warm.read_recipes(alone, (profile,))
+        return found
+
+    def around(self, recipes: Sequence[Recipe]) -> Surroundings:
+        """What its builds are given."""
+        return warm.surroundings(self.project, recipes, self.bases)
+
+
+def make_copy(
+    source: Project,
+    root: Path,
+    engine: Engine,
+    bases: Sequence[Base],
+    recipes: Sequence[Recipe],
+    more: Sequence[tuple[Path, Path]],
+    salt: str,
+) -> Copy:
+    """A copy of `source` in the folder `root`, brought up to date where it is there already.
+
+    `more` are contexts with further Dockerfiles. The same `salt` gives the same base images: another one, layers that
+    were never there.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    named = moved(source, root, "")
+    project = moved(source, root, f"{NAME}/{named.checkout}")
+    tree = Tree(root)
+    sources = tree.copy(source, recipes, more)
+    make_state_folder(project.state)
+    return Copy(project, tree, apart(engine, bases, project.checkout, salt), sources)
+
+
+def remove_copy(engine: Engine, copy: Copy) -> None:
+    """Take away a copy and all that its builds left in the engine."""
+    forget(engine, copy.project)
+    shutil.rmtree(copy.project.root, ignore_errors=True)
+
+
+def remove_left(engine: Engine, source: Project, root: Path) -> None:
+    """The same for what a measurement that was killed left in a folder."""
+    forget(engine, moved(source, root, NAME))
+    with suppress(OSError):
+        shutil.rmtree(root)
+
+
+def apart(engine: Engine, bases: Sequence[Base], checkout: str, salt: str) -> tuple[Base, ...]:
+    """The same base images, but for one more file: no layer that is made on them is anybody else's."""
+    return tuple(
+        _apart(engine, base, f"{NAME}/{checkout}/base-{at}", checkout, salt) for at, base in enumerate(bases)
+    )
+
+
+def _apart(engine: Engine, base: Base, name: str, checkout: str, salt: str) -> Base:
+    tag = f"{name}:{salt}"
+    text = _APART.format(image=base.image, label=LABEL, checkout=checkout, salt=salt)
+    made = engine.build_text(text, tag)
+    if not made.ok:
+        words = " ".join(made.stderr.split())[-300:]
+        raise BuildFailed(
+            f"a copy of the base image {base.ref} cannot be made: {words}", fix="see that it is usable"
+        )
+    return replace(base, image=tag)

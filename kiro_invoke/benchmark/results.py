@@ -1,0 +1,285 @@
+"""What came of a run: as JSON fields, Markdown and JUnit. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from kiro_invoke.benchmark import machine
+from kiro_invoke.benchmark.run import Run
+from kiro_invoke.benchmark.samples import Key, Sample, Samples, unsteadiness
+from kiro_invoke.benchmark.scenarios import Scenario, Variant
+from kiro_invoke.benchmark.targets import Improvement, Limit, Verdict, Wanted, improvements, limits, verdicts
+from kiro_invoke.plain import clean
+
+COMMAND = "test-build-performance"
+#: By so much may the machine's speed vary within a run before that is said.
+_STEADY = 0.15
+#: By so much may the samples of one figure scatter before that is said.
+_CLOSE = 0.1
+
+
+@dataclass(frozen=True)
+class Results:
+    """A run, judged."""
+
+    run: Run
+    improved: tuple[Improvement, ...]
+    limited: tuple[Limit, ...]
+
+    @property
+    def missed(self) -> tuple[Improvement | Limit, ...]:
+        every: tuple[Improvement | Limit, ...] = (*self.improved, *self.limited)
+        return tuple(one for one in every if one.verdict is Verdict.MISSED)
+
+    @property
+    def failures(self) -> tuple[Sample, ...]:
+        """What failed to build, and has not been built since."""
+        figures = self.run.figures
+        return tuple(one for one in figures.failures() if figures.figure(one.key).median is None)
+
+    @property
+    def ok(self) -> bool:
+        return not self.missed and not self.failures
+
+    @property
+    def noise(self) -> tuple[str, ...]:
+        """What makes the figures less sure, a line each."""
+        return tuple(_noise(self.run))
+
+
+def judged(run: Run, services: Sequence[Wanted]) -> Results:
+    figures = run.figures
+    return Results(run, improvements(figures, services), limits(figures, services))
+
+
+def fields(results: Results) -> dict[str, Any]:
+    """The command's part of its JSON object."""
+    run = results.run
+    return {
+        "begun": run.begun,
+        "machine": run.machine,
+        "samples": [_figure_fields(run.figures, key) for key in run.figures.keys],
+        "improvements": [_improvement_fields(one) for one in results.improved],
+        "limits": [_limit_fields(one) for one in results.limited],
+        "verdicts": {str(name): count for name, count in verdicts(results.improved, results.limited).items()},
+        "failures": [_key_fields(one.key) | {"message": one.detail} for one in results.failures],
+        "not_measured": list(run.unmeasured),
+        "noise": list(results.noise),
+        "finished": run.finished,
+    }
+
+
+def markdown(results: Results) -> str:
+    """Tables that fit a pull request's comment."""
+    run = results.run
+    counted = verdicts(results.improved, results.limited)
+    title = "all met" if results.ok else "not all met"
+    parts = [
+        f"## Build performance: {title}",
+        f"{counted[Verdict.MET]} met, {counted[Verdict.MISSED]} missed, {counted[Verdict.UNMEASURED]} not measured."
+        f" Medians in seconds on {_cell(machine.words(run.machine))}.",
+        *(_service(run.figures, service) for service in run.choice.variants),
+        _targets(results),
+    ]
+    notes = [
+        *(
+            f"{one.key.service} {one.key.scenario} {one.key.variant} failed: {one.detail}"
+            for one in results.failures
+        )
+    ]
+    notes += [*results.noise, *run.unmeasured]
+    parts += ["\n".join(f"- {_cell(note)}" for note in notes)] if notes else []
+    return "\n\n".join(parts) + "\n"
+
+
+def junit(results: Results) -> str:
+    """A test case for each claim: missed is a failure, not measured is skipped, what failed to build is an error."""
+    suite = ET.Element("testsuite", name=f"kiro {COMMAND}")
+    counts = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
+    for claim in claims(results):
+        case = ET.SubElement(suite, "testcase", classname=claim.service, name=claim.text)
+        counts["tests"] += 1
+        if claim.verdict is Verdict.MISSED:
+            counts["failures"] += 1
+            ET.SubElement(case, "failure", message=f"{claim.text}: {claim.found}")
+        elif claim.verdict is Verdict.UNMEASURED:
+            counts["skipped"] += 1
+            ET.SubElement(case, "skipped", message="not measured")
+        else:
+            ET.SubElement(case, "system-out").text = claim.found
+    for failed in results.failures:
+        counts["tests"] += 1
+        counts["errors"] += 1
+        name = f"{failed.key.scenario} {failed.key.variant} builds"
+        case = ET.SubElement(suite, "testcase", classname=failed.key.service, name=name)
+        ET.SubElement(case, "error", message=clean(failed.detail))
+    suite.attrib.update({name: str(count) for name, count in counts.items()})
+    ET.indent(suite)
+    return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim with a target, in words, and what was found."""
+
+    service: str
+    text: str
+    found: str
+    verdict: Verdict
+
+
+def claims(results: Results) -> tuple[Claim, ...]:
+    """All claims that have a target."""
+    found = [
+        Claim(
+            one.service,
+            f"{one.scenario}: {one.variant} saves {one.target:g}% of {_baseline(one)}",
+            "-" if one.percent is None else f"{one.percent:.1f}%",
+            one.verdict,
+        )
+        for one in results.improved
+        if one.target is not None
+    ]
+    found += [
+        Claim(
+            one.service,
+            f"{one.scenario}: {one.variant} takes less than {one.limit:g} s",
+            "-" if one.seconds is None else f"{one.seconds:.2f} s",
+            one.verdict,
+        )
+        for one in results.limited
+    ]
+    return tuple(found)
+
+
+def _baseline(one: Improvement) -> str:
+    return (
+        str(one.baseline)
+        if one.scenario is one.baseline_scenario
+        else f"{one.baseline} ({one.baseline_scenario})"
+    )
+
+
+def _service(figures: Samples, service: str) -> str:
+    """A service's medians: scenarios down, variants across."""
+    keys = [key for key in figures.keys if key.service == service]
+    variants = [variant for variant in Variant if any(key.variant is variant for key in keys)]
+    scenarios = [scenario for scenario in Scenario if any(key.scenario is scenario for key in keys)]
+    rows = [
+        [scenario.described, *(_median(figures, Key(service, scenario, variant)) for variant in variants)]
+        for scenario in scenarios
+    ]
+    return f"### {_cell(service)}\n\n{table(['', *map(str, variants)], rows)}" if rows else ""
+
+
+def _median(figures: Samples, key: Key) -> str:
+    figure = figures.figure(key)
+    if figure.median is None:
+        return "failed" if figure.failed else "-"
+    marks = f", {len(figure.outliers)} outlying" if figure.outliers else ""
+    few = f" (of {len(figure.seconds)}{marks})"
+    return f"{figure.median:.2f}{few}"
+
+
+def _targets(results: Results) -> str:
+    rows = [
+        [
+            claim.service,
+            claim.text,
+            claim.found,
+            f"**{claim.verdict}**" if claim.verdict is Verdict.MISSED else claim.verdict,
+        ]
+        for claim in claims(results)
+    ]
+    told = [
+        [
+            one.service,
+            f"{one.scenario}: {one.variant} against {_baseline(one)}",
+            f"{one.percent:.1f}%",
+            footing(one),
+        ]
+        for one in results.improved
+        if one.target is None and one.percent is not None
+    ]
+    return table(["service", "claim", "found", "verdict"], [*rows, *told])
+
+
+def footing(one: Improvement) -> str:
+    """On what footing the two are compared."""
+    if one.scenario is Scenario.WARM and one.baseline_scenario is Scenario.WARM:
+        return "nothing changed for both"
+    return "at equal profile" if one.equal_profile else "another profile"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    """A text that stays in its cell, and is shown as it is."""
+    return clean(str(text)).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+
+
+def _noise(run: Run) -> Iterable[str]:
+    varied = unsteadiness(run.samples)
+    if varied is not None and varied > _STEADY:
+        yield f"a noisy machine: its own speed varied by {varied:.0%} during the run, figures may be off by as much"
+    for key in run.figures.keys:
+        figure = run.figures.figure(key)
+        name = f"{key.service} {key.scenario} {key.variant}"
+        if figure.spread > _CLOSE:
+            yield f"{name}: its samples scatter by {figure.spread:.0%} around the median"
+        for at in figure.outliers:
+            yield f"{name}: sample {at + 1} is an outlier ({figure.seconds[at]:.2f} s)"
+
+
+def _figure_fields(figures: Samples, key: Key) -> dict[str, Any]:
+    figure = figures.figure(key)
+    return _key_fields(key) | {
+        "seconds": list(figure.seconds),
+        "median": None if figure.median is None else round(figure.median, 3),
+        "spread": round(figure.spread, 4),
+        "outliers": list(figure.outliers),
+        "failed": figure.failed,
+    }
+
+
+def _key_fields(key: Key) -> dict[str, Any]:
+    return {"service": key.service, "scenario": str(key.scenario), "variant": str(key.variant)}
+
+
+def _improvement_fields(one: Improvement) -> dict[str, Any]:
+    return {
+        "service": one.service,
+        "scenario": str(one.scenario),
+        "variant": str(one.variant),
+        "baseline": str(one.baseline),
+        "baseline_scenario": str(one.baseline_scenario),
+        "percent": one.percent,
+        "target": one.target,
+        "passed": _passed(one.verdict),
+        "verdict": str(one.verdict),
+        "equal_profile": one.equal_profile,
+    }
+
+
+def _limit_fields(one: Limit) -> dict[str, Any]:
+    return {
+        "service": one.service,
+        "scenario": str(one.scenario),
+        "variant": str(one.variant),
+        "seconds": one.seconds,
+        "limit": one.limit,
+        "passed": _passed(one.verdict),
+        "verdict": str(one.verdict),
+    }
+
+
+def _passed(verdict: Verdict) -> bool | None:
+    """None where there is nothing to pass, or it was not measured."""
+    return {Verdict.MET: True, Verdict.MISSED: False}.get(verdict)
