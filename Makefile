@@ -6,10 +6,10 @@ KIRO := $(PY) -m kiro_invoke.cli
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help warm-cache build up down logs watch setup config classify replay-history test test-unit test-loop test-docker test-long lint clean
+.PHONY: help warm-cache build up down logs watch setup config classify replay-history test-build-performance test test-unit test-loop test-docker test-long lint clean
 
 help: ## Show the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name text; do printf '%-22s %s\n' "$$name" "$$text"; done
 
 # The stamp is newer than what the environment was made from, or the environment is made again.
 $(VENV)/.installed: setup.cfg pyproject.toml kiro_invoke/version.py
@@ -48,6 +48,9 @@ classify: $(VENV)/.installed ## Tell what changed since the last build, and what
 
 replay-history: $(VENV)/.installed ## Tell which past commits changed dependencies (ARGS="--root backend")
 	@$(KIRO) replay-history $(ARGS)
+
+test-build-performance: $(VENV)/.installed ## Measure how fast images are built, and judge it (ARGS=--quick: a few minutes)
+	@$(KIRO) test-build-performance $(ARGS)
 
 lint: $(VENV)/.installed ## Style, types, import contract
 	@$(PY) -m ruff check .

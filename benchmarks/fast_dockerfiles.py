@@ -27,8 +27,9 @@ from benchmarks.scenarios import BY_NAME, SCENARIOS, Loss
 from benchmarks.schedule import Block, Choice, blocks, remaining
 from benchmarks.table import markdown
 from benchmarks.targets import Verdict, judge
-from benchmarks.trees import Counter, Tree
+from benchmarks.trees import Tree
 from benchmarks.variants import SERVICES, VARIANTS
+from kiro_invoke.benchmark.numbers import Counter
 from kiro_invoke.engine.certificates import host_bundle
 from kiro_invoke.engine.files import write_whole
 from kiro_invoke.model.errors import ExitCode, KiroError

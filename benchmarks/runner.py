@@ -15,8 +15,9 @@ from benchmarks.engine import BenchEngine
 from benchmarks.figures import Sample
 from benchmarks.scenarios import DEPENDENCY, Loss, Scenario
 from benchmarks.schedule import Block, Slot
-from benchmarks.trees import Counter, Tree
+from benchmarks.trees import Tree
 from benchmarks.variants import Door, Variant
+from kiro_invoke.benchmark.numbers import Counter
 from kiro_invoke.builds.dockerfile import parse
 
 #: What the build cache is cut down to between samples: superseded layers would fill the disk.

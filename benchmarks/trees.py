@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.edits import Edit
 from benchmarks.variants import SERVICES
-from kiro_invoke.engine.files import write_whole
 
 _CONFIG = "kiro.yaml"
 
@@ -61,24 +59,6 @@ class Tree:
             file: (self.work / service / file).read_text(encoding="utf-8")
             for file in sorted(self._edited.get(service, ()))
         }
-
-
-class Counter:
-    """Numbers that are given once in the life of an engine, kept in a file."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def next(self, name: str) -> int:
-        """The next number of a series, from 1."""
-        known = json.loads(self._path.read_text()) if self._path.exists() else {}
-        number = int(known.get(name, 0)) + 1
-        write_whole(self._path, json.dumps({**known, name: number}))
-        return number
-
-    def last(self, name: str) -> int:
-        """The number that was given last, 0 if none was."""
-        return int(json.loads(self._path.read_text()).get(name, 0)) if self._path.exists() else 0
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -49,7 +49,8 @@ class Offer:
 
     def _wanted(self) -> tuple[str, ...]:
         self._own = {file: self.read(self.context / file) for file in self.adds.files}
-        return pool(self.adds, self._own[self.adds.lockfile])
+        found = pool(self.adds.pool, self._own[self.adds.lockfile])
+        return tuple(f"{name}@{version}" for name, version in found)
 
     def _find(self, wanted: Sequence[str], at: int) -> Path | None:
         """Where what adds a package lies; None for one that cannot be added."""

@@ -69,13 +69,11 @@ def adding(ecosystem: str, source: str, names: frozenset[str]) -> Adding | None:
     return None
 
 
-def pool(adds: Adding, lock: str) -> tuple[str, ...]:
-    """`NAME@VERSION` in the order in which they are added; packages that the lockfile holds are left out."""
-    usable = {name: text.split() for name, text in adds.pool.items() if not _locked(name, lock)}
+def pool(packages: Mapping[str, str], lock: str) -> tuple[tuple[str, str], ...]:
+    """Names and versions in the order in which they are added; packages that the lockfile holds are left out."""
+    usable = {name: text.split() for name, text in packages.items() if not _locked(name, lock)}
     most = max(map(len, usable.values()), default=0)
-    return tuple(
-        f"{name}@{each[at]}" for at in range(most) for name, each in usable.items() if at < len(each)
-    )
+    return tuple((name, each[at]) for at in range(most) for name, each in usable.items() if at < len(each))
 
 
 def recipe(adds: Adding, base: str, packages: Sequence[str]) -> str:

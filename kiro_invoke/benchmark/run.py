@@ -87,6 +87,7 @@ def _choice(raw: Mapping[str, Any]) -> Choice:
         runs=int(raw["runs"]),
         slow_runs=int(raw["slow_runs"]),
         seed=int(raw["seed"]),
+        without=tuple(map(Variant, raw["without"])),
     )
 
 

@@ -116,7 +116,7 @@ class Runner:
         self._samples.append(sample)
         self.taken(sample)
         key = sample.key
-        what = "failed" if sample.seconds is None else f"{sample.seconds:.2f} s"
+        what = f"failed: {sample.detail}" if sample.seconds is None else f"{sample.seconds:.2f} s"
         left = words_left(later, expected(self._samples, self.before))
         self.say(
             f"{key.service} {key.scenario} {key.variant} {sample.round}: {what}{f'   ({left})' if left else ''}"

@@ -12,7 +12,8 @@ from kiro_invoke.benchmark.scenarios import Scenario, Variant, can_measure, is_s
 
 @dataclass(frozen=True)
 class Choice:
-    """What a run measures. `variants` of each service are those that it has; no `chosen` means the usual ones.
+    """What a run measures. `variants` of each service are those that it has; no `chosen` means the usual ones,
+    less those that are `without`.
 
     `runs` are samples of each, `slow_runs` of what takes minutes. The same `seed` gives the same order.
     """
@@ -23,6 +24,7 @@ class Choice:
     runs: int = 3
     slow_runs: int = 3
     seed: int = 0
+    without: tuple[Variant, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,4 +91,4 @@ def _slots(choice: Choice, scenario: Scenario, service: str) -> Iterator[Slot]:
 def _is_chosen(choice: Choice, scenario: Scenario, variant: Variant) -> bool:
     if choice.chosen:
         return variant in choice.chosen and can_measure(scenario, variant)
-    return measures(scenario, variant)
+    return measures(scenario, variant) and variant not in choice.without

@@ -43,7 +43,7 @@ _EXTENSIONS = (".json", ".md", ".xml", ".txt")
 _RUNS = 3
 #: What `--quick` leaves out takes minutes whatever is cached.
 _QUICK = frozenset({Scenario.SOURCE, Scenario.WARM, Scenario.DEPENDENCY, Scenario.MOUNTS_LOST})
-_QUICK_VARIANTS = (Variant.STANDARD, Variant.PROD, Variant.FAST, Variant.LIVE)
+_NOT_QUICK = (Variant.STANDARD_DEV,)
 Named = TypeVar("Named", bound=StrEnum)
 
 
@@ -166,7 +166,8 @@ def _begun(before: Run | None, place: EnginePlace, ground: Ground, asked: Asked,
     choice = Choice(
         scenarios=read.scenarios,
         variants={name: one.variants for name, one in place.subjects.items()},
-        chosen=read.variants or (_QUICK_VARIANTS if asked.quick else ()),
+        chosen=read.variants,
+        without=_NOT_QUICK if asked.quick else (),
         runs=read.runs,
         slow_runs=1 if asked.quick else read.runs,
         seed=random.randrange(10**6),

@@ -170,8 +170,8 @@ def _maker(ground: Ground, copy: Copy, service: str) -> Callable[[str, Path], No
         said: list[str] = []
         done = ground.engine.bake(text, env={"BUILDX_BAKE_ENTITLEMENTS_FS": "0"}, on_line=said.append)
         if not done.ok:
-            words = " ".join(" ".join(line for line in said if line.startswith("ERROR")).split())
-            raise CannotMeasure(f"no package can be added: {words[-300:] or 'its package manager fails'}")
+            words = next((line for line in said if line.startswith("ERROR")), "its package manager fails")
+            raise CannotMeasure(f"no package can be added: {' '.join(words.split())[:300]}")
 
     return make
 

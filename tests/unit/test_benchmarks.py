@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import disk, network, record
-from benchmarks.dependencies import FILES, POOLS, only_added, pool
+from benchmarks.dependencies import FILES, POOLS
 from benchmarks.disk import Reading
 from benchmarks.doors import stages_that_ran
 from benchmarks.edits import EDITS
@@ -22,8 +22,10 @@ from benchmarks.scenarios import BY_NAME, DEPENDENCY, SCENARIOS, Loss
 from benchmarks.schedule import Block, Choice, blocks, remaining
 from benchmarks.table import markdown
 from benchmarks.targets import TARGETS, Judged, Limit, Target, Verdict, judge, verdict_of
-from benchmarks.trees import Counter, Tree
+from benchmarks.trees import Tree
 from benchmarks.variants import BACKEND, FRONTEND, SERVICES, VARIANTS, Door
+from kiro_invoke.benchmark.numbers import Counter
+from kiro_invoke.benchmark.packages import only_added, pool
 from kiro_invoke.model.errors import EngineError, KiroError, UsageError
 
 ROOT = Path(__file__).parents[2]
