@@ -14,7 +14,7 @@ from kiro_invoke.builds.bake import Surroundings
 from kiro_invoke.builds.planner import Profile, Recipe
 from kiro_invoke.cache import warm
 from kiro_invoke.engine.bases import Base
-from kiro_invoke.engine.files import make_state_folder
+from kiro_invoke.engine.files import make_state_folder, refuse_links
 from kiro_invoke.engine.protocol import Engine
 from kiro_invoke.model.errors import BuildFailed
 from kiro_invoke.model.service import Project, Service
@@ -67,6 +67,7 @@ def make_copy(
     `more` are contexts with further Dockerfiles. The same `salt` gives the same base images: another one, layers that
     were never there.
     """
+    refuse_links(root.parent, root, root / ".kiro")
     root.mkdir(parents=True, exist_ok=True)
     named = moved(source, root, "")
     project = moved(source, root, f"{NAME}/{named.checkout}")

@@ -16,12 +16,14 @@ from kiro_invoke.benchmark.copies import Copy
 from kiro_invoke.benchmark.live_files import composition, configuration
 from kiro_invoke.benchmark.runner import CannotMeasure
 from kiro_invoke.engine import process
+from kiro_invoke.engine.files import write_whole
 from kiro_invoke.engine.protocol import Engine
 from kiro_invoke.model.errors import BuildFailed
 
 #: Seconds that a service may take until it serves what was saved.
 _PATIENCE = 600.0
 _FILES = ("kiro.yaml", "compose.yaml")
+_PRIVATE = 0o600
 _PACKAGE = Path(__file__).resolve().parents[2]
 
 
@@ -38,7 +40,7 @@ class Watched:
         root, own = copy.project.root, copy.service(service)
         texts = (configuration(copy, own), composition(copy, own, self.composed(service)))
         for name, text in zip(_FILES, texts, strict=True):
-            (root / name).write_text(text, encoding="utf-8")
+            write_whole(root / name, text, mode=_PRIVATE)  # its environment may hold secrets
             self._stack.callback(_remove, root / name)
         self._stack.callback(self._take_down, root / _FILES[1])
         self._rows = SimpleQueue()

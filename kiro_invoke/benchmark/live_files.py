@@ -13,7 +13,10 @@ from kiro_invoke.builds.planner import Profile
 from kiro_invoke.model.service import Project, Secret, Service
 
 #: What a service of the person's compose file has of the outside: ports, names and folders are theirs.
-_THEIRS = ("ports", "container_name", "depends_on", "networks", "volumes", "links", "build", "image")
+_THEIRS = (
+    "ports", "container_name", "hostname", "depends_on", "networks", "network_mode", "volumes", "links", "restart",
+    "build", "image",
+)  # fmt: skip
 
 
 def configuration(copy: Copy, service: Service) -> str:

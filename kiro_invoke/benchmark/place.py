@@ -14,7 +14,6 @@ from typing import Protocol
 from kiro_invoke.benchmark.copies import NAME, Copy, remove_copy
 from kiro_invoke.benchmark.edits import edited
 from kiro_invoke.benchmark.losses import lose_layers
-from kiro_invoke.benchmark.numbers import Counter
 from kiro_invoke.benchmark.offer import Offer
 from kiro_invoke.benchmark.runner import CannotMeasure
 from kiro_invoke.benchmark.samples import Key
@@ -50,7 +49,8 @@ Built = Callable[[Key, tuple[Step, ...]], None]
 class EnginePlace:
     """runner.Place on a real engine. `home` is the folder in which copies lie, `warm` the one that is kept warm.
 
-    `afresh` makes another copy of the same sources, whose layers and mounts were never there.
+    `afresh` makes another copy of the same sources, whose layers and mounts were never there. `fresh` gives a number
+    that no edit ever had: what was built before would come from the cache.
     """
 
     engine: Engine
@@ -58,9 +58,9 @@ class EnginePlace:
     warm: Copy
     subjects: Mapping[str, Subject]
     offers: Mapping[str, Offer]
-    counter: Counter
     live: Live
     afresh: Callable[[str], Copy]
+    fresh: Callable[[], int]
     built: Built = lambda _key, _steps: None
     _cold: Copy | None = None
     _namespace: str = ""
@@ -98,11 +98,11 @@ class EnginePlace:
                 self.warm.tree.write(self.offers[service].take())
             case Scenario.MOUNTS_LOST:
                 self._edit_anew(slot.key)
-                self._namespace = f"{self.warm.project.checkout}-lost-{self.counter.next('loss')}"
+                self._namespace = f"{self.warm.project.checkout}-lost-{self.fresh()}"
             case Scenario.LAYERS_LOST:
                 lose_layers(self.engine, self.warm.project)
             case Scenario.COLD:
-                self._cold = self.afresh(f"cold-{self.counter.next('cold')}")
+                self._cold = self.afresh(f"cold-{self.fresh()}")
 
     def build(self, key: Key) -> None:
         if key.variant is Variant.LIVE:  # from the save on
@@ -130,7 +130,7 @@ class EnginePlace:
         self.live.served()
 
     def _edit_anew(self, key: Key) -> None:
-        number = self.counter.next("edit")
+        number = self.fresh()
         self._edit(key.service, number)
         if key.variant is Variant.STANDARD:
             self._standing[key.service] = number

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from kiro_invoke.benchmark.runner import CannotMeasure
 from kiro_invoke.builds.planner import Recipe
 from kiro_invoke.changes.context import IGNORE_FILE, Rules, rules_of, walk
 from kiro_invoke.model.service import Project, Service
@@ -63,18 +64,27 @@ class Tree:
         return told.hexdigest()
 
     def read(self, path: Path) -> str:
-        """The unedited text of a file."""
-        return self._unedited.get(path) or path.read_text(encoding="utf-8")
+        """The unedited text of a file, whatever its bytes are."""
+        if path not in self._unedited:
+            return _text(path)
+        return self._unedited[path]
 
     def write(self, texts: Mapping[Path, str]) -> None:
-        """Put these texts in place of what is there, and everything else back to what it was."""
+        """Put these texts in place of what is there, and everything else back to what it was.
+
+        CannotMeasure for what is no file of the copy: a link may lead to a person's own.
+        """
         for path in texts:
+            if not path.is_file() or not path.resolve().is_relative_to(self.root.resolve()):
+                shown = path.relative_to(self.root)
+                raise CannotMeasure(f"{shown} is no file that the build context holds itself")
             if path not in self._unedited:
-                self._unedited[path] = path.read_text(encoding="utf-8")
+                self._unedited[path] = _text(path)
         for path, before in self._unedited.items():
             text = texts.get(path, before)
-            if path.read_text(encoding="utf-8") != text:
-                path.write_text(text, encoding="utf-8")
+            if _text(path) != text:
+                with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+                    file.write(text)
 
     def _remove_others(self, wanted: Mapping[str, Path]) -> None:
         folders = {str(parent) for path in wanted for parent in Path(path).parents}
@@ -146,6 +156,11 @@ def _copy(source: Path, place: Path) -> None:
         _clear(place)
         shutil.copyfile(source, place)
     shutil.copymode(source, place)
+
+
+def _text(path: Path) -> str:
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        return file.read()
 
 
 def _clear(place: Path) -> None:

@@ -29,7 +29,7 @@ from kiro_invoke.commands.measuring import Ground, make_place, survey
 from kiro_invoke.commands.outputs import check_outputs, write_outputs
 from kiro_invoke.commands.surface import SCHEMA, Answer, Surface
 from kiro_invoke.engine import process
-from kiro_invoke.engine.files import make_state_folder
+from kiro_invoke.engine.files import make_state_folder, refuse_links
 from kiro_invoke.engine.held_lock import HeldBy, only_one
 from kiro_invoke.engine.protocol import Engine
 from kiro_invoke.metrics.store import Store
@@ -82,6 +82,7 @@ def test_build_performance(asked: Asked) -> Callable[[Surface], Answer]:
         project = config.load(surface.folder, surface.environ, services=asked.services)
         make_state_folder(project.state)
         home = project.state / FOLDER
+        refuse_links(home)
         try:
             with only_one(home / "lock"):
                 run = _measured(surface, project, asked, read, home)
@@ -162,6 +163,7 @@ def _begun(before: Run | None, place: EnginePlace, ground: Ground, asked: Asked,
                 fix="begin a new run, without --resume",
             )
         before.unmeasured.clear()
+        ground.surface.say(f"going on with the run of {before.begun}, as it was asked for then")
         return before
     choice = Choice(
         scenarios=read.scenarios,

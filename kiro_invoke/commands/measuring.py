@@ -26,13 +26,13 @@ from kiro_invoke.changes.context import rules_of, walk
 from kiro_invoke.commands import opening
 from kiro_invoke.commands.surface import Surface
 from kiro_invoke.engine.bases import Base
+from kiro_invoke.engine.files import write_whole
 from kiro_invoke.engine.protocol import Engine
 from kiro_invoke.loop.compose import Compose
 from kiro_invoke.model.errors import KiroError
 from kiro_invoke.model.service import Project, Service
 
 _WARM = "tree"
-_WARM_SALT = "warm"
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,12 @@ def make_place(ground: Ground, built: Built) -> EnginePlace:
     """The place in which is measured, its warm copy brought up to date, and what a killed measurement left removed."""
     for left in ground.home.glob("cold-*"):
         remove_left(ground.engine, ground.project, left)
-    copy = _copied(ground, ground.project, ground.home / _WARM, _WARM_SALT)
+    copy = _copied(ground, ground.project, ground.home / _WARM, _salt(ground.home))
     counter = Counter(ground.home / "numbers.json")
     subjects = {service.name: _subject(ground, copy, service) for service in copy.project.services}
 
     def afresh(name: str) -> Copy:
-        return _copied(ground, copy.project, ground.home / name, f"{name}-{time.time_ns():x}")
+        return _copied(ground, copy.project, ground.home / name, name)
 
     return EnginePlace(
         engine=ground.engine,
@@ -90,11 +90,22 @@ def make_place(ground: Ground, built: Built) -> EnginePlace:
         warm=copy,
         subjects=subjects,
         offers=dict(_offers(ground, copy, subjects, counter)),
-        counter=counter,
         live=Watched(ground.engine, lambda service: _composed(ground, service)),
         afresh=afresh,
+        fresh=lambda: time.time_ns() // 1_000_000,
         built=built,
     )
+
+
+def _salt(home: Path) -> str:
+    """What tells the warm copy's base images from those of one that was there before: its layers are not taken over.
+
+    Packages that were added then would be found built.
+    """
+    file = home / "salt"
+    if not file.is_file():
+        write_whole(file, f"{time.time_ns():x}\n")
+    return file.read_text(encoding="utf-8").strip()
 
 
 def own_base(project: Project, service: Service, recipes: Sequence[Recipe]) -> str:

@@ -52,7 +52,10 @@ def make(root: Path, services: tuple[str, ...] = ("app",)) -> Project:
         rows[at:at] = [f"    benchmark: {{standard: {service}/standard.Dockerfile, source: src/one.txt}}"]
         (root / service / "standard.Dockerfile").write_text(STANDARD)
         file = root / service / "Dockerfile.fast"
-        file.write_text(file.read_text().replace("RUN --network=none ./build.sh", COUNTED))
+        counted = COUNTED.replace("id=counted", f"id=counted-{service}")
+        file.write_text(file.read_text().replace("RUN --network=none ./build.sh", counted))
+        # no layer of an earlier run of these tests is one of this run's
+        (root / service / "src/two.txt").write_text(f"{time.time_ns()}\n")
         (root / service / "Dockerfile").write_text(file.read_text())
     (root / "kiro.yaml").write_text("\n".join(rows) + "\n")
     return project
@@ -148,7 +151,7 @@ def test_cold_and_lost_caches_are_really_lost_and_only_those_of_the_measurement(
     assert [name for name in left if "cold-" in name] == []
     assert list((root / ".kiro/benchmark").glob("cold-*")) == []
     assert is_cached(shared)
-    assert kept(shared) == before + 1
+    assert kept(shared) == before + 2
 
 
 def test_what_was_lost_runs_again(shared: Project) -> None:
@@ -226,7 +229,7 @@ def test_an_interrupted_run_leaves_all_as_it_was_and_goes_on(
         assert len(after) == 4
         assert list((root / ".kiro/benchmark").glob("cold-*")) == []
         assert tree_of(root) == tree
-        assert kept(project) == before + 1
+        assert kept(project) == before + 2
         (root / "app/src/one.txt").write_text("other sources\n")
         ran = kiro(*MEASURE, "--resume", cwd=root)
         assert (ran.code, ran.json["error"]["message"]) == (

@@ -116,6 +116,43 @@ def test_edits_are_taken_back(project: Project, tmp_path: Path) -> None:
     assert main.read_text() == "start();\n"
 
 
+def test_a_link_leads_to_nobodys_own_files(project: Project, tmp_path: Path) -> None:
+    own = tmp_path / "own.js"
+    own.write_text("a person's\n")
+    main = project.root / "web/src/main.js"
+    main.unlink()
+    main.symlink_to(own)
+    tree, _ = copied(project, tmp_path / "copy")
+    with pytest.raises(CannotMeasure, match="no file that the build context holds itself"):
+        tree.write({tmp_path / "copy/web/src/main.js": "edited"})
+    with pytest.raises(CannotMeasure):
+        tree.write({tmp_path / "copy/web/src/missing.js": "edited"})
+    assert own.read_text() == "a person's\n"
+
+
+def test_a_text_of_any_bytes_comes_back_as_it_was(project: Project, tmp_path: Path) -> None:
+    main = project.root / "web/src/main.js"
+    main.write_bytes(b"odd \xff\r\nlines\r\n")
+    tree, _ = copied(project, tmp_path / "copy")
+    there = tmp_path / "copy/web/src/main.js"
+    tree.write({there: edited("main.js", tree.read(there), 1)})
+    assert b"\xff\r\n" in there.read_bytes()
+    tree.write({})
+    assert there.read_bytes() == main.read_bytes()
+
+
+def test_a_link_in_place_of_its_folder_is_refused(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own/file").write_text("a person's")
+    home = project.root / ".kiro"
+    home.mkdir()
+    (home / "benchmark").symlink_to(tmp_path / "own")
+    paper = Paper(lambda: Console(file=StringIO()))
+    with pytest.raises(ConfigError, match="must not be a link"):
+        measure(Asked())(Surface(paper, paper, {}, project.root, None))
+    assert (tmp_path / "own/file").read_text() == "a person's"
+
+
 def test_what_a_copy_makes_has_other_names(project: Project, tmp_path: Path) -> None:
     there = moved(project, tmp_path / "copy", "kiro-benchmark/x")
     (service,) = there.services
