@@ -29,7 +29,9 @@ KIRO = ("-m", "kiro_invoke.cli")
 INVOKE = ("-m", "invoke")
 #: Tasks that answer with one object a line, and all tasks.
 STREAMS = ("classify", "replay-history")
-TASKS = ("warm-cache", "build", "up", "down", "logs", "watch", "setup", "config", *STREAMS)
+TASKS = (
+    "warm-cache", "build", "up", "down", "logs", "watch", "setup", "config", *STREAMS, "test-build-performance",
+)  # fmt: skip
 #: No command of these tests may find an engine.
 ALONE = {
     "DOCKER_HOST": "tcp://127.0.0.1:1",
