@@ -14,11 +14,12 @@ from kiro_invoke.builds.progress import Observer
 from kiro_invoke.builds.proof import NotProven, names_proof
 from kiro_invoke.cache import proving, warm
 from kiro_invoke.commands import opening
+from kiro_invoke.commands.recording import Recorder
 from kiro_invoke.commands.surface import Answer, Surface
 from kiro_invoke.engine.brake import Brake
 from kiro_invoke.engine.files import make_state_folder
 from kiro_invoke.engine.protocol import Engine
-from kiro_invoke.model.errors import BaseUnavailable, EngineError
+from kiro_invoke.model.errors import BaseUnavailable, BuildFailed, EngineError
 from kiro_invoke.model.plan import BuildPlan
 from kiro_invoke.model.record import BuildRecord, StageRecord
 from kiro_invoke.model.service import Project
@@ -40,6 +41,7 @@ class Request:
     clean: bool = False
     dry_run: bool = False
     show_definition: bool = False
+    command: str = "build"
 
 
 def warm_cache(
@@ -53,6 +55,7 @@ def warm_cache(
         pull=pull,
         setup=setup,
         dry_run=dry_run,
+        command="warm-cache",
     )
     return lambda surface: perform_build(surface, request)
 
@@ -119,17 +122,22 @@ def build_now(
     showing: AbstractContextManager[object]
     observer, showing = (shown, nullcontext()) if shown else observer_for(surface.err, surface.environ)
     images = [target.tag for target in prepared.plan.targets if target.tag]
+    recorder = Recorder(project, request.command, engine.facts.address, surface.say, is_clean=request.clean)
+    recorder.prepare()
     try:
         with showing:
             record = warm.run(prepared, project, engine, observer, say=surface.say, brake=brake)
-    except NotProven:
-        proving.check_names(engine, images, project.checkout)
+    except BuildFailed as error:
+        recorder.failed(error)
+        if isinstance(error, NotProven):
+            proving.check_names(engine, images, project.checkout)
         raise
     finally:
         if request.clean:
             from kiro_invoke.cache.reclaim import drop_namespace  # most builds take nothing back
 
             drop_namespace(engine, prepared.around.namespace)
+    recorder.built(record)
     for line in proving.notes(proving.read_proven(project.state), images):
         surface.say(line)
     return record

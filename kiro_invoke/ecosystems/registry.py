@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Protocol, cast
@@ -27,13 +28,15 @@ class Inputs(Protocol):
 class Ecosystem:
     """An ecosystem, and how its folders are known: by `manifest`, and by one of `lockfiles` where there are any.
 
-    `live` is what a live update of a running container does, unless the image or kiro.yaml says otherwise.
+    `live` is what a live update of a running container does, unless the image or kiro.yaml says otherwise. `installs`
+    matches the commands of RUN steps that make up a dependency layer.
     """
 
     name: str
     manifest: str
     lockfiles: frozenset[str] = frozenset()
     live: Live = NOTHING_SAID
+    installs: str = ""
 
     def detects(self, names: frozenset[str]) -> bool:
         """Whether a folder that holds files of these names belongs to it."""
@@ -46,6 +49,9 @@ class Ecosystem:
 
 
 _NODE = "package.json"
+#: Options between a package manager and its command; and that it does not install a tool for all.
+_OPTIONS = r"(?:\s+-\S+)*"
+_NOT_GLOBAL = r"(?=\s|$|[;&|])(?![^;&|]*\s(?:-g|--global)\b)"
 #: As the image's own build does it. KIRO_FRESH has cargo see by content what changed, where it would not by times.
 _CARGO = Live(
     install="cargo fetch --locked --target \"$(rustc -vV | sed -n 's/^host: //p')\"",
@@ -56,19 +62,42 @@ _CARGO = Live(
 ECOSYSTEMS: dict[str, Ecosystem] = {
     known.name: known
     for known in (
-        Ecosystem("cargo", "Cargo.toml", live=_CARGO),
+        Ecosystem(
+            "cargo",
+            "Cargo.toml",
+            live=_CARGO,
+            installs=r"\bcargo\s+chef\s+cook\b|\bcargo\s+fetch\b|\bkiro-fresh\s+deps\b",
+        ),
         Ecosystem(
             "npm",
             _NODE,
             frozenset({"package-lock.json", "npm-shrinkwrap.json"}),
             Live(install="npm install --no-save --no-audit --no-fund --prefer-offline"),
+            rf"\bnpm{_OPTIONS}\s+(?:ci|clean-install|install|i){_NOT_GLOBAL}|\binstall-modules\.mjs\b",
         ),
         Ecosystem(
-            "pnpm", _NODE, frozenset({"pnpm-lock.yaml"}), Live(install="pnpm install --frozen-lockfile")
+            "pnpm",
+            _NODE,
+            frozenset({"pnpm-lock.yaml"}),
+            Live(install="pnpm install --frozen-lockfile"),
+            rf"\bpnpm{_OPTIONS}\s+(?:install|i|fetch){_NOT_GLOBAL}",
         ),
-        Ecosystem("yarn", _NODE, frozenset({"yarn.lock"}), Live(install="yarn install --frozen-lockfile")),
+        Ecosystem(
+            "yarn",
+            _NODE,
+            frozenset({"yarn.lock"}),
+            Live(install="yarn install --frozen-lockfile"),
+            rf"\byarn{_OPTIONS}\s+(?:install|workspaces\s+focus)\b|\byarn(?:\s+--(?!version|help)\S+)*\s*(?:$|[;&|])",
+        ),
     )
 }
+
+
+def installs(ecosystem: str, instruction: str) -> bool:
+    """Whether a RUN instruction installs dependencies; of an ecosystem that nobody knows, as any of them does."""
+    known = [ECOSYSTEMS[ecosystem]] if ecosystem in ECOSYSTEMS else ECOSYSTEMS.values()
+    is_run = instruction[:4].upper() == "RUN "
+    return is_run and any(re.search(one.installs, instruction) for one in known)
 
 
 def detect(names: frozenset[str]) -> str | None:

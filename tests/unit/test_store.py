@@ -143,6 +143,7 @@ def test_a_file_that_is_no_database_is_set_aside(store: Store, said: list[str]) 
 
 def test_a_file_whose_pages_are_damaged_is_set_aside(store: Store, said: list[str]) -> None:
     store.add([entry(float(number)) for number in range(200)])
+    assert len(store.builds()) == 200  # whoever reads moves what was written into the file
     with store.path.open("r+b") as file:  # its first page, which tells that it is a database, stays
         file.seek(4096)
         file.write(os.urandom(store.path.stat().st_size - 4096))
@@ -162,6 +163,33 @@ def test_what_cannot_be_written_is_said_in_one_line(tmp_path: Path, said: list[s
     with pytest.raises(StoreError):
         Store(tmp_path, said.append).add([entry(1.0)])
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_writer_leaves_what_it_wrote_in_the_log(store: Store) -> None:
+    """Else it would wait for the disk."""
+    store.add([entry(1.0)])
+    store.add([entry(2.0)])
+    log = Path(f"{store.path}-wal")
+    assert log.stat().st_size > 0
+    assert [row.began for row in store.builds()] == [1.0, 2.0]
+    assert not log.exists()
+
+
+def test_what_writers_left_is_taken_in_beforehand(store: Store) -> None:
+    store.prepare()
+    assert store.path.exists()
+    store.add([entry(1.0)])
+    store.prepare()
+    assert Path(f"{store.path}-wal").exists(), "a little may stay"
+    store.add([entry(float(number), cause="x" * 500) for number in range(3000)])
+    store.prepare()
+    assert not Path(f"{store.path}-wal").exists()
+    assert len(store.builds()) == 3001
+
+
+def test_preparing_says_nothing_of_trouble(tmp_path: Path, said: list[str]) -> None:
+    Store(tmp_path / "missing", said.append).prepare()
+    assert said == []
 
 
 def _write(state: Path, count: int) -> None:
