@@ -121,6 +121,9 @@ def cache_size(engine: Engine, project: Project) -> CacheSize:
             made, weight=weight(records), mounts=mounts_weight(records), engine=address, reckoned=()
         )
         write_made(file, made)
+    elif made.mounts is None:  # an older version read it
+        made = made.read(engine.cache_records(), address)
+        write_made(file, made)
     return CacheSize(made.weight + made.reckoned_bytes, made.mounts)
 
 

@@ -21,10 +21,10 @@ from kiro_invoke.engine.files import make_state_folder
 from kiro_invoke.engine.protocol import Engine
 from kiro_invoke.model.errors import BaseUnavailable, BuildFailed, EngineError
 from kiro_invoke.model.plan import BuildPlan
-from kiro_invoke.model.record import BuildRecord, StageRecord
+from kiro_invoke.model.record import BuildRecord, StageRecord, Step
 from kiro_invoke.model.service import Project
 from kiro_invoke.plain import clean
-from kiro_invoke.screen import observer_for, show_record
+from kiro_invoke.screen import observer_for, show_record, show_timings
 
 Planning = Callable[[tuple[Recipe, ...]], BuildPlan]
 
@@ -42,6 +42,7 @@ class Request:
     dry_run: bool = False
     show_definition: bool = False
     command: str = "build"
+    timings: bool = False
 
 
 def warm_cache(
@@ -61,11 +62,18 @@ def warm_cache(
 
 
 def build(
-    services: Sequence[str], *, prod: bool, clean: bool, show_definition: bool, dry_run: bool
+    services: Sequence[str],
+    *,
+    prod: bool,
+    clean: bool,
+    show_definition: bool,
+    dry_run: bool,
+    timings: bool = False,
 ) -> Callable[[Surface], Answer]:
     """Build one image of each service: the development one, or with `prod` the one that is shipped.
 
-    With `clean`, nothing that other builds left in cache mounts can be in it.
+    With `clean`, nothing that other builds left in cache mounts can be in it. With `timings` it is told when each step
+    ran.
     """
     profile = Profile.PROD if prod else Profile.DEV
 
@@ -81,6 +89,7 @@ def build(
         clean=clean,
         show_definition=show_definition,
         dry_run=dry_run,
+        timings=timings,
     )
     return lambda surface: perform_build(surface, request)
 
@@ -98,7 +107,16 @@ def perform_build(surface: Surface, request: Request) -> Answer:
     engine = opening.open_engine(surface, setup=request.setup, state=project.state)
     record = build_now(surface, project, engine, recipes, request)
     total = round(time.monotonic() - begun, 3)
-    return Answer(record_fields(record, total), lambda s: show_record(s.out, record, total))
+    fields = record_fields(record, total)
+    if request.timings:
+        fields |= {"steps": [_step_fields(step, record.began) for step in record.steps]}
+
+    def show(shown: Surface) -> None:
+        show_record(shown.out, record, total)
+        if request.timings:
+            show_timings(shown.out, record)
+
+    return Answer(fields, show)
 
 
 def build_now(
@@ -237,6 +255,21 @@ def _stage_fields(stage: StageRecord, began: float) -> dict[str, Any]:
     row: dict[str, Any] = {"name": stage.name, "seconds": stage.seconds, "cached": stage.cached}
     if not stage.cached:
         row |= {"started": round(stage.started - began, 3), "completed": round(stage.completed - began, 3)}
+    return row
+
+
+def _step_fields(step: Step, began: float) -> dict[str, Any]:
+    """A step's row, with the same times."""
+    row: dict[str, Any] = {
+        "service": step.service,
+        "stage": step.stage,
+        "text": step.text,
+        "cached": step.cached,
+        "seconds": step.seconds,
+    }
+    if not step.cached:
+        times = {"started": step.started, "completed": step.completed}
+        row |= {name: round(max(time - began, 0.0), 3) for name, time in times.items()}
     return row
 
 

@@ -21,6 +21,18 @@ Say = Callable[[str], None]
 _FORETOLD = {Kind.IGNORED: CACHED, Kind.SOURCE: CACHED, Kind.DEPENDENCY: RAN}
 
 
+def once(say: Say) -> Say:
+    """Say each line once: what keeps one build out of the history keeps out the next."""
+    said: set[str] = set()
+
+    def say_once(line: str) -> None:
+        if line not in said:
+            said.add(line)
+            say(line)
+
+    return say_once
+
+
 class Recorder:
     """Remembers the builds of one project that one command makes. `is_clean`: they take nothing from cache mounts."""
 
