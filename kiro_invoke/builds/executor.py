@@ -124,14 +124,14 @@ def images(
             dockerfile=shown(recipe.path, root),
             stages=_stages(recipe, wanted, steps),
             profile=recipe.profile,
-            steps=tuple(_own(recipe, steps, alone=names[recipe.service.name] == 1)),
+            steps=tuple(own_steps(recipe, steps, alone=names[recipe.service.name] == 1)),
         )
         for recipe in recipes
         if (wanted := [target for target in plan.targets if _same(target, recipe)])
     )
 
 
-def _own(recipe: Recipe, steps: Sequence[Step], *, alone: bool) -> Iterator[Step]:
+def own_steps(recipe: Recipe, steps: Sequence[Step], *, alone: bool) -> Iterator[Step]:
     """The steps of a recipe's stages. Where another recipe of the service may have such stages, by instruction."""
     stages = {}
     for index, stage in enumerate(recipe.parsed.stages):

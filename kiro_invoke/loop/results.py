@@ -17,6 +17,8 @@ from kiro_invoke.model.errors import BuildFailed, KiroError
 if TYPE_CHECKING:
     from kiro_invoke.loop.driver import Driver
 
+_NOT_TIMED = told.Seconds()
+
 
 class Results:
     """Takes them in for the loop's thread, and has it decide again."""
@@ -121,7 +123,7 @@ class Results:
         *,
         still_serves: bool,
         fix: str = "",
-        seconds: told.Seconds = told.Seconds(),
+        seconds: told.Seconds = _NOT_TIMED,
     ) -> None:
         lane.failed = work.side
         if lane.broken_since is None:
