@@ -52,12 +52,8 @@ class History:
         self._rows: list[str] = []
 
     def build(self, ref: str, *, log: list[str] = LOG, status: str = "Completed", **fields: Any) -> None:
-        row = {
-            "ref": f"default/default/{ref}",
-            "name": "web",
-            "status": status,
-            "created_at": f"2026-01-0{len(self._rows) + 1}",
-        }
+        day = f"2026-01-{len(self._rows) + 1:02}T00:00:00Z"
+        row = {"ref": f"default/default/{ref}", "name": "web", "status": status, "created_at": day}
         self._rows.append(json.dumps(row))
         told = {"Name": "web", "Ref": ref, **TIMES, "Status": "completed", "Config": {}, **fields}
         done = {"ls": "\n".join(self._rows), f"inspect {ref}": json.dumps(told, indent=2)}
