@@ -84,6 +84,8 @@ class Recorder:
     def _prepare(self) -> None:
         from kiro_invoke.metrics.store import Store
 
+        for service in self._project.services:
+            installs(service.ecosystem, "RUN")  # its expression is compiled here, and known then
         Store(self._project.state, self._say).prepare()
 
 

@@ -96,7 +96,7 @@ ECOSYSTEMS: dict[str, Ecosystem] = {
 def installs(ecosystem: str, instruction: str) -> bool:
     """Whether a RUN instruction installs dependencies; of an ecosystem that nobody knows, as any of them does."""
     known = [ECOSYSTEMS[ecosystem]] if ecosystem in ECOSYSTEMS else ECOSYSTEMS.values()
-    is_run = instruction[:4].upper() == "RUN "
+    is_run = instruction[:4].rstrip().upper() == "RUN"
     return is_run and any(re.search(one.installs, instruction) for one in known)
 
 

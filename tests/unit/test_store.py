@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import sqlite3
+import threading
 import time
 from pathlib import Path
 
@@ -231,3 +232,28 @@ def test_a_services_own_time() -> None:
     assert own_seconds(steps, 9.0, 20.0, alone=True) == 20.0
     assert own_seconds(steps, 9.0, 20.0, alone=False) == 2.5
     assert own_seconds(steps[1:], 9.0, 20.0, alone=False) is None
+
+
+def test_another_connection_of_the_process_keeps_its_locks(store: Store) -> None:
+    """A file that is closed gives up all of a process's locks on it: one that is open elsewhere would be without."""
+    store.add([entry(1.0)])
+    writers = [threading.Thread(target=_write, args=(store.path.parent, 20)) for _ in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+    assert len(store.builds()) == 81
+
+
+@pytest.mark.parametrize("is_newer", [False, True])
+def test_a_file_that_nobody_settles_is_whole(
+    store: Store, monkeypatch: pytest.MonkeyPatch, is_newer: bool
+) -> None:
+    """With the setting of newer versions of Python where there is one, else with a lock."""
+    if not is_newer:
+        monkeypatch.delattr(sqlite3, "SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE", raising=False)
+    for number in range(10):
+        store.add([entry(float(number))])
+    with sqlite3.connect(store.path) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert db.execute("SELECT COUNT(*) FROM builds").fetchone() == (10,)
