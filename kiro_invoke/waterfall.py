@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ _WIDEST_NAME = 24
 #: The share of a build from which on a step is named, and how many are.
 _NAMED_SHARE, _NAMED = 0.1, 5
 _SECONDS = 10
+#: What a RUN instruction is given besides its command: it would fill the line.
+_FLAGS = re.compile(r"\s+--(?:mount|network|security)=\S+(?=\s)")
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ def _slowest(ran: Sequence[Step], seconds: float, look: Look) -> Iterator[Line]:
     once = {(step.text, step.started): step for step in ran if step.seconds >= seconds * _NAMED_SHARE}
     for step in sorted(once.values(), key=lambda one: -one.seconds)[:_NAMED]:
         place = look.text(f"{step.service} {step.stage}")
-        text = f"{place}  {look.text(step.text)}"
+        text = f"{place}  {look.text(_FLAGS.sub(' ', step.text))}"
         yield (
             (f"{step.seconds:>{_SECONDS - 2}.1f} s", "yellow"),
             (f"  {look.cut(text, look.width - _SECONDS - 2)}", ""),

@@ -108,6 +108,12 @@ def test_a_step_that_two_services_share_is_named_once() -> None:
     assert sum("RUN make" in line for line in found) == 1
 
 
+def test_a_named_step_begins_with_its_command() -> None:
+    text = "RUN --mount=type=cache,target=/x --network=none make --mount=y"
+    found = printed(record(image("web", step("web", "a", text, 0.0, 1.0))))
+    assert found[-1] == "     1.0 s  web a  RUN make --mount=y"
+
+
 def test_steps_that_took_little_are_not_named() -> None:
     found = printed(
         record(image("web", step("web", "a", "RUN long", 0.0, 9.5), step("web", "a", "RUN short", 9.5, 10.0)))
