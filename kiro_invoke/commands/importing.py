@@ -16,7 +16,7 @@ from kiro_invoke.builds.executor import own_steps
 from kiro_invoke.builds.planner import Profile, Recipe
 from kiro_invoke.builds.progress import Progress
 from kiro_invoke.cache.warm import read_recipes
-from kiro_invoke.commands.recording import Say, verdict
+from kiro_invoke.commands.recording import Say, counts, verdict
 from kiro_invoke.engine.files import write_whole
 from kiro_invoke.engine.protocol import Engine
 from kiro_invoke.metrics.entry import Entry, ImageEntry
@@ -188,14 +188,14 @@ def _entry(past: Past, log: str, recipes: Sequence[Recipe], project: Project, en
         Step(service.name, one.stage, one.text, one.cached, one.seconds, one.started, one.completed)
         for one in progress.steps
     )
-    counted = [step for step in steps if not step.text.startswith("FROM ")]
+    cached, ran = counts(steps)
     image = ImageEntry(
         service=service.name,
         profile=recipe.profile,
         verdict=verdict(steps, service.ecosystem),
         seconds=past.seconds,
-        cached=sum(step.cached for step in counted),
-        ran=sum(not step.cached for step in counted),
+        cached=cached,
+        ran=ran,
     )
     return Entry(
         began=past.began,

@@ -136,7 +136,7 @@ def _image(
 ) -> ImageEntry:
     kind = change.kind if change else None
     ecosystem = service.ecosystem if service else ""
-    counted = [step for step in image.steps if not step.text.startswith("FROM ")]
+    cached, ran = counts(image.steps)
     return ImageEntry(
         service=image.service,
         profile=image.profile,
@@ -147,9 +147,19 @@ def _image(
         predicted=predicted(kind, service) if foretells else "",
         verdict=verdict(image.steps, ecosystem),
         seconds=seconds,
-        cached=sum(step.cached for step in counted),
-        ran=sum(not step.cached for step in counted),
+        cached=cached,
+        ran=ran,
     )
+
+
+def counts(steps: Sequence[Step]) -> tuple[int, int]:
+    """How many steps came from the cache, and how many ran: one that targets share is told for each, and counts once."""
+    ran: dict[tuple[str, str], bool] = {}
+    for step in steps:
+        if not step.text.startswith("FROM "):
+            key = (step.stage, step.text)
+            ran[key] = ran.get(key, False) or not step.cached
+    return len(ran) - sum(ran.values()), sum(ran.values())
 
 
 def predicted(kind: Kind | None, service: Service | None) -> str:

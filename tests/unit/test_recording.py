@@ -13,7 +13,7 @@ from kiro_invoke.builds.planner import Profile, plan_images
 from kiro_invoke.cache import warm
 from kiro_invoke.commands import building, opening
 from kiro_invoke.commands.building import Request, build_now
-from kiro_invoke.commands.recording import entry_of, once, predicted, verdict
+from kiro_invoke.commands.recording import counts, entry_of, once, predicted, verdict
 from kiro_invoke.commands.surface import Surface
 from kiro_invoke.engine.protocol import CacheRecord, ImageFacts
 from kiro_invoke.metrics.entry import CACHED, RAN, Entry
@@ -326,6 +326,17 @@ def test_the_verdict_is_the_engines() -> None:
     assert verdict([step("RUN npm ci"), step("RUN npm ci", cached=False)], "npm") == RAN, "a twin ran"
     assert verdict([step("RUN npm ci")], "cargo") == ""
     assert verdict([step("RUN npm ci")], "other") == CACHED
+
+
+def test_a_step_that_targets_share_counts_once_and_ran_if_any_twin_did() -> None:
+    steps = [
+        Step("web", "base", "FROM a", cached=False),
+        step("RUN a"),
+        step("RUN a", cached=False),
+        step("RUN b"),
+        Step("web", "other", "RUN b", cached=True),
+    ]
+    assert counts(steps) == (2, 1)
 
 
 def test_services_of_one_build_have_their_own_time() -> None:
