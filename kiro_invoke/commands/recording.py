@@ -153,7 +153,7 @@ def _image(
 
 
 def counts(steps: Sequence[Step]) -> tuple[int, int]:
-    """How many steps came from the cache, and how many ran: one that targets share is told for each, and counts once."""
+    """How many steps came from the cache, and how many ran. One that targets share is told for each: it counts once."""
     ran: dict[tuple[str, str], bool] = {}
     for step in steps:
         if not step.text.startswith("FROM "):
