@@ -73,21 +73,21 @@ ECOSYSTEMS: dict[str, Ecosystem] = {
             _NODE,
             frozenset({"package-lock.json", "npm-shrinkwrap.json"}),
             Live(install="npm install --no-save --no-audit --no-fund --prefer-offline"),
-            rf"\bnpm{_OPTIONS}\s+(?:ci|clean-install|install|i){_NOT_GLOBAL}|\binstall-modules\.mjs\b",
+            installs=rf"\bnpm{_OPTIONS}\s+(?:ci|clean-install|install|i){_NOT_GLOBAL}|\binstall-modules\.mjs\b",
         ),
         Ecosystem(
             "pnpm",
             _NODE,
             frozenset({"pnpm-lock.yaml"}),
             Live(install="pnpm install --frozen-lockfile"),
-            rf"\bpnpm{_OPTIONS}\s+(?:install|i|fetch){_NOT_GLOBAL}",
+            installs=rf"\bpnpm{_OPTIONS}\s+(?:install|i|fetch){_NOT_GLOBAL}",
         ),
         Ecosystem(
             "yarn",
             _NODE,
             frozenset({"yarn.lock"}),
             Live(install="yarn install --frozen-lockfile"),
-            rf"\byarn{_OPTIONS}\s+(?:install|workspaces\s+focus)\b|\byarn(?:\s+--(?!version|help)\S+)*\s*(?:$|[;&|])",
+            installs=rf"\byarn{_OPTIONS}\s+(?:install|workspaces\s+focus)\b|\byarn(?:\s+--(?!version|help)\S+)*\s*(?:$|[;&|])",
         ),
     )
 }
