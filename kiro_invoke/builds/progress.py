@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -202,8 +203,8 @@ class Progress:
         if raw.get("started") and not vertex.told_start:
             vertex.told_start = True
             self._observer(Started(vertex.name))
-        if raw.get("started") and not self._began and _BEGINS.match(label):
-            self._began = _epoch(raw["started"])
+        if raw.get("started") and _BEGINS.match(label):
+            self._began = min(self._began or math.inf, _epoch(raw["started"]))
         if raw.get("completed") and raw.get("started"):
             if (ended := _epoch(raw["completed"])) < self._began:
                 # another build ran it, before this one: the engine tells so while that build goes on

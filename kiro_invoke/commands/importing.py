@@ -68,13 +68,15 @@ def import_outside(
     say: Say,
     *,
     clock: Callable[[], float] = time.monotonic,
+    now: Callable[[], float] = time.time,
     here: Callable[[], Path] = Path.cwd,
 ) -> int:
     """Import the builds of this project that kiro did not make, newest first; how many there were.
 
     Nothing happens where buildx has no history. A store that cannot be written is said, and is no error.
     """
-    end = clock() + BUDGET_SECONDS
+    keep = project.recording.keep_seconds
+    end, oldest = clock() + BUDGET_SECONDS, 0.0 if keep is None else now() - keep
     if not project.recording.record:
         return 0
     listed = engine.build_history("ls", "--format", "json", "--no-trunc", seconds=BUDGET_SECONDS)
@@ -92,12 +94,12 @@ def import_outside(
             if left <= 0:
                 break
             entry = _imported(engine, project, recipes, ref, left, here())
-            if entry is None:
+            if entry is None or entry.began < oldest:  # which would be forgotten at once, and imported again
                 others.append(ref)
             else:
                 entries.append(entry)
         if entries:
-            store.add(entries, keep_seconds=project.recording.keep_seconds)
+            store.add(entries, keep_seconds=keep)
         with suppress(OSError):
             write_whole(file, json.dumps({"refs": others[-_KEPT:]}))
     except StoreError as error:

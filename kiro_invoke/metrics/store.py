@@ -60,11 +60,17 @@ class Store:
         self._now = now
 
     def prepare(self) -> None:
-        """Do beforehand what takes long: make the file, or take in what writers left. Trouble is left to `add`."""
+        """Do beforehand what waits for the disk: take in what writers left, begin the log. Trouble is left to `add`."""
         with suppress(KiroError, OSError):
-            if not self.path.exists() or Path(f"{self.path}-wal").stat().st_size > _LEFT_BYTES:
+            log = Path(f"{self.path}-wal")
+            left = log.stat().st_size if log.exists() else 0
+            if left > _LEFT_BYTES:
                 with self._opened():
                     pass
+            if not 0 < left <= _LEFT_BYTES:
+                with self._opened(quickly=True) as db, _transaction(db):
+                    # the same as before: the first that is written to a new log waits for the disk
+                    db.execute(f"PRAGMA user_version = {version_of(db)}")
 
     def add(self, entries: Sequence[Entry], *, keep_seconds: float | None = None) -> None:
         """Remember builds, and forget those that are older than `keep_seconds`. StoreError if that is not possible.

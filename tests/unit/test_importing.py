@@ -21,6 +21,8 @@ from tests.unit.build_fakes import event, ran, vertex
 from tests.unit.fakes import FakeEngine
 
 TIMES = {"StartedAt": "2026-01-02T03:04:05.123456789Z", "CompletedAt": "2026-01-02T03:04:17.123456789Z"}
+#: An hour after they ended.
+SOON = 1_767_326_657.0
 DOCKERFILE = "FROM a AS deps\nRUN npm ci --no-audit\nFROM deps AS final\nCOPY . /src\n"
 LOG = [
     *vertex("[internal] load build context", "sha256:c", started="2026-01-02T03:04:05Z"),
@@ -48,7 +50,7 @@ class History:
         self.project.state.mkdir()
         self.engine = FakeEngine()
         self.said: list[str] = []
-        self.store = Store(self.project.state, self.said.append)
+        self.store = Store(self.project.state, self.said.append, now=lambda: SOON)
         self._rows: list[str] = []
 
     def build(self, ref: str, *, log: list[str] = LOG, status: str = "Completed", **fields: Any) -> None:
@@ -62,7 +64,7 @@ class History:
         self.engine.history[f"logs {ref}"] = Completed((), 0, "", "\n".join(log))
 
     def take(self, **how: Any) -> int:
-        where = {"here": lambda: self.project.root, **how}
+        where = {"here": lambda: self.project.root, "now": lambda: SOON, **how}
         return import_outside(self.engine, self.project, self.store, self.said.append, **where)
 
 
@@ -145,6 +147,20 @@ def test_a_build_that_failed(history: History) -> None:
     assert history.take() == 1
     (build,) = history.store.builds()
     assert (build.ok, build.message) == (False, 'process "/bin/sh -c npm ci" failed')
+
+
+def test_what_is_older_than_what_is_kept_is_not_taken(history: History) -> None:
+    """It would be forgotten at once, and taken again each time."""
+    history.project = config.load(history.project.root, {"KIRO_METRICS_KEEP": "30m"})
+    history.build("r1", Context="web")
+    assert history.take() == 0
+    assert history.store.builds() == ()
+    asked = len(history.engine.history_asked)
+    assert history.take() == 0
+    assert len(history.engine.history_asked) == asked + 1
+    history.project = config.load(history.project.root, {"KIRO_METRICS_KEEP": "2h"})
+    history.build("r2", Context="web")
+    assert history.take() == 1
 
 
 def test_a_buildx_without_history_is_no_trouble(history: History) -> None:

@@ -382,6 +382,20 @@ def test_what_another_build_ran_before_is_found_done() -> None:
     assert [event.cached for event in seen.events if isinstance(event, Ended)] == [True]
 
 
+def test_a_build_begins_with_the_first_of_its_targets() -> None:
+    lines = [
+        *vertex(
+            "[a internal] load build definition from Dockerfile", "sha256:a", started="2026-01-02T04:00:05Z"
+        ),
+        *vertex(
+            "[b internal] load build definition from Dockerfile", "sha256:b", started="2026-01-02T04:00:00Z"
+        ),
+        *vertex("[b x 1/1] RUN x", started="2026-01-02T04:00:01Z", completed="2026-01-02T04:00:02Z"),
+    ]
+    (step,) = fed(lines, {"a": "a", "b": "b"})[0].steps
+    assert not step.cached
+
+
 def test_what_another_build_began_before_and_this_one_waited_for_ran() -> None:
     times = EARLIER | {"completed": "2026-01-02T04:00:30Z"}
     (step,) = fed([*BEGINS, *vertex("[a 1/1] RUN x", **times)], {"web": "web"})[0].steps

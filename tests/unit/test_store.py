@@ -176,16 +176,23 @@ def test_a_writer_leaves_what_it_wrote_in_the_log(store: Store) -> None:
     assert not log.exists()
 
 
-def test_what_writers_left_is_taken_in_beforehand(store: Store) -> None:
+def test_what_waits_for_the_disk_is_done_beforehand(store: Store) -> None:
+    log = Path(f"{store.path}-wal")
     store.prepare()
-    assert store.path.exists()
+    begun = log.stat().st_size
+    assert begun > 0
     store.add([entry(1.0)])
+    before = log.stat().st_size
+    assert before > begun
     store.prepare()
-    assert Path(f"{store.path}-wal").exists(), "a little may stay"
+    assert log.stat().st_size == before, "a little may stay"
     store.add([entry(float(number), cause="x" * 500) for number in range(3000)])
+    assert log.stat().st_size > 1_000_000
     store.prepare()
-    assert not Path(f"{store.path}-wal").exists()
+    assert 0 < log.stat().st_size < 100_000
     assert len(store.builds()) == 3001
+    with sqlite3.connect(store.path) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (VERSION,)
 
 
 def test_preparing_says_nothing_of_trouble(tmp_path: Path, said: list[str]) -> None:
