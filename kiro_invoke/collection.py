@@ -66,6 +66,7 @@ def warm_cache(
         "prod": "The production images (Dockerfile) instead of the development ones (Dockerfile.fast).",
         "clean": "Take nothing from cache mounts: what CI releases. Slow.",
         "print": "Print the bake definition and build nothing.",
+        "timings": "Show when each stage ran, as bars on one axis of time.",
         "dry-run": _DRY,
         "format": _FORMAT,
     },
@@ -76,6 +77,7 @@ def build(
     prod: bool = False,
     clean: bool = False,
     print: bool = False,
+    timings: bool = False,
     dry_run: bool = False,
     format: str = "text",
 ) -> None:
@@ -83,11 +85,10 @@ def build(
     from kiro_invoke.commands import building
     from kiro_invoke.commands.surface import perform
 
-    perform(
-        "build",
-        format,
-        building.build(service, prod=prod, clean=clean, show_definition=print, dry_run=dry_run),
+    body = building.build(
+        service, prod=prod, clean=clean, show_definition=print, dry_run=dry_run, timings=timings
     )
+    perform("build", format, body)
 
 
 @task(iterable=["service"], auto_shortflags=False, help={"service": _SERVICE, "format": _FORMAT})

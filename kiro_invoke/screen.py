@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _WIDEST = 200
+#: How wide the bars of `--timings` are drawn, however wide the terminal is.
+_NARROWEST, _WIDEST_BARS = 60, 160
 
 
 class Paper:
@@ -128,6 +130,18 @@ def show_record(out: Paper, record: BuildRecord, total: float) -> None:
             out.line(f"       {clean(stage.name):<13}", (f"{verdict:>8}", style))
     out.line(f"cache  {size(record.cache_bytes)}")
     out.line((f"total  {total:.1f} s", "bold"))
+
+
+def show_timings(out: Paper, record: BuildRecord) -> None:
+    """When each stage ran: as wide as the terminal, or as plain text of 80 columns."""
+    from kiro_invoke.waterfall import Look, waterfall
+
+    look = Look(is_plain=True)
+    if out.is_terminal:
+        is_plain = not out.console.encoding.lower().startswith("utf")
+        look = Look(min(max(out.console.width, _NARROWEST), _WIDEST_BARS), is_plain)
+    for line in waterfall(record, look):
+        out.line(*line)
 
 
 def size(count: int) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from kiro_invoke.engine.brake import Brake
 from kiro_invoke.engine.protocol import Engine
 from kiro_invoke.model.errors import BuildFailed, EngineError
 from kiro_invoke.model.plan import BuildPlan, Target
-from kiro_invoke.model.record import ImageRecord, StageRecord, Step
+from kiro_invoke.model.record import BuildRecord, ImageRecord, StageRecord, Step
 
 #: The tool asks for what it needs itself; a person's settings must not change the graph.
 _ENV = {
@@ -42,10 +43,12 @@ class Stopped(Exception):
 
 @dataclass(frozen=True)
 class Executed:
-    """A finished build: its steps, and the seconds it took."""
+    """A finished build: its steps, its seconds, when it began (epoch), and the bytes of contexts that were sent."""
 
     steps: tuple[Step, ...]
     seconds: float
+    at: float = 0.0
+    context_bytes: int = 0
 
 
 def execute(
@@ -57,13 +60,14 @@ def execute(
     logs: Path,
     observer: Observer,
     clock: Callable[[], float] = time.monotonic,
+    wall: Callable[[], float] = time.time,
     brake: Brake | None = None,
 ) -> Executed:
     """Build every target of `plan` as one graph; BuildFailed names the step, its place and the full log.
 
     Stopped where the brake ended it.
     """
-    begun = clock()
+    begun, at = clock(), wall()
     with BuildLog.begin(logs) as log:
         progress = Progress(log.beside(observer), {target.name: target.service for target in plan.targets})
         done = engine.bake(definition(plan, around), env=_ENV, on_line=progress.feed, brake=brake)
@@ -75,8 +79,19 @@ def execute(
                 raise EngineError(
                     f"the engine went away: {_reason(progress.plain)}", fix="start it and build again"
                 )
-            raise failure(progress, plan, root, log.path)
-    return Executed(progress.steps, round(clock() - begun, 3))
+            failed = failure(progress, plan, root, log.path)
+            failed.attempt = attempt(_executed(progress, clock() - begun, at))
+            raise failed
+    return _executed(progress, clock() - begun, at)
+
+
+def attempt(done: Executed) -> BuildRecord:
+    """What is known of a build by what the engine did alone."""
+    return BuildRecord(done.seconds, (), (), done.steps, 0, at=done.at, context_bytes=done.context_bytes)
+
+
+def _executed(progress: Progress, seconds: float, at: float) -> Executed:
+    return Executed(progress.steps, round(seconds, 3), at, progress.context_bytes)
 
 
 def failure(progress: Progress, plan: BuildPlan, root: Path, log: Path) -> BuildFailed:
@@ -100,16 +115,40 @@ def images(
     plan: BuildPlan, recipes: Iterable[Recipe], steps: Sequence[Step], root: Path
 ) -> tuple[ImageRecord, ...]:
     """For each recipe of the plan, its stages in file order with what the engine reported of them."""
+    recipes = tuple(recipes)
+    names = Counter(recipe.service.name for recipe in recipes)
     return tuple(
         ImageRecord(
             service=recipe.service.name,
             image=recipe.tag,
             dockerfile=shown(recipe.path, root),
             stages=_stages(recipe, wanted, steps),
+            profile=recipe.profile,
+            steps=tuple(own_steps(recipe, steps, alone=names[recipe.service.name] == 1)),
         )
         for recipe in recipes
         if (wanted := [target for target in plan.targets if _same(target, recipe)])
     )
+
+
+def own_steps(recipe: Recipe, steps: Sequence[Step], *, alone: bool) -> Iterator[Step]:
+    """The steps of a recipe's stages. Where another recipe of the service may have such stages, by instruction."""
+    stages = {}
+    for index, stage in enumerate(recipe.parsed.stages):
+        known = () if alone else tuple(map(_beginning, stage.instructions))
+        stages[stage.name] = stages[f"stage-{index}"] = known
+    for step in steps:
+        if step.service == recipe.service.name and step.stage in stages:
+            text = _without_quotes(step.text).casefold()
+            if alone or text.startswith("from ") or any(begins(text) for begins in stages[step.stage]):
+                yield step
+
+
+def _beginning(instruction: Instruction) -> Callable[[str], bool]:
+    """Whether a text is how an instruction is printed, as far as its first variable: quicker than all of _printed."""
+    text = _without_quotes(f"{instruction.keyword} {instruction.rest}")
+    first, *others = _VARIABLE.split(text.casefold())
+    return lambda printed: printed.startswith(first) if others or instruction.heredoc else printed == first
 
 
 def _same(target: Target, recipe: Recipe) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,12 @@ from kiro_invoke.model.record import Step
 #: only where it is not the engine's own, the stage only where the Dockerfile has several.
 _STEP = re.compile(r"^\[(?P<head>[^\]]*?) *\d+/\d+\] (?P<text>.*)$", re.DOTALL)
 _ONLY_STAGE = "stage-0"
+#: `[target internal] load build definition from Dockerfile`: the first that an engine does for a target.
+_BEGINS = re.compile(r"^\[(?:[^\]]* )?internal\] load build definition\b")
+#: What carries a context's bytes: `[internal] load build context`, `[target context NAME] load from client`.
+_CONTEXT = re.compile(
+    r"^\[(?:(?:[^\]]* )?internal\] load build context|(?:[^\]]* )?context [^\]]*\] load from client)$"
+)
 _AFTER_PLACE = re.compile(r"^-{10,}$")
 _PLACE = re.compile(r"^(?P<file>.+):(?P<line>\d+)$")
 
@@ -71,6 +78,7 @@ class _Vertex:
     targets: set[str] = field(default_factory=set)
     cached: bool = False
     error: str = ""
+    ran_before: bool = False
     told_start: bool = False
     told_end: bool = False
     #: of each stream, the line that has no end yet
@@ -78,6 +86,11 @@ class _Vertex:
     #: start -> end of each time it ran; a step may be taken up more than once
     runs: dict[float, float] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether this build found it done."""
+        return self.cached or (self.ran_before and not self.runs)
 
     @property
     def seconds(self) -> float:
@@ -98,6 +111,8 @@ class Progress:
         self._targets = targets
         self._only = next(iter(targets), "") if len(targets) == 1 else ""
         self._vertexes: dict[str, _Vertex] = {}
+        self._began = 0.0
+        self._sent: dict[str, int] = {}
         self._object: list[str] = []
         self._plain: list[str] = []
 
@@ -126,7 +141,7 @@ class Progress:
                 service=service,
                 stage=vertex.name.stage,
                 text=vertex.name.text,
-                cached=vertex.cached,
+                cached=vertex.is_cached,
                 seconds=round(vertex.seconds, 3),
                 started=min(vertex.runs, default=0.0),
                 completed=max(vertex.runs.values(), default=0.0),
@@ -134,6 +149,15 @@ class Progress:
             for vertex in self._vertexes.values()
             if vertex.name.stage and vertex.told_end
             for service in sorted({self._targets.get(target, "") for target in vertex.targets})
+        )
+
+    @property
+    def context_bytes(self) -> int:
+        """The bytes of contexts that were sent: of files that the engine had already, none were."""
+        return sum(
+            count
+            for digest, count in self._sent.items()
+            if (vertex := self._vertexes.get(digest)) and _CONTEXT.match(vertex.name.text)
         )
 
     def failed_step(self) -> tuple[StepName, tuple[str, ...]] | None:
@@ -161,6 +185,10 @@ class Progress:
     def _event(self, event: Mapping[str, Any]) -> None:
         for raw in event.get("vertexes") or ():
             self._vertex(raw)
+        for raw in event.get("statuses") or ():
+            if str(raw.get("id", "")).startswith("transferring "):
+                count = int(raw.get("current") or 0)
+                self._sent[raw["vertex"]] = max(count, self._sent.get(raw["vertex"], 0))
         for raw in event.get("logs") or ():
             if (vertex := self._vertexes.get(raw["vertex"])) is not None:
                 self._log(vertex, raw.get("stream", 1), base64.b64decode(raw.get("data") or ""))
@@ -175,13 +203,19 @@ class Progress:
         if raw.get("started") and not vertex.told_start:
             vertex.told_start = True
             self._observer(Started(vertex.name))
+        if raw.get("started") and _BEGINS.match(label):
+            self._began = min(self._began or math.inf, _epoch(raw["started"]))
         if raw.get("completed") and raw.get("started"):
-            vertex.runs[_epoch(raw["started"])] = _epoch(raw["completed"])
+            if (ended := _epoch(raw["completed"])) < self._began:
+                # another build ran it, before this one: the engine tells so while that build goes on
+                vertex.ran_before = True
+            else:
+                vertex.runs[_epoch(raw["started"])] = ended
             if not vertex.told_end:
                 vertex.told_end = True
                 for stream in [stream for stream, rest in vertex.rest.items() if rest]:
                     self._log(vertex, stream, b"\n")
-                self._observer(Ended(vertex.name, vertex.cached, vertex.seconds, vertex.error))
+                self._observer(Ended(vertex.name, vertex.is_cached, vertex.seconds, vertex.error))
 
     def _named(self, label: str) -> StepName:
         match = _STEP.match(label)

@@ -15,7 +15,7 @@ from kiro_invoke.builds.planner import Recipe
 from kiro_invoke.cache.made import ran_here, why_due
 from kiro_invoke.cache.proving import read_proven
 from kiro_invoke.cache.records import MOUNT, mount_id
-from kiro_invoke.cache.remembered import LAYERS, read_made, weight, write_made
+from kiro_invoke.cache.remembered import LAYERS, mounts_weight, read_made, weight, write_made
 from kiro_invoke.cache.superseded import Owner, Superseded, superseded_images, superseded_records
 from kiro_invoke.engine.protocol import CacheRecord, Engine
 from kiro_invoke.model.errors import EngineError
@@ -100,7 +100,16 @@ def reclaim(
     after = {record.id for record in left}
     freed = {record.id: record.size for record in before if record.id in gone and record.id not in after}
     made = read_made(file)  # another service's build may have noted something meanwhile
-    write_made(file, replace(made, layers=made.layers & after, gathered=0, weight=weight(left)))
+    write_made(
+        file,
+        replace(
+            made,
+            layers=made.layers & after,
+            gathered=0,
+            weight=weight(left),
+            mounts=mounts_weight(left),
+        ),
+    )
     return Reclaimed(cause, tuple(images), tuple(freed), sum(freed.values()), plan)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kiro_invoke.cache.made import began, ended, joined, layers_of, ran_here
+from kiro_invoke.cache.records import MOUNT
 from kiro_invoke.engine.files import write_whole
 from kiro_invoke.engine.protocol import CacheRecord, Engine
 from kiro_invoke.model.record import Step
@@ -37,7 +38,8 @@ class Reckoned:
 class Made:
     """The layers that builds of this checkout made, and the bytes of those since the last reclaiming.
 
-    `weight` is what the cache held on `engine` when it was last read, in bytes, less what images hold too.
+    `weight` is what the cache held on `engine` when it was last read, in bytes, less what images hold too, `mounts` the
+    part of it that cache mounts held (None: not known).
     `sizes` tells for each instruction what its layer held. Builds that were `reckoned` since are in none of these.
     """
 
@@ -47,6 +49,7 @@ class Made:
     engine: str = ""
     sizes: Mapping[str, int] = field(default_factory=dict)
     reckoned: tuple[Reckoned, ...] = ()
+    mounts: int | None = None
 
     @property
     def reckoned_bytes(self) -> int:
@@ -87,6 +90,7 @@ class Made:
             weight(records),
             engine,
             dict(list(sizes.items())[-_SIZES:]),
+            mounts=mounts_weight(records),
         )
 
 
@@ -96,7 +100,15 @@ def must_read(engine: Engine, project: Project, steps: Sequence[Step]) -> bool:
     return any(map(ran_here, steps)) and made.reckon(steps, engine.facts.address) is None
 
 
-def cache_bytes(engine: Engine, project: Project) -> int:
+@dataclass(frozen=True)
+class CacheSize:
+    """What an engine's cache holds in bytes; `mounts` is the part of it that cache mounts hold, None if not known."""
+
+    bytes: int
+    mounts: int | None
+
+
+def cache_size(engine: Engine, project: Project) -> CacheSize:
     """What the engine's cache held when it was last read, with what builds of this checkout probably added since.
 
     Reading takes an engine with thousands of records longer than a build in which nothing changed.
@@ -104,14 +116,25 @@ def cache_bytes(engine: Engine, project: Project) -> int:
     file, address = project.state / LAYERS, engine.facts.address
     made = read_made(file)
     if made.engine != address:
-        made = replace(made, weight=weight(engine.cache_records()), engine=address, reckoned=())
+        records = engine.cache_records()
+        made = replace(
+            made, weight=weight(records), mounts=mounts_weight(records), engine=address, reckoned=()
+        )
         write_made(file, made)
-    return made.weight + made.reckoned_bytes
+    elif made.mounts is None:  # an older version read it
+        made = made.read(engine.cache_records(), address)
+        write_made(file, made)
+    return CacheSize(made.weight + made.reckoned_bytes, made.mounts)
 
 
 def weight(records: Iterable[CacheRecord]) -> int:
     """What the cache holds in bytes, less what images hold too."""
     return sum(record.size for record in records if not record.shared)
+
+
+def mounts_weight(records: Iterable[CacheRecord]) -> int:
+    """What cache mounts hold of it."""
+    return weight(record for record in records if record.kind == MOUNT)
 
 
 def read_made(file: Path) -> Made:
@@ -128,6 +151,7 @@ def read_made(file: Path) -> Made:
                 Reckoned(tuple(map(_step, build["steps"])), _bytes(build["bytes"]))
                 for build in raw.get("reckoned", ())
             ),
+            None if raw.get("mounts") is None else _bytes(raw["mounts"]),
         )
     return Made()
 

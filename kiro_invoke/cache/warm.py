@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -12,24 +13,24 @@ from typing import TYPE_CHECKING
 
 from kiro_invoke.builds.bake import Surroundings, definition
 from kiro_invoke.builds.dockerfile import parse
-from kiro_invoke.builds.executor import Executed, execute, images
+from kiro_invoke.builds.executor import Executed, attempt, execute, images
 from kiro_invoke.builds.planner import Profile, Recipe, base_refs, shown, without_syntax_line
 from kiro_invoke.builds.progress import Observer
 from kiro_invoke.builds.proof import names_proof
 from kiro_invoke.cache.made import ran_here
 from kiro_invoke.cache.proving import prove
-from kiro_invoke.cache.remembered import cache_bytes, must_read
+from kiro_invoke.cache.remembered import cache_size, must_read
 from kiro_invoke.engine.bases import Base, Say
 from kiro_invoke.engine.brake import Brake
 from kiro_invoke.engine.protocol import Engine
 from kiro_invoke.engine.side_by_side import beside
-from kiro_invoke.model.errors import BaseUnavailable, ConfigError
+from kiro_invoke.model.errors import BaseUnavailable, BuildFailed, ConfigError
 from kiro_invoke.model.plan import BuildPlan, Sending
-from kiro_invoke.model.record import BaseRecord, BuildRecord
+from kiro_invoke.model.record import BaseRecord, BuildRecord, ImageChange
 from kiro_invoke.model.service import Project, Secret, Service
 
 if TYPE_CHECKING:
-    from kiro_invoke.builds.noting import Drawn
+    from kiro_invoke.builds.noting import Notes
 
 CA_SECRET = "ca_bundle"
 
@@ -111,7 +112,7 @@ def run(
 ) -> BuildRecord:
     """Build from mirrors of the contexts, prove the images, and record what the engine did.
 
-    executor.Stopped where the brake ended it.
+    executor.Stopped where the brake ended it. A BuildFailed carries what the engine did until then.
     """
 
     from kiro_invoke.builds.sending import mirrored  # its locks load slowly, and most commands take none
@@ -121,19 +122,28 @@ def run(
 
     with mirrored(prepared.recipes, project, waiting=waiting) as sending:
         drawn = beside(lambda: _drawn_up(prepared.recipes, sending, project))
-        done = execute(
-            prepared.plan,
-            replace(prepared.around, sending=sending),
-            engine,
-            root=project.root,
-            logs=project.state / "logs",
-            observer=observer,
-            clock=clock,
-            brake=brake,
-        )
+        try:
+            done = execute(
+                prepared.plan,
+                replace(prepared.around, sending=sending),
+                engine,
+                root=project.root,
+                logs=project.state / "logs",
+                observer=observer,
+                clock=clock,
+                brake=brake,
+            )
+        except BuildFailed as failed:
+            if failed.attempt:
+                failed.attempt = _described(failed.attempt, prepared, project, drawn)
+            raise
         # read beside the proof, and not at all where that tells nothing new
         records = beside(engine.cache_records) if must_read(engine, project, done.steps) else None
-        prove(prepared.plan, sending, engine, project.state)
+        try:
+            prove(prepared.plan, sending, engine, project.state)
+        except BuildFailed as failed:
+            failed.attempt = _described(attempt(done), prepared, project, drawn)
+            raise
         _note(drawn, prepared.plan, done, project, say)
         reclaimed = None
         if any(map(ran_here, done.steps)):
@@ -145,30 +155,39 @@ def run(
         say(f"superseded layers and mounts were not reclaimed: {reclaimed.trouble}")
     if reclaimed and reclaimed.freed:
         say(f"reclaimed {reclaimed.freed / 1e6:.0f} MB of superseded layers and mounts: {reclaimed.cause}")
-    return BuildRecord(
-        seconds=done.seconds,
+    size = cache_size(engine, project)
+    record = _described(attempt(done), prepared, project, drawn)
+    return replace(record, cache_bytes=size.bytes, cache_mounts=size.mounts)
+
+
+def _described(
+    record: BuildRecord, prepared: Prepared, project: Project, drawn: Future[Notes]
+) -> BuildRecord:
+    """The record of what the engine did, with which images that were, and what led to them."""
+    changes: tuple[ImageChange, ...] = ()
+    with suppress(Exception):  # it was said, or the build failed for another reason
+        changes = drawn.result().changes
+    return replace(
+        record,
         base_images=tuple(BaseRecord(base.ref, base.status, base.holds) for base in prepared.bases),
-        images=images(prepared.plan, prepared.recipes, done.steps, project.root),
-        steps=done.steps,
-        cache_bytes=cache_bytes(engine, project),
+        images=images(prepared.plan, prepared.recipes, record.steps, project.root),
+        changes=changes,
     )
 
 
-def _drawn_up(recipes: Sequence[Recipe], sending: Sending, project: Project) -> tuple[Drawn, ...]:
+def _drawn_up(recipes: Sequence[Recipe], sending: Sending, project: Project) -> Notes:
     from kiro_invoke.builds.noting import draw_up  # loaded while the engine works
 
     return draw_up(recipes, sending, project)
 
 
-def _note(
-    drawn: Future[tuple[Drawn, ...]], plan: BuildPlan, done: Executed, project: Project, say: Say
-) -> None:
+def _note(drawn: Future[Notes], plan: BuildPlan, done: Executed, project: Project, say: Say) -> None:
     """What was built is what later changes are compared with. Else it is the note before."""
     from kiro_invoke.builds.costs import note_cost
     from kiro_invoke.builds.noting import keep
 
     try:
-        notes = drawn.result()
+        notes = drawn.result().drawn
         keep(notes)
         if any(map(ran_here, done.steps)) and not any(target.uncached for target in plan.targets):
             note_cost(project.state, notes, done.seconds)

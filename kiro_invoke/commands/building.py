@@ -14,16 +14,17 @@ from kiro_invoke.builds.progress import Observer
 from kiro_invoke.builds.proof import NotProven
 from kiro_invoke.cache import proving, warm
 from kiro_invoke.commands import opening
+from kiro_invoke.commands.recording import Recorder
 from kiro_invoke.commands.surface import Answer, Surface
 from kiro_invoke.engine.brake import Brake
 from kiro_invoke.engine.files import make_state_folder
 from kiro_invoke.engine.protocol import Engine
-from kiro_invoke.model.errors import BaseUnavailable, EngineError
+from kiro_invoke.model.errors import BaseUnavailable, BuildFailed, EngineError
 from kiro_invoke.model.plan import BuildPlan
-from kiro_invoke.model.record import BuildRecord, StageRecord
+from kiro_invoke.model.record import BuildRecord, StageRecord, Step
 from kiro_invoke.model.service import Project
 from kiro_invoke.plain import clean
-from kiro_invoke.screen import observer_for, show_record
+from kiro_invoke.screen import observer_for, show_record, show_timings
 
 Planning = Callable[[tuple[Recipe, ...]], BuildPlan]
 
@@ -40,6 +41,8 @@ class Request:
     clean: bool = False
     dry_run: bool = False
     show_definition: bool = False
+    command: str = "build"
+    timings: bool = False
 
 
 def warm_cache(
@@ -53,16 +56,24 @@ def warm_cache(
         pull=pull,
         setup=setup,
         dry_run=dry_run,
+        command="warm-cache",
     )
     return lambda surface: perform_build(surface, request)
 
 
 def build(
-    services: Sequence[str], *, prod: bool, clean: bool, show_definition: bool, dry_run: bool
+    services: Sequence[str],
+    *,
+    prod: bool,
+    clean: bool,
+    show_definition: bool,
+    dry_run: bool,
+    timings: bool = False,
 ) -> Callable[[Surface], Answer]:
     """Build one image of each service: the development one, or with `prod` the one that is shipped.
 
-    With `clean`, nothing that other builds left in cache mounts can be in it.
+    With `clean`, nothing that other builds left in cache mounts can be in it. With `timings` it is told when each step
+    ran.
     """
     profile = Profile.PROD if prod else Profile.DEV
 
@@ -78,6 +89,7 @@ def build(
         clean=clean,
         show_definition=show_definition,
         dry_run=dry_run,
+        timings=timings,
     )
     return lambda surface: perform_build(surface, request)
 
@@ -95,7 +107,16 @@ def perform_build(surface: Surface, request: Request) -> Answer:
     engine = opening.open_engine(surface, setup=request.setup, state=project.state)
     record = build_now(surface, project, engine, recipes, request)
     total = round(time.monotonic() - begun, 3)
-    return Answer(record_fields(record, total), lambda s: show_record(s.out, record, total))
+    fields = record_fields(record, total)
+    if request.timings:
+        fields |= {"steps": [_step_fields(step, record.began) for step in record.steps]}
+
+    def show(shown: Surface) -> None:
+        show_record(shown.out, record, total)
+        if request.timings:
+            show_timings(shown.out, record)
+
+    return Answer(fields, show)
 
 
 def build_now(
@@ -119,17 +140,22 @@ def build_now(
     showing: AbstractContextManager[object]
     observer, showing = (shown, nullcontext()) if shown else observer_for(surface.err, surface.environ)
     images = [target.tag for target in prepared.plan.targets if target.tag]
+    recorder = Recorder(project, request.command, engine.facts.address, surface.say, is_clean=request.clean)
+    recorder.prepare()
     try:
         with showing:
             record = warm.run(prepared, project, engine, observer, say=surface.say, brake=brake)
-    except NotProven:
-        proving.check_names(engine, images, project.checkout)
+    except BuildFailed as error:
+        recorder.failed(error)
+        if isinstance(error, NotProven):
+            proving.check_names(engine, images, project.checkout)
         raise
     finally:
         if request.clean:
             from kiro_invoke.cache.reclaim import drop_namespace  # most builds take nothing back
 
             drop_namespace(engine, prepared.around.namespace)
+    recorder.built(record)
     for line in proving.notes(proving.read_proven(project.state), images):
         surface.say(line)
     return record
@@ -218,6 +244,21 @@ def _stage_fields(stage: StageRecord, began: float) -> dict[str, Any]:
     row: dict[str, Any] = {"name": stage.name, "seconds": stage.seconds, "cached": stage.cached}
     if not stage.cached:
         row |= {"started": round(stage.started - began, 3), "completed": round(stage.completed - began, 3)}
+    return row
+
+
+def _step_fields(step: Step, began: float) -> dict[str, Any]:
+    """A step's row, with the same times."""
+    row: dict[str, Any] = {
+        "service": step.service,
+        "stage": step.stage,
+        "text": step.text,
+        "cached": step.cached,
+        "seconds": step.seconds,
+    }
+    if not step.cached:
+        times = {"started": step.started, "completed": step.completed}
+        row |= {name: round(max(time - began, 0.0), 3) for name, time in times.items()}
     return row
 
 

@@ -76,7 +76,7 @@ class ImagesAndContainers:
         shown: Callable[[Event], None] | None,
         brake: Brake | None,
     ) -> None:
-        request = Request((), (Profile.DEV,), lambda found: plan_images(found, cause))
+        request = Request((), (Profile.DEV,), lambda found: plan_images(found, cause), command="watch")
         build_now(
             self._surface, self._project, self._engine, recipes, request, shown=shown or _quiet, brake=brake
         )

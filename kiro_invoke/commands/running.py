@@ -46,7 +46,9 @@ def up(services: Sequence[str]) -> Callable[[Surface], Answer]:
             is_free=ports.is_free,
             holder=lambda port: _holder(engine, port),
         )
-        request = Request((), (Profile.DEV,), lambda found: plan_images(found, "up runs this image"))
+        request = Request(
+            (), (Profile.DEV,), lambda found: plan_images(found, "up runs this image"), command="up"
+        )
         if recipes:
             build_now(surface, project, engine, recipes, request)
         proven = read_proven(project.state).images

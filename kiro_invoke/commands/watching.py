@@ -17,6 +17,8 @@ from kiro_invoke.cache import warm
 from kiro_invoke.commands import opening
 from kiro_invoke.commands.keys import pressed
 from kiro_invoke.commands.making import ImagesAndContainers
+from kiro_invoke.commands.recording import Recorder, once
+from kiro_invoke.commands.recording_live import recording
 from kiro_invoke.commands.running import urls_of
 from kiro_invoke.commands.surface import Answer, Surface
 from kiro_invoke.commands.watch_rows import JsonLines
@@ -95,6 +97,7 @@ class _Watch:
         self._started: tuple[str, ...] = ()
         self._name = ""
         self._locked: set[str] = set()
+        self._remember: told.Tell = lambda _one: None
 
     def run(self) -> int:
         project = self._load()
@@ -104,7 +107,7 @@ class _Watch:
             self._lock(locks, project, self._watched(project, engine))
             try:
                 with self._screen.showing():
-                    while self._round(project, engine) is Ending.RELOAD:
+                    while self._recorded(project, engine) is Ending.RELOAD:
                         project = self._load()
                         self._lock(locks, project, self._watched(project, engine))
             except KeyboardInterrupt:
@@ -115,6 +118,13 @@ class _Watch:
                 raise
             self._stop(project, engine)
         return ExitCode.BUILD_FAILED if self._wishes.once and self._broken else ExitCode.DONE
+
+    def _recorded(self, project: Project, engine: DockerEngine) -> Ending:
+        """The same as _round, with what live updates do remembered."""
+        address = engine.facts.address
+        recorder = Recorder(project, "watch", address, once(self._note))
+        with recording(recorder, address) as self._remember:
+            return self._round(project, engine)
 
     def _round(self, project: Project, engine: DockerEngine) -> Ending:
         """From reading the configuration to its next change."""
@@ -288,6 +298,7 @@ class _Watch:
             self._broken.add(one.change.service)
         elif isinstance(one, told.Served):
             self._broken.discard(one.change.service)
+        self._remember(one)
         self._screen(one)
 
     def _note(self, line: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from kiro_invoke.builds.built import configuration
-from kiro_invoke.config import inputs, live
+from kiro_invoke.config import inputs, live, metrics
 from kiro_invoke.config.names import shown, slug, slug_complaint
 from kiro_invoke.config.nodes import FILE, Given, Value, read
 from kiro_invoke.config.services import Found, Repository, configured, detected, selected
@@ -26,6 +26,7 @@ _KEYS = (
     "ssh",
     "build_args",
     "watch",
+    "metrics",
 )
 
 
@@ -59,6 +60,7 @@ def load(start: Path, environ: Mapping[str, str], *, services: Sequence[str] = (
         "build_args": inputs.build_args(fields.get("build_args")),
     }
     watching, watch_settings = live.watching(fields.get("watch"), environ)
+    recording, metrics_settings = metrics.recording(fields.get("metrics"), environ)
     found = _found(fields.get("services"), Repository(root, name.text))
     chosen = selected(found, services)
     settings = [version.setting("version")] if version else []
@@ -66,7 +68,7 @@ def load(start: Path, environ: Mapping[str, str], *, services: Sequence[str] = (
     settings += _service_settings(chosen, fields.get("services"), by_option=bool(services))
     if bundle:
         settings.append(bundle.setting("ca_bundle", str(ca_bundle)))
-    settings += [*_row_settings(rows), *watch_settings]
+    settings += [*_row_settings(rows), *watch_settings, *metrics_settings]
     return Project(
         root=root,
         name=name.text,
@@ -78,6 +80,7 @@ def load(start: Path, environ: Mapping[str, str], *, services: Sequence[str] = (
         build_args=tuple((row.name, row.value) for row in rows["build_args"]),
         settings=tuple(settings),
         watching=watching,
+        recording=recording,
         files=tuple(files.items()),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Protocol, cast
@@ -30,6 +31,7 @@ class Ecosystem:
     `live` is what a live update of a running container does, unless the image or kiro.yaml says otherwise.
     `plain_build` is how an unoptimized Dockerfile builds it, `plain_debug_build` the same at the debug profile ("":
     there is none).
+    `installs` matches the commands of RUN steps that make up a dependency layer.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Ecosystem:
     live: Live = NOTHING_SAID
     plain_build: str = ""
     plain_debug_build: str = ""
+    installs: str = ""
 
     def detects(self, names: frozenset[str]) -> bool:
         """Whether a folder that holds files of these names belongs to it."""
@@ -50,6 +53,9 @@ class Ecosystem:
 
 
 _NODE = "package.json"
+#: Options between a package manager and its command; and that it does not install a tool for all.
+_OPTIONS = r"(?:\s+-\S+)*"
+_NOT_GLOBAL = r"(?=\s|$|[;&|])(?![^;&|]*\s(?:-g|--global)\b)"
 #: As the image's own build does it. KIRO_FRESH has cargo see by content what changed, where it would not by times.
 _CARGO = Live(
     install="cargo fetch --locked --target \"$(rustc -vV | sed -n 's/^host: //p')\"",
@@ -66,6 +72,7 @@ ECOSYSTEMS: dict[str, Ecosystem] = {
             live=_CARGO,
             plain_build="cargo build --release",
             plain_debug_build="cargo build",
+            installs=r"\bcargo\s+chef\s+cook\b|\bcargo\s+fetch\b|\bkiro-fresh\s+deps\b",
         ),
         Ecosystem(
             "npm",
@@ -73,6 +80,7 @@ ECOSYSTEMS: dict[str, Ecosystem] = {
             frozenset({"package-lock.json", "npm-shrinkwrap.json"}),
             Live(install="npm install --no-save --no-audit --no-fund --prefer-offline"),
             plain_build="npm ci && npm run build",
+            installs=rf"\bnpm{_OPTIONS}\s+(?:ci|clean-install|install|i){_NOT_GLOBAL}|\binstall-modules\.mjs\b",
         ),
         Ecosystem(
             "pnpm",
@@ -80,6 +88,7 @@ ECOSYSTEMS: dict[str, Ecosystem] = {
             frozenset({"pnpm-lock.yaml"}),
             Live(install="pnpm install --frozen-lockfile"),
             plain_build="corepack enable && pnpm install --frozen-lockfile && pnpm run build",
+            installs=rf"\bpnpm{_OPTIONS}\s+(?:install|i|fetch){_NOT_GLOBAL}",
         ),
         Ecosystem(
             "yarn",
@@ -87,9 +96,17 @@ ECOSYSTEMS: dict[str, Ecosystem] = {
             frozenset({"yarn.lock"}),
             Live(install="yarn install --frozen-lockfile"),
             plain_build="corepack enable && yarn install --frozen-lockfile && yarn run build",
+            installs=rf"\byarn{_OPTIONS}\s+(?:install|workspaces\s+focus)\b|\byarn(?:\s+--(?!version|help)\S+)*\s*(?:$|[;&|])",
         ),
     )
 }
+
+
+def installs(ecosystem: str, instruction: str) -> bool:
+    """Whether a RUN instruction installs dependencies; of an ecosystem that nobody knows, as any of them does."""
+    known = [ECOSYSTEMS[ecosystem]] if ecosystem in ECOSYSTEMS else ECOSYSTEMS.values()
+    is_run = instruction[:4].rstrip().upper() == "RUN"
+    return is_run and any(re.search(one.installs, instruction) for one in known)
 
 
 def detect(names: frozenset[str]) -> str | None:

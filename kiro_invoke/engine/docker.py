@@ -182,6 +182,9 @@ class DockerEngine:
         argv = [*self._buildx_argv(), "bake", "--progress=rawjson", "-f", "-"]
         return process.stream(argv, stdin=definition, env=env, on_stderr=on_line, brake=brake)
 
+    def build_history(self, *arguments: str, seconds: float) -> Completed:
+        return self._run([*self._buildx_argv(), "history", *arguments], timeout=seconds)
+
     def _buildx_argv(self) -> list[str]:
         """How buildx is started. On a unix socket it needs nothing that the CLI would tell it: that saves 50 ms."""
         if self._buildx and self._buildx.file and unix_path(self._address.url):

@@ -148,6 +148,9 @@ class Engine(Protocol):
     ) -> Completed:
         """Build a bake definition (JSON); `on_line` gets each line of `--progress=rawjson`. The brake ends it."""
 
+    def build_history(self, *arguments: str, seconds: float) -> Completed:
+        """Run `docker buildx history`, for so long; it fails where buildx has no such command."""
+
     def cache_records(self) -> tuple[CacheRecord, ...]:
         """Every record of the build cache."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kiro_invoke.loop import told
 from kiro_invoke.loop.decide import Decision, Way
 from kiro_invoke.loop.lane import Awaited, Lane, Work
-from kiro_invoke.loop.outcome import Broken, Cancelled, Impossible, Outdated, Served, Tested
+from kiro_invoke.loop.outcome import Broken, Cancelled, Impossible, Outdated, Served, Spent, Tested
 from kiro_invoke.loop.session import Answer
 from kiro_invoke.loop.work import Confirmed, Failed, Lost, Made, Updated
 from kiro_invoke.model.change import Classification
@@ -16,6 +16,8 @@ from kiro_invoke.model.errors import BuildFailed, KiroError
 
 if TYPE_CHECKING:
     from kiro_invoke.loop.driver import Driver
+
+_NOT_TIMED = told.Seconds()
 
 
 class Results:
@@ -68,22 +70,26 @@ class Results:
         match outcome:
             case Served(spent, output, tested, testing):
                 lane.is_confirmed = True
-                seconds = told.Seconds(
-                    round(work.detect, 3),
-                    round(spent.sync, 3),
-                    round(spent.build, 3),
-                    round(spent.restart, 3),
-                    round(self._driver.clock() - work.first - testing, 3),
-                )
-                self._serves(lane, work, seconds, output, tested)
-            case Broken(what, output, _, still_serves):
-                self._broken(lane, work, what, output, still_serves=still_serves)
+                self._serves(lane, work, self._seconds(work, spent, testing), output, tested)
+            case Broken(what, output, spent, still_serves):
+                seconds = self._seconds(work, spent)
+                self._broken(lane, work, what, output, still_serves=still_serves, seconds=seconds)
             case Impossible(why):
                 lane.gave_up = (work.side, why)
             case Outdated():
                 self._driver.looking.look_at_everything()
             case _:
                 self._superseded(work)
+
+    def _seconds(self, work: Work, spent: Spent, testing: float = 0.0) -> told.Seconds:
+        """Where the time of a live update went until now."""
+        return told.Seconds(
+            round(work.detect, 3),
+            round(spent.sync, 3),
+            round(spent.build, 3),
+            round(spent.restart, 3),
+            round(self._driver.clock() - work.first - testing, 3),
+        )
 
     def _serves(
         self,
@@ -109,7 +115,15 @@ class Results:
         )
 
     def _broken(
-        self, lane: Lane, work: Work, what: str, output: bytes, *, still_serves: bool, fix: str = ""
+        self,
+        lane: Lane,
+        work: Work,
+        what: str,
+        output: bytes,
+        *,
+        still_serves: bool,
+        fix: str = "",
+        seconds: told.Seconds = _NOT_TIMED,
     ) -> None:
         lane.failed = work.side
         if lane.broken_since is None:
@@ -117,7 +131,7 @@ class Results:
         lane.first = lane.first_saved = None
         lane.serves_nothing = lane.serves_nothing or not still_serves
         since = None if lane.serves_nothing else lane.broken_since
-        self._driver.tell(told.Broken(work.change, what, output, since, fix))
+        self._driver.tell(told.Broken(work.change, what, output, since, fix, seconds))
 
     def _made(self, lane: Lane, work: Work, made: Made) -> None:
         driver = self._driver

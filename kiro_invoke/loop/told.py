@@ -58,7 +58,7 @@ class Served:
 @dataclass(frozen=True)
 class Broken:
     """A change does not build, or not run. `serves_old_since`: the time (epoch) of the first save that is not served;
-    None where nothing is served at all.
+    None where nothing is served at all. `seconds` are known of a live update.
     """
 
     change: Change
@@ -66,6 +66,7 @@ class Broken:
     output: bytes = b""
     serves_old_since: float | None = None
     fix: str = ""
+    seconds: Seconds = Seconds()
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import astuple, fields
 from pathlib import Path
 
 from kiro_invoke.engine.files import refuse_links
 from kiro_invoke.metrics.entry import BuildRow, Entry, ImageEntry, ImageRow, StageRow, Window
 from kiro_invoke.metrics.schema import VERSION, migrate, version_of
+from kiro_invoke.metrics.unsettled import unsettled
 from kiro_invoke.model.errors import KiroError
 from kiro_invoke.model.record import Step
 
@@ -22,6 +24,10 @@ _PATIENCE = 5.0
 #: Causes, messages and instructions may hold anything of any length.
 _LONGEST = 500
 _COMPANIONS = ("", "-wal", "-shm")
+#: How much writers may leave in the log: whoever opens it first reads all of it.
+_LEFT_BYTES = 1_000_000
+#: One connection at a time: a file's locks belong to the process, and whoever closes it gives all of them up.
+_ONE = threading.Lock()
 #: What SQLite says of a file that is no database, or a damaged one. Anything else (a full disk, a lock) is no reason
 #: to give a file up.
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -53,6 +59,19 @@ class Store:
         self._say = say
         self._now = now
 
+    def prepare(self) -> None:
+        """Do beforehand what waits for the disk: take in what writers left, begin the log. Trouble is left to `add`."""
+        with suppress(KiroError, OSError):
+            log = Path(f"{self.path}-wal")
+            left = log.stat().st_size if log.exists() else 0
+            if left > _LEFT_BYTES:
+                with self._opened():
+                    pass
+            if not 0 < left <= _LEFT_BYTES:
+                with self._opened(quickly=True) as db, _transaction(db):
+                    # the same as before: the first that is written to a new log waits for the disk
+                    db.execute(f"PRAGMA user_version = {version_of(db)}")
+
     def add(self, entries: Sequence[Entry], *, keep_seconds: float | None = None) -> None:
         """Remember builds, and forget those that are older than `keep_seconds`. StoreError if that is not possible.
 
@@ -64,7 +83,7 @@ class Store:
             self._add(entries, keep_seconds)
 
     def _add(self, entries: Sequence[Entry], keep_seconds: float | None) -> None:
-        with self._opened() as db, _transaction(db):
+        with self._opened(quickly=True) as db, _transaction(db):
             for entry in entries:
                 _insert(db, entry)
             if keep_seconds is not None:
@@ -123,13 +142,11 @@ class Store:
             )
 
     @contextmanager
-    def _opened(self) -> Iterator[sqlite3.Connection]:
+    def _opened(self, *, quickly: bool = False) -> Iterator[sqlite3.Connection]:
+        """A connection, the only one of this process. `quickly`: what was written is left in the log at the end."""
         try:
-            db = self._open()
-            try:
+            with _ONE, closing(self._open()) as db, unsettled(db, self.path) if quickly else nullcontext():
                 yield db
-            finally:
-                db.close()
         except (sqlite3.Error, OSError) as error:
             if _is_damage(error):
                 self._set_aside(error)
@@ -173,7 +190,10 @@ def _first(db: sqlite3.Connection, window: Window) -> tuple[float]:
 def _connect(path: Path) -> sqlite3.Connection:
     refuse_links(path.parent)
     # what builds print may be secret: the file is for its owner alone
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600))
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    if path.is_symlink():
+        raise StoreError(f"{path.name} is a link", fix="remove it")
     db = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
     try:
         _use_wal(db)

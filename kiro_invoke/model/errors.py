@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kiro_invoke.model.record import BuildRecord
 
 
 class ExitCode(IntEnum):
@@ -67,9 +71,13 @@ class EngineError(KiroError):
 
 
 class BuildFailed(KiroError):
-    """A build step failed. `log` is the full log's path, `tail` the step's last lines."""
+    """A build step failed. `log` is the full log's path, `tail` the step's last lines.
+
+    `attempt` is what the engine did until then, where it was asked at all.
+    """
 
     code = ExitCode.BUILD_FAILED
+    attempt: BuildRecord | None = None
 
     def __init__(
         self,

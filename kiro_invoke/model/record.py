@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kiro_invoke.model.change import Kind
+
 
 @dataclass(frozen=True)
 class Step:
@@ -37,12 +39,32 @@ class StageRecord:
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """An image that was built, with every stage of its Dockerfile that the build needed, in file order."""
+    """An image that was built, with every stage of its Dockerfile that the build needed, in file order.
+
+    `profile` is "dev" or "prod"; `steps` are those of the build that are its stages'.
+    """
 
     service: str
     image: str
     dockerfile: str
     stages: tuple[StageRecord, ...]
+    profile: str = ""
+    steps: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True)
+class ImageChange:
+    """The strongest change since an image's last build: its kind, and its path from the repository's root.
+
+    `kind` is None where there was no build before. `revision` is the hash of the sources that were sent.
+    """
+
+    service: str
+    profile: str
+    kind: Kind | None
+    cause: str
+    path: str = ""
+    revision: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,13 +78,21 @@ class BaseRecord:
 
 @dataclass(frozen=True)
 class BuildRecord:
-    """One whole build: `seconds` of wall-clock time, the steps behind the stages, the cache's size in bytes."""
+    """One whole build: `seconds` of wall-clock time, the steps behind the stages, the cache's size in bytes.
+
+    `cache_mounts` is the part of it that cache mounts hold, None where it was not read yet. `at` is when the engine was
+    asked, in seconds since the epoch; `context_bytes` what it was sent.
+    """
 
     seconds: float
     base_images: tuple[BaseRecord, ...]
     images: tuple[ImageRecord, ...]
     steps: tuple[Step, ...]
     cache_bytes: int
+    cache_mounts: int | None = None
+    changes: tuple[ImageChange, ...] = ()
+    at: float = 0.0
+    context_bytes: int = 0
 
     @property
     def began(self) -> float:

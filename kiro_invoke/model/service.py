@@ -82,6 +82,14 @@ class Service:
 
 
 @dataclass(frozen=True)
+class Recording:
+    """Whether builds are remembered, and for how many seconds (None: for ever)."""
+
+    record: bool = True
+    keep_seconds: float | None = 365 * 86_400.0
+
+
+@dataclass(frozen=True)
 class Project:
     """The whole configuration, merged. `root` is the repository's folder, absolute."""
 
@@ -95,6 +103,7 @@ class Project:
     build_args: tuple[tuple[str, str], ...] = ()
     settings: tuple[Setting, ...] = ()
     watching: Watching = PATIENT
+    recording: Recording = Recording()
     #: The files that say what is built and run, with their contents' hashes, as they were before they were read.
     files: tuple[tuple[str, str], ...] = ()
 

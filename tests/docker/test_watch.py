@@ -13,6 +13,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from kiro_invoke.metrics.entry import IMAGE, LIVE
+from kiro_invoke.metrics.store import Store
 from tests.support.engine import ROOT, docker, kiro
 from tests.support.watching import Project, Watch, cleared, make_project, watching
 
@@ -44,6 +46,25 @@ def test_a_saved_source_is_served_live(shared: tuple[Project, Watch]) -> None:
     assert row["cause"] == "src/one.txt changed"
     assert row["seconds"]["total"] >= row["seconds"]["build"] > 0
     assert project.container() == container
+
+
+def test_a_live_update_is_in_the_history(shared: tuple[Project, Watch]) -> None:
+    """And the image that the container was started from."""
+    project, watch = shared
+    store, mark = Store(project.root / ".kiro", pytest.fail), watch.now
+    project.write("one.txt", "to be remembered\n")
+    row = watch.wait("served", mark)
+    end = time.monotonic() + 20
+    while not (found := [one for one in store.images() if one.image.revision == row["revision"]]):
+        assert time.monotonic() < end, store.images()
+        time.sleep(0.05)
+    (live,) = found
+    assert (live.command, live.way, live.ok) == ("watch", LIVE, True)
+    image = live.image
+    assert (image.kind, image.cause, image.file) == ("SOURCE", "src/one.txt changed", "app/src/one.txt")
+    assert image.seconds == row["seconds"]["total"]
+    assert [step.stage for step in store.steps(live.build)] == ["live sync", "live build", "live restart"]
+    assert {one.command for one in store.builds() if one.way == IMAGE} == {"watch"}
 
 
 def file_to_folder(src: Path) -> None:

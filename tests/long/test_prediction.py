@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from kiro_invoke.metrics.entry import CACHED, RAN
+from kiro_invoke.metrics.store import Store
 from tests.support.engine import ROOT, kiro
 
 pytestmark = [pytest.mark.docker, pytest.mark.long]
@@ -180,6 +182,30 @@ def test_the_engine_does_what_was_predicted(
     predicted = any(row["kind"] in {"DEPENDENCY", "BASE"} for row in rows)
     verdict = _verdict(folder, LAYER[service])
     assert (predicted, verdict) == (runs, runs), said.out
+
+
+def test_the_history_says_the_same_of_both_services(copy: Path, service_of: Callable[[str], Path]) -> None:
+    """The images are still built by the stage order that predictions assume."""
+    sources = {"backend": "crates/kiro-domain/src/note.rs", "frontend": "src/App.tsx"}
+    manifests = {
+        "backend": (f"{API}/Cargo.toml", added(f"\n[features]\n{TOKEN}h = []\n")),
+        "frontend": ("package.json", top(**{f"{TOKEN}h": 1})),
+    }
+    for service, path in sources.items():
+        file = service_of(service) / path
+        file.write_text(added(f"// {TOKEN} history\n")(file.read_text()))
+    assert kiro("build", cwd=copy).code == 0
+    for service, (path, edit) in manifests.items():
+        file = copy / service / path
+        file.write_text(edit(file.read_text()))
+    assert kiro("build", cwd=copy).code == 0
+    rows = [row.image for row in Store(copy / ".kiro", pytest.fail).images()]
+    assert [(one.service, one.kind, one.predicted, one.verdict) for one in rows[-4:]] == [
+        ("backend", "SOURCE", CACHED, CACHED),
+        ("frontend", "SOURCE", CACHED, CACHED),
+        ("backend", "DEPENDENCY", RAN, RAN),
+        ("frontend", "DEPENDENCY", RAN, RAN),
+    ]
 
 
 def _verdict(folder: Path, stage: str) -> bool:

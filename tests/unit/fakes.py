@@ -130,6 +130,9 @@ class FakeEngine:
         self.compose_answers: dict[str, Completed] = {}
         self.compose_status = 0
         self.ports: dict[int, str] = {}
+        #: What `history ls`, `history inspect REF` and `history logs REF` answer.
+        self.history: dict[str, Completed] = {}
+        self.history_asked: list[tuple[str, ...]] = []
         self.records: Sequence[CacheRecord] = ()
         self.local_images: Sequence[LocalImage] = ()
         self._facts = replace(FACTS, ours=ours)
@@ -209,6 +212,11 @@ class FakeEngine:
                 for tag in target.get("tags", ()):
                     self.images[tag] = ImageFacts(f"sha256:{tag}", target["labels"], 1)
         return Completed(("docker", "buildx", "bake"), self.bake_status, "", "")
+
+    def build_history(self, *arguments: str, seconds: float) -> Completed:
+        self.history_asked.append(arguments)
+        found = self.history.get(arguments[0] if arguments[0] == "ls" else f"{arguments[0]} {arguments[-1]}")
+        return found or Completed(arguments, 125, "", 'ERROR: "docker buildx" has no history')
 
     def cache_records(self) -> tuple[CacheRecord, ...]:
         return tuple(self.records)

@@ -72,7 +72,7 @@ class Shop:
         with mirrored(recipes, project, waiting=pytest.fail) as sending:
             drawn = noting.draw_up(recipes, sending, project)
             if keeps:
-                noting.keep(drawn)
+                noting.keep(drawn.drawn)
 
     def git(self, *words: str) -> None:
         run_git("-C", str(self.root), *words)
@@ -378,7 +378,7 @@ def test_a_configuration_that_was_saved_after_it_was_read(shop: Shop) -> None:
     project.state.mkdir()
     shop.write({"kiro.yaml": f"{FILES['kiro.yaml']}ssh: [default]\n"})
     with mirrored(recipes, project, waiting=pytest.fail) as sending:
-        noting.keep(noting.draw_up(recipes, sending, project))
+        noting.keep(noting.draw_up(recipes, sending, project).drawn)
     assert shop.told() == {"kiro.yaml": ("CONFIG", "kiro.yaml changed")}
 
 

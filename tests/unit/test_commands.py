@@ -118,13 +118,14 @@ def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def build(world: World, **options: bool) -> Answer:
-    wanted = {"prod": False, "show_definition": False, "dry_run": False, **options}
+    wanted = {"prod": False, "show_definition": False, "dry_run": False, "timings": False, **options}
     return building.build(
         (),
         prod=wanted["prod"],
         clean=wanted.get("clean", False),
         show_definition=wanted["show_definition"],
         dry_run=wanted["dry_run"],
+        timings=wanted["timings"],
     )(world.surface)
 
 
@@ -158,6 +159,20 @@ def test_cached_stages_tell_no_times(world: World) -> None:
     world.engine.bake_lines = recorded("cached")
     (service,) = whole("build", build(world))["services"]
     assert all(stage.keys() == {"name", "seconds", "cached"} for stage in service["stages"])
+
+
+def test_with_timings_each_step_tells_when_it_ran(world: World) -> None:
+    world.write("web/Dockerfile.fast", DOCKERFILE.replace("RUN echo $X", 'RUN printf "$X" && sleep 0.3'))
+    answer = build(world, timings=True)
+    steps = whole("build", answer)["steps"]
+    assert {step["stage"] for step in steps} == {"base", "final"}
+    assert next(step for step in steps if step["text"].startswith("RUN printf"))["started"] == 0
+    assert any(line.startswith("  base ") and "#" in line for line in world.shown(answer))
+    assert "steps" not in whole("build", build(world))
+    world.engine.bake_lines = recorded("cached")
+    cached = [step for step in whole("build", build(world, timings=True))["steps"] if step["cached"]]
+    assert cached
+    assert all("started" not in step for step in cached)
 
 
 def test_a_stand_in_is_said(world: World) -> None:
@@ -804,5 +819,9 @@ def test_a_stage_that_ran_must_tell_when() -> None:
 
     fits(built({"cached": True}), "build")
     fits(built({"cached": False, "started": 0, "completed": 1}), "build")
+    step = {"service": "w", "stage": "s", "text": "RUN x", "cached": False, "seconds": 1}
+    with pytest.raises(jsonschema.ValidationError):
+        fits(built({"cached": True}) | {"steps": [step]}, "build")
+    fits(built({"cached": True}) | {"steps": [step | {"started": 0, "completed": 1}]}, "build")
     with pytest.raises(jsonschema.ValidationError):
         fits(built({"cached": False}), "build")

@@ -735,3 +735,11 @@ def test_ssh_goes_through_the_ssh_program(home: Path, monkeypatch: pytest.Monkey
     assert [one["use_ssh_client"] for one in made] == [True, True]
     assert {one["base_url"] for one in made} == {"ssh://me@box"}
     assert [one["tls"] for one in made] == [False, False]
+
+
+def test_the_history_is_asked_of_buildx(unix: Address) -> None:
+    run = FakeRun().on("docker", "buildx", "history", out="{}").on("docker", "buildx", out="buildx 0.13.1")
+    engine = docker.connect(unix, run, ours=False)
+    assert engine.build_history("ls", "--format", "json", seconds=3.0).stdout == "{}"
+    assert run.calls[-1].argv == ("docker", "buildx", "history", "ls", "--format", "json")
+    assert run.calls[-1].timeout == 3.0

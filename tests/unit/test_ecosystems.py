@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kiro_invoke.ecosystems.registry import ECOSYSTEMS, OTHER, detect
+from kiro_invoke.ecosystems.registry import ECOSYSTEMS, OTHER, detect, installs
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,51 @@ def test_none_belongs_without_its_manifest(name: str) -> None:
 
 def test_other_is_no_ecosystem() -> None:
     assert OTHER not in ECOSYSTEMS
+
+
+@pytest.mark.parametrize(
+    ("ecosystem", "command"),
+    [
+        ("cargo", "cargo chef cook --release --recipe-path recipe.json"),
+        ("cargo", "--mount=type=cache,target=/deps kiro-fresh deps /deps cargo chef cook --offline"),
+        ("cargo", "cd /app && cargo fetch --locked"),
+        ("npm", "npm ci"),
+        ("npm", "--mount=type=cache,target=/root/.npm npm ci --prefer-offline && rm x"),
+        ("npm", "npm --prefix=app install"),
+        ("npm", "npm i;true"),
+        ("npm", "node /installer/install-modules.mjs /plan /modules /app"),
+        ("pnpm", "corepack enable && pnpm install --frozen-lockfile"),
+        ("pnpm", "pnpm fetch"),
+        ("pnpm", "pnpm -r i"),
+        ("yarn", "yarn install --immutable"),
+        ("yarn", "yarn --frozen-lockfile"),
+        ("yarn", "yarn && yarn build"),
+        ("yarn", "yarn workspaces focus --production"),
+    ],
+)
+def test_steps_that_install_dependencies(ecosystem: str, command: str) -> None:
+    assert installs(ecosystem, f"RUN {command}")
+    assert installs(OTHER, f"RUN {command}")
+    assert not installs(ecosystem, f"COPY {command}")
+
+
+@pytest.mark.parametrize(
+    ("ecosystem", "command"),
+    [
+        ("cargo", "cargo install cargo-chef --locked"),
+        ("cargo", "cargo chef prepare --recipe-path recipe.json"),
+        ("cargo", "cargo build --release"),
+        ("cargo", "npm ci"),
+        ("npm", "npm run build"),
+        ("npm", "npm install -g pnpm"),
+        ("npm", "npm i --global corepack"),
+        ("npm", "npm init"),
+        ("npm", "apt-get install -y npm"),
+        ("pnpm", "pnpm build"),
+        ("pnpm", "npm ci"),
+        ("yarn", "yarn build"),
+        ("yarn", "yarn --version"),
+    ],
+)
+def test_steps_that_do_not(ecosystem: str, command: str) -> None:
+    assert not installs(ecosystem, f"RUN {command}")

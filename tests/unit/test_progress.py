@@ -331,3 +331,79 @@ def test_a_step_that_several_targets_report_ran_only_once() -> None:
         *vertex("[a x 1/2] RUN y", started="2026-01-02T03:04:20Z", completed="2026-01-02T03:04:21Z"),
     ]
     assert [step.seconds for step in fed(lines, TWO)[0].steps] == [11.0]
+
+
+# --- what was sent, and what another build ran
+
+
+def sent(digest: str, id: str, *counts: int) -> list[str]:
+    return [
+        line for count in counts for line in event(statuses=[{"id": id, "vertex": digest, "current": count}])
+    ]
+
+
+def test_the_bytes_of_contexts_are_counted_and_of_nothing_else() -> None:
+    lines = [
+        *vertex("[web-prod-app internal] load build definition from Dockerfile", "sha256:d", started=START),
+        *sent("sha256:d", "transferring dockerfile:", 10_000),
+        *vertex("[web-prod-app internal] load .dockerignore", "sha256:i", started=START),
+        *sent("sha256:i", "transferring context:", 66),
+        *vertex("[web-prod-app internal] load build context", "sha256:c", started=START),
+        *sent("sha256:c", "transferring context:", 0, 500, 3_000_000),
+        *vertex("[web-prod-other internal] load build context", "sha256:o", started=START),
+        *sent("sha256:o", "transferring context:", 40),
+        *vertex("[web-prod-app context kiro-skeleton] load from client", "sha256:s", started=START),
+        *sent("sha256:s", "transferring kiro-skeleton:", 2),
+        *sent("sha256:s", "sending tarball", 7),
+    ]
+    progress, _ = fed(lines, TWO)
+    assert progress.context_bytes == 3_000_042
+
+
+def test_one_targets_context_is_counted() -> None:
+    lines = [
+        *vertex("[internal] load build context", "sha256:c"),
+        *sent("sha256:c", "transferring context:", 9),
+    ]
+    assert fed(lines, FINAL)[0].context_bytes == 9
+
+
+BEGINS = vertex(
+    "[web internal] load build definition from Dockerfile", "sha256:d", started="2026-01-02T04:00:00Z"
+)
+EARLIER = {"started": "2026-01-02T03:50:00Z", "completed": "2026-01-02T03:59:00Z"}
+
+
+def test_what_another_build_ran_before_is_found_done() -> None:
+    """While that one goes on, the engine tells its steps again in each build that takes from them."""
+    progress, seen = fed([*BEGINS, *vertex("[a 1/1] RUN x", **EARLIER)], {"web": "web"})
+    (step,) = progress.steps
+    assert (step.cached, step.seconds, step.started) == (True, 0.0, 0.0)
+    assert [event.cached for event in seen.events if isinstance(event, Ended)] == [True]
+
+
+def test_a_build_begins_with_the_first_of_its_targets() -> None:
+    lines = [
+        *vertex(
+            "[a internal] load build definition from Dockerfile", "sha256:a", started="2026-01-02T04:00:05Z"
+        ),
+        *vertex(
+            "[b internal] load build definition from Dockerfile", "sha256:b", started="2026-01-02T04:00:00Z"
+        ),
+        *vertex("[b x 1/1] RUN x", started="2026-01-02T04:00:01Z", completed="2026-01-02T04:00:02Z"),
+    ]
+    (step,) = fed(lines, {"a": "a", "b": "b"})[0].steps
+    assert not step.cached
+
+
+def test_what_another_build_began_before_and_this_one_waited_for_ran() -> None:
+    times = EARLIER | {"completed": "2026-01-02T04:00:30Z"}
+    (step,) = fed([*BEGINS, *vertex("[a 1/1] RUN x", **times)], {"web": "web"})[0].steps
+    assert not step.cached
+
+
+def test_what_another_build_ran_before_and_this_one_runs_again_ran() -> None:
+    again = {"started": "2026-01-02T04:00:01Z", "completed": "2026-01-02T04:00:03Z"}
+    lines = [*BEGINS, *vertex("[a 1/1] RUN x", **EARLIER), *vertex("[a 1/1] RUN x", **again)]
+    (step,) = fed(lines, {"web": "web"})[0].steps
+    assert (step.cached, step.seconds) == (False, 2.0)

@@ -16,15 +16,17 @@ from kiro_invoke.cache import reclaim
 from kiro_invoke.cache.made import GATHERED_BYTES, layers_of, why_due
 from kiro_invoke.cache.proving import PROVEN
 from kiro_invoke.cache.reclaim import after_build, owner
-from kiro_invoke.cache.records import LAYER
+from kiro_invoke.cache.records import LAYER, MOUNT
 from kiro_invoke.cache.remembered import (
     LAYERS,
     RECKONED_BUILDS,
+    CacheSize,
     Made,
     Reckoned,
-    cache_bytes,
+    cache_size,
     must_read,
     read_made,
+    weight,
 )
 from kiro_invoke.engine.answers import cache_record
 from kiro_invoke.engine.files import write_whole
@@ -382,7 +384,7 @@ def test_builds_close_together_keep_their_layers_apart() -> None:
         made = reckoned
     assert (made.gathered, made.reckoned_bytes) == (0, 3)
     read = made.read(records, "here")
-    assert read == Made(frozenset({"made0", "made1", "made2"}), 3, 3, "here", {"RUN make": 2})
+    assert read == Made(frozenset({"made0", "made1", "made2"}), 3, 3, "here", {"RUN make": 2}, mounts=0)
 
 
 def reckoned(made: Made, *builds: tuple[Step, ...], engine: str = "here") -> Made:
@@ -406,7 +408,7 @@ def test_two_builds_at_one_time_are_both_told(order: str) -> None:
         builds.reverse()
     made = reckoned(Made(engine="here", sizes=dict.fromkeys(texts, 7)), *builds)
     read = made.read(records, "here")
-    assert read == Made(frozenset(texts), 100, 100, "here", dict.fromkeys(texts, 50))
+    assert read == Made(frozenset(texts), 100, 100, "here", dict.fromkeys(texts, 50), mounts=0)
 
 
 def test_a_build_that_is_noted_late_ends_where_the_next_began() -> None:
@@ -433,7 +435,7 @@ def test_what_was_reckoned_of_one_engine_is_not_looked_for_on_another() -> None:
     """Its layers may be there too, made by another's build of the same time."""
     made = reckoned(Made(engine="here", sizes={"RUN make": 7}), (step("RUN make"),))
     theirs = [layer("mount / from exec sh -c make", size=9)]
-    assert made.read(theirs, "there") == Made(frozenset(), 0, 9, "there", {"RUN make": 7})
+    assert made.read(theirs, "there") == Made(frozenset(), 0, 9, "there", {"RUN make": 7}, mounts=0)
 
 
 def test_layers_that_the_engine_dropped_are_forgotten(project: Project, recipes: tuple[Recipe, ...]) -> None:
@@ -469,6 +471,7 @@ def noted_build(**fields: object) -> str:
         noted(gathered=10**400),
         noted(weight=math.inf),
         noted(weight=10**400),
+        noted(mounts=math.inf),
         noted(sizes={"RUN cook": math.inf}),
         noted(sizes={"RUN cook": None}),
         noted(reckoned=[{"steps": [], "bytes": math.inf}]),
@@ -504,7 +507,7 @@ def test_a_note_of_odd_types_does_not_stop_a_build(
     done = after_build(ours, project, recipes, COOKED, ours.cache_records)
     assert done is not None
     assert done.freed == 220
-    cache_bytes(ours, project)
+    cache_size(ours, project)
 
 
 def test_the_note_is_its_owners_alone(project: Project, recipes: tuple[Recipe, ...]) -> None:
@@ -539,18 +542,44 @@ def test_the_cache_weighs_what_it_did_when_it_was_last_read(
     """And what builds since then left, as far as that is known."""
     ours = engine(project)
     ours.records = [*ours.records, CacheRecord("image", LAYER, "", size=5000, shared=True)]
-    assert cache_bytes(ours, project) == 440
+    assert cache_size(ours, project).bytes == 440
     after_build(ours, project, recipes, COOKED, ours.cache_records)
     ours.records = []
-    assert cache_bytes(ours, project) == 220
-    for at, weight in ((200.0, 30), (300.0, 60)):
+    assert cache_size(ours, project).bytes == 220
+    for at, held in ((200.0, 30), (300.0, 60)):
         ours.records = [layer("mount / from exec sh -c make", at=at, size=30)]
         after_build(ours, project, recipes, (step("RUN make", at=at),), ours.cache_records)
-        assert cache_bytes(ours, project) == weight
+        assert cache_size(ours, project).bytes == held
 
 
 def test_another_engine_is_read_anew(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert cache_bytes(engine(project), project) == 440
+    assert cache_size(engine(project), project).bytes == 440
     other = engine(project, generations=1)
     monkeypatch.setattr(other, "_facts", replace(other.facts, address="unix:///other.sock"))
-    assert cache_bytes(other, project) == 110
+    assert cache_size(other, project).bytes == 110
+
+
+def test_mounts_are_weighed_by_themselves(project: Project, recipes: tuple[Recipe, ...]) -> None:
+    ours = engine(project)
+    mount = CacheRecord("m", MOUNT, "", size=7000)
+    ours.records = [*ours.records, mount, replace(mount, id="shared", shared=True)]
+    before = sum(record.size for record in ours.records if record.kind == MOUNT and not record.shared)
+    assert cache_size(ours, project) == CacheSize(weight(ours.records), before)
+    after_build(ours, project, recipes, COOKED, ours.cache_records)
+    left = ours.records
+    ours.records = []
+    mounts = weight(record for record in left if record.kind == MOUNT)
+    assert cache_size(ours, project) == CacheSize(weight(left), mounts)
+    assert 7000 <= mounts < before
+
+
+def test_a_note_of_an_older_version_knows_nothing_of_mounts(project: Project) -> None:
+    """So it is read once more."""
+    write_whole(project.state / LAYERS, noted(engine=FACTS.address, weight=50))
+    assert read_made(project.state / LAYERS).mounts is None
+    ours = engine(project)
+    size = cache_size(ours, project)
+    assert size.bytes == weight(ours.records)
+    assert size.mounts is not None
+    ours.records = []
+    assert cache_size(ours, project) == size

@@ -13,9 +13,9 @@ from rich.console import Console
 from kiro_invoke import screen
 from kiro_invoke.board import Board
 from kiro_invoke.builds.progress import Ended, Event, Printed, Started, StepName
-from kiro_invoke.model.record import BaseRecord, BuildRecord, ImageRecord, StageRecord
+from kiro_invoke.model.record import BaseRecord, BuildRecord, ImageRecord, StageRecord, Step
 from kiro_invoke.plain import clean
-from kiro_invoke.screen import Paper, lines, observer_for, quiet, show_record, size
+from kiro_invoke.screen import Paper, lines, observer_for, quiet, show_record, show_timings, size
 
 RUN = StepName("web", "build", "RUN make")
 FROM = StepName("web", "build", "FROM debian")
@@ -322,6 +322,32 @@ def test_names_in_the_report_cannot_control_the_terminal() -> None:
     image = ImageRecord("web", "shop/web:dev", f"web/{EVIL}", (StageRecord("base", 0.0, cached=True),))
     show_record(out, BuildRecord(1, (BaseRecord(EVIL, "present", EVIL),), (image,), (), 0), 1)
     assert "".join(text(out).splitlines()).isprintable()
+
+
+def timed() -> BuildRecord:
+    ran = Step("web", "build", "RUN make", False, 2.0, 100.0, 102.0)
+    stage = StageRecord("build", 2.0, cached=False, started=100.0, completed=102.0)
+    image = ImageRecord("web", "shop/web:dev", "Dockerfile", (stage,), "dev", (ran,))
+    return BuildRecord(2.0, (), (image,), (ran,), 0)
+
+
+@pytest.mark.parametrize(
+    ("columns", "width", "encoding", "bar"),
+    [(100, 100, "utf-8", "█"), (400, 160, "utf-8", "█"), (20, 60, "utf-8", "█"), (90, 90, "ascii", "#")],
+)
+def test_timings_are_as_wide_as_the_terminal(columns: int, width: int, encoding: str, bar: str) -> None:
+    file = io.TextIOWrapper(io.BytesIO(), encoding=encoding, write_through=True)
+    out = Paper(lambda: Console(file=file, force_terminal=True, width=columns, color_system=None))
+    show_timings(out, timed())
+    drawn = file.buffer.getvalue().decode(encoding)
+    assert drawn.count(bar) == width - 5 - 10 - 4
+
+
+def test_timings_are_plain_text_elsewhere() -> None:
+    out = piped()
+    show_timings(out, timed())
+    assert max(map(len, text(out).splitlines())) <= 80
+    assert "#" * 61 in text(out)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import sqlite3
+import threading
 import time
 from pathlib import Path
 
@@ -143,6 +144,7 @@ def test_a_file_that_is_no_database_is_set_aside(store: Store, said: list[str]) 
 
 def test_a_file_whose_pages_are_damaged_is_set_aside(store: Store, said: list[str]) -> None:
     store.add([entry(float(number)) for number in range(200)])
+    assert len(store.builds()) == 200  # whoever reads moves what was written into the file
     with store.path.open("r+b") as file:  # its first page, which tells that it is a database, stays
         file.seek(4096)
         file.write(os.urandom(store.path.stat().st_size - 4096))
@@ -162,6 +164,40 @@ def test_what_cannot_be_written_is_said_in_one_line(tmp_path: Path, said: list[s
     with pytest.raises(StoreError):
         Store(tmp_path, said.append).add([entry(1.0)])
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_writer_leaves_what_it_wrote_in_the_log(store: Store) -> None:
+    """Else it would wait for the disk."""
+    store.add([entry(1.0)])
+    store.add([entry(2.0)])
+    log = Path(f"{store.path}-wal")
+    assert log.stat().st_size > 0
+    assert [row.began for row in store.builds()] == [1.0, 2.0]
+    assert not log.exists()
+
+
+def test_what_waits_for_the_disk_is_done_beforehand(store: Store) -> None:
+    log = Path(f"{store.path}-wal")
+    store.prepare()
+    begun = log.stat().st_size
+    assert begun > 0
+    store.add([entry(1.0)])
+    before = log.stat().st_size
+    assert before > begun
+    store.prepare()
+    assert log.stat().st_size == before, "a little may stay"
+    store.add([entry(float(number), cause="x" * 500) for number in range(3000)])
+    assert log.stat().st_size > 1_000_000
+    store.prepare()
+    assert 0 < log.stat().st_size < 100_000
+    assert len(store.builds()) == 3001
+    with sqlite3.connect(store.path) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (VERSION,)
+
+
+def test_preparing_says_nothing_of_trouble(tmp_path: Path, said: list[str]) -> None:
+    Store(tmp_path / "missing", said.append).prepare()
+    assert said == []
 
 
 def _write(state: Path, count: int) -> None:
@@ -203,3 +239,28 @@ def test_a_services_own_time() -> None:
     assert own_seconds(steps, 9.0, 20.0, alone=True) == 20.0
     assert own_seconds(steps, 9.0, 20.0, alone=False) == 2.5
     assert own_seconds(steps[1:], 9.0, 20.0, alone=False) is None
+
+
+def test_another_connection_of_the_process_keeps_its_locks(store: Store) -> None:
+    """A file that is closed gives up all of a process's locks on it: one that is open elsewhere would be without."""
+    store.add([entry(1.0)])
+    writers = [threading.Thread(target=_write, args=(store.path.parent, 20)) for _ in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+    assert len(store.builds()) == 81
+
+
+@pytest.mark.parametrize("is_newer", [False, True])
+def test_a_file_that_nobody_settles_is_whole(
+    store: Store, monkeypatch: pytest.MonkeyPatch, is_newer: bool
+) -> None:
+    """With the setting of newer versions of Python where there is one, else with a lock."""
+    if not is_newer:
+        monkeypatch.delattr(sqlite3, "SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE", raising=False)
+    for number in range(10):
+        store.add([entry(float(number))])
+    with sqlite3.connect(store.path) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert db.execute("SELECT COUNT(*) FROM builds").fetchone() == (10,)

@@ -1,0 +1,50 @@
+"""What kiro.yaml says of the history of builds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from kiro_invoke.config.names import shown
+from kiro_invoke.config.nodes import Given, Value
+from kiro_invoke.model.service import Origin, Recording, Setting
+
+_KEYS = ("keep", "record")
+_FOREVER = "forever"
+_AGE = re.compile(r"(?P<count>[1-9][0-9]{0,5})(?P<unit>[mhdw])")
+_SECONDS = {"m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0}
+_TRUTH = {"true": True, "false": False}
+
+
+def recording(value: Value | None, environ: Mapping[str, str]) -> tuple[Recording, tuple[Setting, ...]]:
+    """The section `metrics:`, and what `KIRO_METRICS_*` say instead."""
+    fields = value.known_fields(_KEYS) if value else {}
+    given: dict[str, Given] = {}
+    for name in _KEYS:
+        variable = f"KIRO_METRICS_{name.upper()}"
+        if text := environ.get(variable):
+            given[name] = Given(text, Origin.ENVIRONMENT, variable)
+        elif name in fields:
+            given[name] = fields[name].scalar()
+    chosen = Recording(
+        _record(given["record"]) if "record" in given else Recording.record,
+        _keep(given["keep"]) if "keep" in given else Recording.keep_seconds,
+    )
+    return chosen, tuple(each.setting(f"metrics.{name}") for name, each in given.items())
+
+
+def _keep(given: Given) -> float | None:
+    if given.text == _FOREVER:
+        return None
+    match = _AGE.fullmatch(given.text)
+    if match is None:
+        raise given.refused(
+            f'metrics.keep: "{shown(given.text)}" is no age', "write one like 365d, 12h or 8w, or forever"
+        )
+    return int(match["count"]) * _SECONDS[match["unit"]]
+
+
+def _record(given: Given) -> bool:
+    if given.text not in _TRUTH:
+        raise given.refused(f'metrics.record: "{shown(given.text)}" is not understood', "write true or false")
+    return _TRUTH[given.text]
