@@ -27,12 +27,11 @@ from kiro_invoke.benchmark.targets import BACKEND, FRONTEND, Wanted, percent_for
 from kiro_invoke.commands import opening
 from kiro_invoke.commands.measuring import Ground, make_place, survey
 from kiro_invoke.commands.outputs import check_outputs, write_outputs
+from kiro_invoke.commands.recording import Recorder, once
 from kiro_invoke.commands.surface import SCHEMA, Answer, Surface
 from kiro_invoke.engine import process
 from kiro_invoke.engine.files import make_state_folder, refuse_links
 from kiro_invoke.engine.held_lock import HeldBy, only_one
-from kiro_invoke.engine.protocol import Engine
-from kiro_invoke.metrics.store import Store
 from kiro_invoke.model.errors import ExitCode, KiroError, UsageError
 from kiro_invoke.model.record import Step
 from kiro_invoke.model.service import Project
@@ -125,13 +124,15 @@ def _measured(surface: Surface, project: Project, asked: Asked, read: _Read, hom
     ground = survey(surface, project, engine, home)
     steps: list[tuple[Step, ...]] = []
     place = make_place(ground, lambda _key, done: steps.append(done))
+    recorder = Recorder(project, results.COMMAND, engine.facts.address, once(surface.say))
     run = _begun(before, place, ground, asked, read)
 
     def taken(sample: Sample) -> None:
         run.samples.append(sample)
         run.save(file)
-        _record(surface, project, engine, sample, steps.pop() if steps else ())
+        done = steps.pop() if steps else ()
         steps.clear()
+        recorder.remember(lambda: entry_of(sample, done, engine.facts.address))
 
     runner = Runner(
         place,
@@ -186,16 +187,6 @@ def _last(file: Path) -> Run | None:
     with suppress(UsageError):
         return load(file)
     return None
-
-
-def _record(
-    surface: Surface, project: Project, engine: Engine, sample: Sample, steps: tuple[Step, ...]
-) -> None:
-    """Remember a sample among all builds; it is a sample even where that fails."""
-    try:
-        Store(project.state, surface.say).add([entry_of(sample, steps, engine.facts.address)])
-    except KiroError as error:
-        surface.say(f"not recorded: {error.message}")
 
 
 def _wanted(project: Project, read: _Read, run: Run) -> tuple[Wanted, ...]:
