@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 
 from kiro_invoke.builds.bake import LABEL_CHECKOUT
@@ -10,10 +11,17 @@ from kiro_invoke.cache.records import Graph
 from kiro_invoke.cache.remembered import LAYERS, read_made, write_made
 from kiro_invoke.engine.protocol import Engine
 from kiro_invoke.model.errors import EngineError
+from kiro_invoke.model.record import Step
 from kiro_invoke.model.service import Project
 
 #: On the base images of a copy, and so on all images that stand on them: the copy's checkout.
 LABEL = "dev.kiro.benchmark"
+
+
+def note(engine: Engine, project: Project, steps: Sequence[Step]) -> None:
+    """Remember what a build of a copy made that the tool itself did not do."""
+    file = project.state / LAYERS
+    write_made(file, read_made(file).read(engine.cache_records(), engine.facts.address, steps))
 
 
 def lose_layers(engine: Engine, project: Project) -> int:
@@ -22,20 +30,19 @@ def lose_layers(engine: Engine, project: Project) -> int:
     What a cache mount is seeded from stays, as it does when the engine itself collects.
     """
     _remove_images(engine, f"{LABEL_CHECKOUT}={project.checkout}")
-    file = project.state / LAYERS
-    records = engine.cache_records()
-    made = read_made(file).read(records, engine.facts.address)
-    graph = Graph(records)
-    # the base images are the copy's alone, and so is all that was made on a layer of it
-    ours = {one for id in made.layers for one in graph.below(id) if graph.is_layer(one)}
-    gone: set[str] = set()
-    while left := ours - gone:
-        now = engine.prune(sorted(left)) & left
-        if not now:
-            break
-        gone |= now
-    write_made(file, made)
-    return len(gone)
+    graph = Graph(engine.cache_records())
+    return _pruned(engine, _own_layers(engine, project, graph))
+
+
+def tidy(engine: Engine, project: Project) -> int:
+    """Remove what newer builds of a copy replaced: images without a name, and of each step all results but the last.
+
+    `cache.superseded` leaves layers alone that others may have made as well; those of a copy nobody else makes.
+    """
+    _remove_images(engine, f"{LABEL_CHECKOUT}={project.checkout}", named=False)
+    graph = Graph(engine.cache_records())
+    groups = graph.same_step(_own_layers(engine, project, graph))
+    return _pruned(engine, {id for group in groups for id in sorted(group, key=graph.recency)[:-1]})
 
 
 def forget(engine: Engine, project: Project) -> None:
@@ -47,8 +54,30 @@ def forget(engine: Engine, project: Project) -> None:
         _remove_images(engine, f"{LABEL}={project.checkout}")
 
 
-def _remove_images(engine: Engine, label: str) -> None:
+def _own_layers(engine: Engine, project: Project, graph: Graph) -> set[str]:
+    """The layers that builds of a copy made: its base images are its own, and so is all that stands on such a layer."""
+    file = project.state / LAYERS
+    made = read_made(file).read(tuple(graph.by_id.values()), engine.facts.address)
+    write_made(file, made)
+    return {one for id in made.layers for one in graph.below(id) if graph.is_layer(one)}
+
+
+def _pruned(engine: Engine, ids: set[str]) -> int:
+    """Remove these records, leaves first; how many are gone."""
+    gone: set[str] = set()
+    while left := ids - gone:
+        now = engine.prune(sorted(left)) & left
+        if not now:
+            break
+        gone |= now
+    return len(gone)
+
+
+def _remove_images(engine: Engine, label: str, *, named: bool = True) -> None:
+    """Remove the images that carry a label; without `named` only those that lost their name."""
     for image in engine.images_labelled(label):
+        if image.names and not named:
+            continue
         for name in image.names:
             engine.untag(name)
         engine.remove_image(image.id)

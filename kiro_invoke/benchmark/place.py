@@ -7,13 +7,14 @@ mounts have the copy's own namespace. Nothing of theirs is used, emptied or repl
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 from kiro_invoke.benchmark.copies import NAME, Copy, remove_copy
 from kiro_invoke.benchmark.edits import edited
-from kiro_invoke.benchmark.losses import lose_layers
+from kiro_invoke.benchmark.losses import lose_layers, note, tidy
 from kiro_invoke.benchmark.offer import Offer
 from kiro_invoke.benchmark.runner import CannotMeasure
 from kiro_invoke.benchmark.samples import Key
@@ -25,6 +26,7 @@ from kiro_invoke.builds.planner import plan_images
 from kiro_invoke.cache import warm
 from kiro_invoke.cache.reclaim import drop_namespace
 from kiro_invoke.engine.protocol import Engine
+from kiro_invoke.model.errors import EngineError
 from kiro_invoke.model.plan import BuildPlan, Target
 from kiro_invoke.model.record import Step
 
@@ -64,6 +66,8 @@ class EnginePlace:
     built: Built = lambda _key, _steps: None
     _cold: Copy | None = None
     _namespace: str = ""
+    #: what an unoptimized build did that is not noted yet
+    _plain: tuple[Step, ...] = ()
     #: of each service, the edit that lies there, and the last one that an unoptimized build has seen
     _standing: dict[str, int] = field(default_factory=dict)
     _chefs: dict[str, str] = field(default_factory=dict)
@@ -113,6 +117,9 @@ class EnginePlace:
 
     def after(self) -> None:
         self.live.close()
+        if self._plain:
+            note(self.engine, (self._cold or self.warm).project, self._plain)
+            self._plain = ()
         if self._cold is not None:
             remove_copy(self.engine, self._cold)
             self._cold = None
@@ -121,6 +128,8 @@ class EnginePlace:
             self._namespace = ""
 
     def rest(self) -> None:
+        with suppress(EngineError):
+            tidy(self.engine, self.warm.project)
         self.warm.tree.write({})
 
     def _have_live(self, key: Key) -> None:
@@ -178,7 +187,8 @@ class EnginePlace:
             cause=f"measured: {key.scenario}",
             tag=f"{service.image}:{key.variant}",
         )
-        return self._execute(target, copy)
+        self._plain = self._execute(target, copy)
+        return self._plain
 
     def _execute(self, target: Target, copy: Copy) -> tuple[Step, ...]:
         contexts = {base.ref: f"docker-image://{base.image}" for base in copy.bases}

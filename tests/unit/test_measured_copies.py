@@ -14,9 +14,10 @@ import yaml
 from rich.console import Console
 
 from kiro_invoke import config
-from kiro_invoke.benchmark.copies import Copy
+from kiro_invoke.benchmark.copies import Copy, apart
 from kiro_invoke.benchmark.edits import edited, source_of
 from kiro_invoke.benchmark.live_files import composition, configuration
+from kiro_invoke.benchmark.losses import LABEL, forget, lose_layers, tidy
 from kiro_invoke.benchmark.numbers import Counter
 from kiro_invoke.benchmark.offer import Offer
 from kiro_invoke.benchmark.packages import adding, only_added, pool, recipe
@@ -24,16 +25,21 @@ from kiro_invoke.benchmark.runner import CannotMeasure
 from kiro_invoke.benchmark.scenarios import Variant
 from kiro_invoke.benchmark.standards import standards
 from kiro_invoke.benchmark.tree import Tree, moved
+from kiro_invoke.builds.bake import LABEL_CHECKOUT
 from kiro_invoke.builds.dockerfile import parse
 from kiro_invoke.builds.planner import Profile
+from kiro_invoke.cache.records import LAYER
+from kiro_invoke.cache.remembered import LAYERS, Made, write_made
 from kiro_invoke.cache.warm import read_recipes
 from kiro_invoke.commands.benchmarking import Asked
 from kiro_invoke.commands.benchmarking import test_build_performance as measure
 from kiro_invoke.commands.surface import Surface
 from kiro_invoke.engine.bases import Base, BaseStatus
-from kiro_invoke.model.errors import ConfigError, UsageError
+from kiro_invoke.engine.protocol import CacheRecord, ImageFacts, LocalImage
+from kiro_invoke.model.errors import BuildFailed, ConfigError, UsageError
 from kiro_invoke.model.service import Project
 from kiro_invoke.screen import Paper
+from tests.unit.fakes import FakeEngine
 
 BOTH = (Profile.PROD, Profile.DEV)
 
@@ -389,3 +395,80 @@ def test_what_cannot_be_asked_is_refused_before_any_work(tmp_path: Path, asked: 
     with pytest.raises(UsageError) as caught:
         measure(asked)(Surface(paper, paper, {}, tmp_path, None))
     assert message in str(caught.value)
+
+
+# --- what is taken away
+
+
+def _record(
+    id: str, *parents: str, text: str = "", at: float = 1.0, shared: bool = False, kind: str = LAYER
+) -> CacheRecord:
+    what = text or f"[app 1/2] RUN {id}"
+    return CacheRecord(id, kind, what, parents, shared=shared, size=10, created=at, used=at)
+
+
+def _image(id: str, project: Project, *names: str) -> LocalImage:
+    labels = {LABEL_CHECKOUT: project.checkout, LABEL: project.checkout}
+    return LocalImage(id, names, labels, 1.0)
+
+
+@pytest.fixture
+def engine(project: Project) -> FakeEngine:
+    """Layers that a copy made twice on its own base, and the same of a person's on another."""
+    made = FakeEngine({"bench/app:dev": ImageFacts("i2", {}, 1)})
+    made.records = [
+        _record("base"), _record("mine", "base", text="[app 1/2] RUN deps"), _record("mine-2", "mine"),
+        _record("apart"),
+        _record("deps", "apart", text="[app 1/2] RUN deps", at=5.0),
+        _record("old", "deps", text="[app 2/2] RUN make", at=6.0), _record("old-child", "old", text="COPY x", at=6.0),
+        _record("new", "deps", text="[app 2/2] RUN make", at=9.0), _record("new-child", "new", text="COPY x", at=9.0),
+        _record("mount", "deps", text='cached mount /m from exec x with id "ns/id"', kind="exec.cachemount", at=9.0),
+    ]  # fmt: skip
+    made.local_images = [_image("i1", project), _image("i2", project, "bench/app:dev")]
+    project.state.mkdir()
+    layers = frozenset({"deps", "old", "new"})
+    write_made(project.state / LAYERS, Made(layers=layers, engine=made.facts.address))
+    return made
+
+
+def ids(engine: FakeEngine) -> set[str]:
+    return {record.id for record in engine.records}
+
+
+def test_of_each_step_of_a_copy_the_last_result_stays(engine: FakeEngine, project: Project) -> None:
+    before = ids(engine)
+    assert tidy(engine, project) == 2
+    assert before - ids(engine) == {"old", "old-child"}
+    assert [image.id for image in engine.local_images] == ["i2"]
+    assert engine.untagged == []
+
+
+def test_layers_are_lost_but_for_what_a_mount_stands_on_and_nobody_elses(
+    engine: FakeEngine, project: Project
+) -> None:
+    assert lose_layers(engine, project) == 4
+    assert ids(engine) == {"base", "mine", "mine-2", "apart", "deps", "mount"}
+    assert engine.local_images == []
+    assert engine.untagged == ["bench/app:dev"]
+
+
+def test_all_of_a_copy_can_be_forgotten(engine: FakeEngine, project: Project) -> None:
+    engine.records = [
+        replace(one, description=one.description.replace("ns/id", f"{project.checkout}/id"))
+        for one in engine.records
+    ]
+    forget(engine, project)
+    assert ids(engine) == {"base", "mine", "mine-2", "apart"}
+
+
+def test_base_images_are_apart_from_everybody_elses(project: Project) -> None:
+    engine = FakeEngine()
+    (base,) = apart(engine, [Base("node:1", BaseStatus.STANDIN, "kiro-standin/node:1")], "c", "s1")
+    assert (base.ref, base.image) == ("node:1", "kiro-benchmark/c/base-0:s1")
+    ((tag, text),) = engine.built
+    assert tag == base.image
+    assert text.splitlines()[0] == "FROM kiro-standin/node:1"
+    assert "s1" in text
+    engine.build_status, engine.build_output = 1, "no such\nimage"
+    with pytest.raises(BuildFailed, match="node:1 cannot be made: no such image"):
+        apart(engine, [base], "c", "s2")
