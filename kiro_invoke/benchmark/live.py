@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -15,7 +15,6 @@ from typing import IO, Any
 from kiro_invoke.benchmark.copies import Copy
 from kiro_invoke.benchmark.live_files import composition, configuration
 from kiro_invoke.benchmark.runner import CannotMeasure
-from kiro_invoke.engine import process
 from kiro_invoke.engine.files import write_whole
 from kiro_invoke.engine.protocol import Engine
 from kiro_invoke.model.errors import BuildFailed
@@ -33,6 +32,8 @@ class Watched:
 
     engine: Engine
     composed: Callable[[str], Mapping[str, Any]]
+    #: starts a program, and ends it with the block: its standard input and output
+    piped: Callable[[Sequence[str]], AbstractContextManager[tuple[IO[bytes], IO[bytes]]]]
     _stack: ExitStack = field(default_factory=ExitStack)
     _rows: SimpleQueue[dict[str, Any] | None] = field(default_factory=SimpleQueue)
 
@@ -46,7 +47,7 @@ class Watched:
         self._rows = SimpleQueue()
         argv = ["env", f"--chdir={root}", f"PYTHONPATH={_PACKAGE}", sys.executable, "-m", "kiro_invoke.cli"]
         argv += ["watch", "--format", "jsonl", "--service", service]
-        _, output = self._stack.enter_context(process.piped(argv))
+        _, output = self._stack.enter_context(self.piped(argv))
         threading.Thread(target=_read, args=(output, self._rows), daemon=True).start()
         self._wait("ready", CannotMeasure)
 

@@ -25,6 +25,7 @@ from kiro_invoke.cache import warm
 from kiro_invoke.changes.context import rules_of, walk
 from kiro_invoke.commands import opening
 from kiro_invoke.commands.surface import Surface
+from kiro_invoke.engine import process
 from kiro_invoke.engine.bases import Base
 from kiro_invoke.engine.files import write_whole
 from kiro_invoke.engine.protocol import Engine
@@ -90,7 +91,7 @@ def make_place(ground: Ground, built: Built) -> EnginePlace:
         warm=copy,
         subjects=subjects,
         offers=dict(_offers(ground, copy, subjects, counter)),
-        live=Watched(ground.engine, lambda service: _composed(ground, service)),
+        live=Watched(ground.engine, lambda service: _composed(ground, service), process.piped),
         afresh=afresh,
         fresh=lambda: time.time_ns() // 1_000_000,
         built=built,
