@@ -6,7 +6,7 @@ KIRO := $(PY) -m kiro_invoke.cli
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help warm-cache build up down logs watch setup config classify replay-history test test-unit test-loop test-docker test-long lint clean
+.PHONY: help warm-cache build up down logs watch setup config classify replay-history report test test-unit test-loop test-docker test-long lint clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
@@ -48,6 +48,9 @@ classify: $(VENV)/.installed ## Tell what changed since the last build, and what
 
 replay-history: $(VENV)/.installed ## Tell which past commits changed dependencies (ARGS="--root backend")
 	@$(KIRO) replay-history $(ARGS)
+
+report: $(VENV)/.installed ## Tell what the recorded builds come to (ARGS="--output report.html")
+	@$(KIRO) report $(ARGS)
 
 lint: $(VENV)/.installed ## Style, types, import contract
 	@$(PY) -m ruff check .
