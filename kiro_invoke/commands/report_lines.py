@@ -8,6 +8,7 @@ from itertools import groupby
 
 from kiro_invoke.commands.report_words import change, nothing, seconds, share, slower, when
 from kiro_invoke.metrics.causes import Invalidation
+from kiro_invoke.metrics.regressions import FEWEST
 from kiro_invoke.metrics.report import Report, ServiceReport
 from kiro_invoke.metrics.statistics import Bar, CacheGrowth, Growth
 from kiro_invoke.plain import clean
@@ -114,7 +115,7 @@ def _regressions(report: Report) -> Iterator[Line]:
     elif judged.groups:
         yield (("got slower", "bold"), "  nothing")
     else:
-        yield (("got slower", "bold"), "  not known: too few builds of a kind (15 are needed)")
+        yield (("got slower", "bold"), f"  not known: too few builds of a kind ({FEWEST} are needed)")
 
 
 def _predictions(report: Report, zone: tzinfo | None) -> Iterator[Line]:

@@ -23,7 +23,9 @@ from kiro_invoke.metrics import charts
 from kiro_invoke.metrics.details import Details
 from kiro_invoke.metrics.entry import Group, Timed
 from kiro_invoke.metrics.history import History
+from kiro_invoke.metrics.regressions import FEWEST
 from kiro_invoke.metrics.report import Report
+from kiro_invoke.metrics.statistics import place_of
 from kiro_invoke.plain import clean
 from kiro_invoke.screen import size
 
@@ -58,8 +60,9 @@ def page(
         zone=zone,
         nothing=nothing(report),
         rows=_ROWS,
+        fewest=FEWEST,
         colours=charts.COLOURS,
-        services=_busiest_first(drawn),
+        services=_most_telling_first(report, drawn),
         points=len(builds),
         timed=sum(map(len, history.times.values())),
         waterfalls=details.waterfalls,
@@ -78,15 +81,17 @@ def page(
 def _drawn(history: History) -> _Drawn:
     services: dict[str, dict[Group, Sequence[Timed]]] = {}
     total = sum(map(len, history.times.values()))
-    for group in sorted(history.times):
+    for group in sorted(history.times, key=place_of):
         some = history.times[group]
         most = max(_POINTS * len(some) // max(total, 1), _FEWEST_POINTS)
         services.setdefault(group.service, {})[group] = charts.thinned(some, most)
     return services
 
 
-def _busiest_first(drawn: _Drawn) -> list[str]:
-    return sorted(drawn, key=lambda name: (-sum(map(len, drawn[name].values())), name))
+def _most_telling_first(report: Report, drawn: _Drawn) -> list[str]:
+    """The services, first the ones that got slower, then the busiest."""
+    slower = {each.group.service for each in report.judged.regressions}
+    return sorted(drawn, key=lambda name: (name not in slower, -sum(map(len, drawn[name].values())), name))
 
 
 def _figures(

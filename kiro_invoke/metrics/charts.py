@@ -197,6 +197,7 @@ def waterfall(build: Waterfall) -> Figure:
         "hovertemplate": "%{hovertext}<extra></extra>",
         "textposition": "auto",
         "insidetextanchor": "start",
+        "insidetextfont": {"color": "#0b1220"},
         "constraintext": "none",
         "cliponaxis": False,
         "marker": {"color": [_service_colour(place[0], stages) for place in shown]},
@@ -223,7 +224,7 @@ def waterfall(build: Waterfall) -> Figure:
         "height": 96 + 26 * len(names),
         "hovermode": "closest",
         "xaxis": {"ticksuffix": " s", "rangemode": "tozero"},
-        "yaxis": {"autorange": "reversed", "type": "category", "categoryarray": names, "automargin": True},
+        "yaxis": {"autorange": "reversed", "type": "category", "categoryarray": names, "showgrid": False},
     }
     return {"data": [bars, marks], "layout": layout}
 
@@ -240,7 +241,7 @@ def _points(group: Group, some: Sequence[Timed], causes: Causes, zone: tzinfo | 
         "text": [_told(group, each, causes.get((each.build, group.service))) for each in some],
         "customdata": [each.build for each in some],
         "hovertemplate": "%{text}<extra></extra>",
-        "marker": {"color": _colour(group), "symbol": symbol, "size": 7, "opacity": 0.62},
+        "marker": {"color": _colour(group), "symbol": symbol, "size": 7, "opacity": 0.5},
     }
 
 

@@ -105,6 +105,12 @@ def spread(values: Sequence[float]) -> float:
     return _NORMAL * median([abs(value - middle) for value in values])
 
 
+def place_of(group: Group) -> tuple[str, str, str, int, str]:
+    """Sorts groups into the order to tell them: by service, profile and way, then by kind."""
+    place = KINDS.index(group.kind) if group.kind in KINDS else len(KINDS)
+    return group.service, group.profile, group.way, place, group.kind
+
+
 def seconds_of(timed: Iterable[Timed]) -> list[float]:
     """The times, in their order."""
     return [each.seconds for each in timed]
@@ -115,7 +121,7 @@ def kind_figures(times: Mapping[Group, Sequence[Timed]]) -> tuple[KindFigures, .
     return tuple(
         KindFigures(group, len(values), median(values), percentile(values, 0.9))
         for group, values in (
-            (group, sorted(seconds_of(times[group]))) for group in sorted(times, key=_order)
+            (group, sorted(seconds_of(times[group]))) for group in sorted(times, key=place_of)
         )
         if values
     )
@@ -162,8 +168,3 @@ def bars(measured: Sequence[Measured]) -> tuple[Bar, ...]:
 
 def _grown(values: Sequence[int]) -> Growth | None:
     return Growth(values[0], values[-1]) if values else None
-
-
-def _order(group: Group) -> tuple[str, str, str, int, str]:
-    place = KINDS.index(group.kind) if group.kind in KINDS else len(KINDS)
-    return group.service, group.profile, group.way, place, group.kind

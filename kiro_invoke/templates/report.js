@@ -6,6 +6,7 @@
   const coarse = matchMedia("(pointer: coarse)");
   const config = {
     displaylogo: false,
+    displayModeBar: coarse.matches ? false : "hover",
     responsive: true,
     modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"],
   };
@@ -24,7 +25,17 @@
     };
     return {
       margin: { l: 12, r: 16, t: 10, b: 12 },
-      legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", bgcolor: "rgba(0,0,0,0)", font: { size: 12 } },
+      legend: {
+        orientation: "h",
+        x: 0,
+        y: 0,
+        yref: "container",
+        yanchor: "bottom",
+        bgcolor: "rgba(0,0,0,0)",
+        font: { size: 12 },
+        itemwidth: 30,
+      },
+      uniformtext: { mode: "hide", minsize: 9 },
       dragmode: coarse.matches ? false : "zoom",
       ...layout,
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: colour("--muted") },
@@ -87,7 +98,7 @@
     const table = heading.closest("table");
     const body = table.tBodies[0];
     const place = heading.cellIndex;
-    const first = heading.classList.contains("number") ? "descending" : "ascending";
+    const first = heading.matches(".number, .when") ? "descending" : "ascending";
     const other = first === "ascending" ? "descending" : "ascending";
     const order = heading.getAttribute("aria-sort") === first ? other : first;
     for (const each of heading.parentNode.cells) each.removeAttribute("aria-sort");
