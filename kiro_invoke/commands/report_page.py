@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import tzinfo
 from importlib import resources
 from importlib.resources.abc import Traversable
-from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
@@ -49,7 +48,9 @@ def page(
     """The whole file. `details_of` reads what only the charts tell; `zone` None is the machine's own."""
     drawn = _drawn(history)
     builds = [each.build for groups in drawn.values() for some in groups.values() for each in some]
-    details = details_of(history, builds)
+    details = details_of(history, builds) if report.builds else Details()
+    services = _most_telling_first(report, drawn)
+    measured = list(dict.fromkeys(bar.service for bar in report.bars))
     plotly = _script(resources.files("plotly") / "package_data" / "plotly.min.js")
     script = _script(_TEMPLATES / "report.js")
     cache = report.cache
@@ -62,15 +63,26 @@ def page(
         rows=_ROWS,
         fewest=FEWEST,
         colours=charts.COLOURS,
-        services=_most_telling_first(report, drawn),
+        services=services,
         points=len(builds),
         timed=sum(map(len, history.times.values())),
         waterfalls=details.waterfalls,
         stages=[stage for service in report.services for stage in service.stages],
         sizes=[(name, growth) for name, growth in sizes if growth is not None],
-        measured=list(dict.fromkeys(bar.service for bar in report.bars)),
+        measured=measured,
         measured_at=max((bar.at for bar in report.bars), default=0.0),
-        data=_data(_figures(report, history, drawn, details, zone)),
+        data=_data(
+            {
+                "times": [_times(drawn[each], history, details, zone) for each in services],
+                "waterfalls": {str(each.build): charts.waterfall(each) for each in details.waterfalls},
+                "hits": charts.hit_ratio(details.hits, zone),
+                "growth": charts.cache_growth(history.sizes, zone),
+                "bars": [
+                    charts.standard_against_fast(bar for bar in report.bars if bar.service == each)
+                    for each in measured
+                ],
+            }
+        ),
         css=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
         hashes=Markup(f"{_hash(plotly)} {_hash(script)}"),
         plotly=plotly,
@@ -94,25 +106,12 @@ def _most_telling_first(report: Report, drawn: _Drawn) -> list[str]:
     return sorted(drawn, key=lambda name: (name not in slower, -sum(map(len, drawn[name].values())), name))
 
 
-def _figures(
-    report: Report, history: History, drawn: _Drawn, details: Details, zone: tzinfo | None
-) -> Mapping[str, Any]:
-    def times(service: str) -> charts.Figure:
-        figure = charts.build_times(drawn[service], details.causes, zone)
-        own = {group: history.times[group] for group in drawn[service]}
-        return {**figure, "data": [*figure["data"], *charts.medians(own, zone)]}
-
-    services = {bar.service for bar in report.bars}
-    return {
-        "times": {service: times(service) for service in drawn},
-        "waterfalls": {str(each.build): charts.waterfall(each) for each in details.waterfalls},
-        "hits": charts.hit_ratio(details.hits, zone),
-        "growth": charts.cache_growth(history.sizes, zone),
-        "bars": {
-            service: charts.standard_against_fast(bar for bar in report.bars if bar.service == service)
-            for service in services
-        },
-    }
+def _times(
+    drawn: Mapping[Group, Sequence[Timed]], history: History, details: Details, zone: tzinfo | None
+) -> charts.Figure:
+    figure = charts.build_times(drawn, details.causes, zone)
+    lines = charts.medians({group: history.times[group] for group in drawn}, zone)
+    return {**figure, "data": [*figure["data"], *lines]}
 
 
 def _data(value: object) -> Markup:

@@ -13,9 +13,9 @@ NONE_RECORDED = "no build is recorded yet: `kiro build` and `kiro watch` record 
 
 def seconds(value: float) -> str:
     """A duration: 0.42 s, 12.3 s, 3 min 20 s, 2 h 5 min."""
-    if value < 1:
+    if round(value, 2) < 1:
         return f"{value:.2f} s"
-    if value < 60:
+    if round(value, 1) < 60:
         return f"{value:.1f} s"
     minutes, rest = divmod(round(value), 60)
     hours, minutes = divmod(minutes, 60)

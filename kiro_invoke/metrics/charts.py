@@ -90,7 +90,7 @@ def medians(times: Mapping[Group, Sequence[Timed]], zone: tzinfo | None) -> list
             {
                 "type": "scatter",
                 "mode": "lines",
-                "legendgroup": group.title,
+                "legendgroup": label(group.title),
                 "showlegend": False,
                 "hoverinfo": "skip",
                 "x": [_at(part[len(part) // 2].began, zone) for part in parts],
@@ -235,7 +235,7 @@ def _points(group: Group, some: Sequence[Timed], causes: Causes, zone: tzinfo | 
         "type": "scatter",
         "mode": "markers",
         "name": label(group.title),
-        "legendgroup": group.title,
+        "legendgroup": label(group.title),
         "x": [_at(each.began, zone) for each in some],
         "y": [each.seconds for each in some],
         "text": [_told(group, each, causes.get((each.build, group.service))) for each in some],

@@ -68,14 +68,14 @@
     show(select.value);
   }
 
-  choose("service", (name) => {
-    const place = draw("times", data.times[name]);
+  choose("service", (number) => {
+    const place = draw("times", data.times[number]);
     if (!place || place.dataset.heard) return;
     place.dataset.heard = "yes";
     place.on("plotly_click", (event) => showStages(event.points[0].customdata));
   });
   choose("build", (build) => draw("stages", data.waterfalls[build]));
-  choose("measured", (name) => draw("bars", data.bars[name]));
+  choose("measured", (number) => draw("bars", data.bars[number]));
   draw("hits", data.hits);
   draw("growth", data.growth);
 

@@ -29,7 +29,7 @@ KIRO = ("-m", "kiro_invoke.cli")
 INVOKE = ("-m", "invoke")
 #: Tasks that answer with one object a line, and all tasks.
 STREAMS = ("classify", "replay-history")
-TASKS = ("warm-cache", "build", "up", "down", "logs", "watch", "setup", "config", *STREAMS)
+TASKS = ("warm-cache", "build", "up", "down", "logs", "watch", "setup", "config", "report", *STREAMS)
 #: No command of these tests may find an engine.
 ALONE = {
     "DOCKER_HOST": "tcp://127.0.0.1:1",
@@ -366,6 +366,7 @@ def test_the_same_under_invoke(doors: Doors) -> None:
     ("arguments", "schema"),
     [
         (("config",), "config"),
+        (("report",), "report"),
         (("build", "--dry-run"), "build"),
         (("build", "--prod", "--dry-run"), "build"),
         (("build", "--print"), "build"),
