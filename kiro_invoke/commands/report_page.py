@@ -76,7 +76,7 @@ def page(
                 "times": [_times(drawn[each], history, details, zone) for each in services],
                 "waterfalls": {str(each.build): charts.waterfall(each) for each in details.waterfalls},
                 "hits": charts.hit_ratio(details.hits, zone),
-                "growth": charts.cache_growth(history.sizes, zone),
+                "growth": charts.cache_growth(details.sizes, zone),
                 "bars": [
                     charts.standard_against_fast(bar for bar in report.bars if bar.service == each)
                     for each in measured

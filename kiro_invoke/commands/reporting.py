@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, tzinfo
 
 from kiro_invoke.commands.outputs import check_outputs, write_outputs
@@ -43,8 +45,9 @@ def tell(
         root = find_root(surface.folder)
         store = Store(root / _STATE, surface.say)
         # a store is made where there is none, and reading need not do that
-        history = store.history(window) if store.path.exists() else History()
-        found = report(history)
+        with _uncollected():
+            history = store.history(window) if store.path.exists() else History()
+            found = report(history)
         told = fields(found, window)
         write_outputs(paths, _makers(found, told, store, history, (root.name, zone)))
 
@@ -57,6 +60,18 @@ def tell(
         return Answer(told, show)
 
     return body
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """While inside, nothing is looked through for garbage: of hundreds of thousands of values none is any."""
+    collected = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collected:
+            gc.enable()
 
 
 def window_of(last: str | None, after: str | None, *, now: float) -> Window:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from kiro_invoke.metrics.entry import MEASURING
+from kiro_invoke.metrics.entry import MEASURING, CacheSize
 from kiro_invoke.metrics.history import JOINED, MEANT, History
 from kiro_invoke.model.record import Step
 
@@ -51,11 +51,12 @@ class Waterfall:
 
 @dataclass(frozen=True)
 class Details:
-    """`causes` by build and service, `waterfalls` latest first. `stretch` is in seconds."""
+    """`causes` by build and service, `sizes` oldest first, `waterfalls` latest first. `stretch` is in seconds."""
 
     causes: Mapping[tuple[int, str], Caused] = field(default_factory=dict)
     stretch: float = 0.0
     hits: Sequence[HitsOver] = ()
+    sizes: Sequence[CacheSize] = ()
     waterfalls: Sequence[Waterfall] = ()
 
 
@@ -68,6 +69,7 @@ def read_details(db: sqlite3.Connection, history: History, builds: Sequence[int]
         causes=_causes(db, sorted(set(builds))),
         stretch=stretch,
         hits=_hits(db, history.first, stretch),
+        sizes=_sizes(db, history.first),
         waterfalls=_waterfalls(db, history.first),
     )
 
@@ -96,6 +98,15 @@ def _hits(db: sqlite3.Connection, first: float, stretch: float) -> list[HitsOver
         (stretch, stretch, first, MEASURING),
     )
     return list(map(HitsOver._make, found))
+
+
+def _sizes(db: sqlite3.Connection, first: float) -> list[CacheSize]:
+    found = db.execute(
+        f"SELECT began, cache_layers, cache_mounts FROM builds WHERE {MEANT}"
+        " AND (cache_layers NOT NULL OR cache_mounts NOT NULL) ORDER BY began, id",
+        (first, MEASURING),
+    )
+    return list(map(CacheSize._make, found))
 
 
 def _waterfalls(db: sqlite3.Connection, first: float) -> list[Waterfall]:

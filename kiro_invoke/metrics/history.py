@@ -30,7 +30,7 @@ class History:
 
     `recorded` counts the builds of the whole store. `first` and `latest` tell when the window's began (epoch). `times`
     are of images that succeeded and took time, `stages` those that ran in the last STAGE_BUILDS builds and in builds
-    that succeeded, `wrong` the latest first.
+    that succeeded, `wrong` the latest first. Of the cache's `sizes` there are the first and the last readings.
     """
 
     recorded: int = 0
@@ -115,7 +115,8 @@ def _tallies(db: sqlite3.Connection, meant: _Meant) -> list[Tally]:
     found = db.execute(
         "SELECT service, profile, kind, file, cause, COUNT(*), COUNT(seconds), TOTAL(seconds), MAX(build)"
         " FROM images WHERE variant = '' AND kind NOT IN ('', 'IGNORED') AND (file <> '' OR cause <> '')"
-        f" AND build IN (SELECT id FROM builds WHERE {MEANT}) GROUP BY service, profile, kind, file, cause",
+        # grouped by what differs most first: fewer comparisons
+        f" AND build IN (SELECT id FROM builds WHERE {MEANT}) GROUP BY file, cause, kind, service, profile",
         meant,
     )
     return list(map(Tally._make, found))
@@ -132,12 +133,18 @@ def _wrong(db: sqlite3.Connection, meant: _Meant) -> list[Wrong]:
 
 
 def _sizes(db: sqlite3.Connection, meant: _Meant) -> list[CacheSize]:
-    found = db.execute(
-        f"SELECT began, cache_layers, cache_mounts FROM builds WHERE {MEANT}"
-        " AND (cache_layers NOT NULL OR cache_mounts NOT NULL) ORDER BY began, id",
-        meant,
-    )
-    return list(map(CacheSize._make, found))
+    """The first and the last reading of each size, and of both."""
+    found = set()
+    for read in ("cache_layers NOT NULL", "cache_mounts NOT NULL", "cache_layers + cache_mounts NOT NULL"):
+        for order in ("ASC", "DESC"):
+            found |= set(
+                db.execute(
+                    f"SELECT began, id, cache_layers, cache_mounts FROM builds WHERE {MEANT} AND {read}"
+                    f" ORDER BY began {order}, id {order} LIMIT 1",
+                    meant,
+                )
+            )
+    return [CacheSize(began, layers, mounts) for began, _id, layers, mounts in sorted(found)]
 
 
 def _stages(db: sqlite3.Connection, meant: _Meant) -> list[StageRow]:

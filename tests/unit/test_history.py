@@ -27,6 +27,7 @@ from kiro_invoke.metrics.entry import (
     Window,
 )
 from kiro_invoke.metrics.history import STAGE_BUILDS, History
+from kiro_invoke.metrics.statistics import CacheGrowth, Growth, growth
 from kiro_invoke.metrics.store import Store
 from kiro_invoke.model.record import Step
 
@@ -95,6 +96,7 @@ def test_measurements_are_told_by_themselves(store: Store) -> None:
     assert history.counts == [Counted("web", 1, 0, 3, 1, 1)]
     assert [tally.times for tally in history.tallies] == [1]
     assert len(history.sizes) == len(history.stages) == 1
+    assert len(store.details(history, []).sizes) == 1
     assert history.measured == [
         Measured(began, True, 2.5, "web", "source", "fast", 2.0) for began in (1500.0, 1600.0)
     ]
@@ -121,7 +123,9 @@ def test_a_window_is_of_time_or_number_and_measurements_do_not_count(store: Stor
     assert (last.builds, last.recorded, last.first) == (3, 60, 8.0)
     assert last.counts == [Counted("web", 3, 0, 9, 3, 3)]
     assert [tally.times for tally in last.tallies] == [3]
-    assert len(last.sizes) == len(last.stages) == 3
+    assert [size.began for size in last.sizes] == [8.0, 10.0]
+    assert [size.began for size in store.details(last, []).sizes] == [8.0, 9.0, 10.0]
+    assert len(last.stages) == 3
     assert len(last.measured) == 50
     assert len(store.history(Window(after=60.0)).measured) == 10
 
@@ -131,6 +135,17 @@ def test_times_are_in_the_order_of_the_builds_not_of_their_recording(store: Stor
     store.add([at(5.0, seconds=5.0)])
     store.add([at(3.0, seconds=3.0), at(7.0, seconds=7.0)])
     assert [timed.seconds for timed in store.history().times[SOURCE]] == [3, 5, 7]
+
+
+def test_the_first_and_the_last_reading_of_each_size_are_told(store: Store) -> None:
+    sizes = [(None, None), (None, 1), (2, 1), (3, 9), (4, 5), (6, None), (None, None)]
+    store.add(
+        [replace(at(float(n)), cache_layers=size[0], cache_mounts=size[1]) for n, size in enumerate(sizes)]
+    )
+    read = store.history().sizes
+    assert growth(read) == growth([CacheSize(float(n), *size) for n, size in enumerate(sizes)])
+    assert growth(read) == CacheGrowth(Growth(2, 6), Growth(1, 5), Growth(3, 9))
+    assert len(read) == 4
 
 
 def test_ways_profiles_and_kinds_are_kept_apart(store: Store) -> None:
