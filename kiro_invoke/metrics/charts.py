@@ -37,7 +37,7 @@ _VARIANTS = {
     "fast": "#10a37f",
     "live": "#3b82f6",
 }
-_LONGEST, _WIDTH = 160, 60
+_LONGEST, _WIDTH, _LONGEST_NAME = 160, 60, 32
 #: A scale by powers shows builds of seconds beside builds of minutes.
 _LOG_FROM = 15.0
 _MEDIANS, _FEWEST_FOR_MEDIANS = 40, 20
@@ -224,7 +224,13 @@ def waterfall(build: Waterfall) -> Figure:
         "height": 96 + 26 * len(names),
         "hovermode": "closest",
         "xaxis": {"ticksuffix": " s", "rangemode": "tozero"},
-        "yaxis": {"autorange": "reversed", "type": "category", "categoryarray": names, "showgrid": False},
+        "yaxis": {
+            "autorange": "reversed",
+            "type": "category",
+            "categoryarray": names,
+            "dtick": 1,
+            "showgrid": False,
+        },
     }
     return {"data": [bars, marks], "layout": layout}
 
@@ -269,7 +275,9 @@ def _span(steps: Sequence[Step], began: float) -> tuple[float, float]:
 
 
 def _place(place: tuple[str, str]) -> str:
-    return label(" · ".join(filter(None, place)) or "engine")
+    # beside bars there is little room, least on a phone
+    names = (name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…" for name in place)
+    return label(" · ".join(filter(None, names)) or "engine")
 
 
 def _service_colour(service: str, stages: Iterable[tuple[str, str]]) -> str:
