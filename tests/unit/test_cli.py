@@ -156,6 +156,16 @@ def test_a_build_with_nothing_to_do_loads_nothing_to_take_back_with(
     assert ran.err.splitlines()[-1].split() == ["LOADED", *loaded]
 
 
+@pytest.mark.parametrize(("wanted", "loaded"), [((), ()), (("--output", "r.html"), ("jinja2", "plotly"))])
+def test_a_report_loads_what_makes_pages_for_pages_alone(
+    tmp_path: Path, wanted: tuple[str, ...], loaded: tuple[str, ...]
+) -> None:
+    program = telling_loaded("jinja2", "plotly", "plotly.graph_objects", "rich", "xml.etree.ElementTree")
+    ran = run("report", *wanted, folder=repository(tmp_path / "shop"), door=("-c", program))
+    assert ran.code == 0, ran.err
+    assert ran.err.splitlines()[-1].split() == ["LOADED", *loaded]
+
+
 def test_mocks_can_be_made_after_all() -> None:
     """Invoke's class for tests works in a program that was loaded without them."""
     program = (
