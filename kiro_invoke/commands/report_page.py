@@ -20,7 +20,7 @@ from markupsafe import Markup
 from kiro_invoke.commands.report_words import change, nothing, seconds, share, when
 from kiro_invoke.metrics import charts
 from kiro_invoke.metrics.details import Details
-from kiro_invoke.metrics.entry import Group, Timed
+from kiro_invoke.metrics.entry import CacheSize, Group, Timed
 from kiro_invoke.metrics.history import History
 from kiro_invoke.metrics.regressions import FEWEST
 from kiro_invoke.metrics.report import Report
@@ -76,7 +76,7 @@ def page(
                 "times": [_times(drawn[each], history, details, zone) for each in services],
                 "waterfalls": {str(each.build): charts.waterfall(each) for each in details.waterfalls},
                 "hits": charts.hit_ratio(details.hits, zone),
-                "growth": charts.cache_growth(details.sizes, zone),
+                "growth": charts.cache_growth(_sizes(history, details), zone),
                 "bars": [
                     charts.standard_against_fast(bar for bar in report.bars if bar.service == each)
                     for each in measured
@@ -112,6 +112,11 @@ def _times(
     figure = charts.build_times(drawn, details.causes, zone)
     lines = charts.medians({group: history.times[group] for group in drawn}, zone)
     return {**figure, "data": [*figure["data"], *lines]}
+
+
+def _sizes(history: History, details: Details) -> list[CacheSize]:
+    """Those that are told of in figures are drawn, too."""
+    return sorted({*history.sizes, *details.sizes}, key=lambda each: each.began)
 
 
 def _data(value: object) -> Markup:

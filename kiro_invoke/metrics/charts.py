@@ -41,7 +41,7 @@ _LONGEST, _WIDTH, _LONGEST_NAME = 160, 60, 32
 #: A scale by powers shows builds of seconds beside builds of minutes.
 _LOG_FROM = 15.0
 _MEDIANS, _FEWEST_FOR_MEDIANS = 40, 20
-_MOST_SIZES, _MOST_STAGES, _MOST_STEPS = 300, 60, 5
+_MOST_STAGES, _MOST_STEPS = 60, 5
 
 
 def label(text: str) -> str:
@@ -53,15 +53,14 @@ def label(text: str) -> str:
 
 
 def thinned(times: Sequence[Timed], most: int) -> list[Timed]:
-    """At most so many (two at least): of each stretch of the builds the slowest and the middle one."""
+    """At most so many (some at least): an even sample, which looks as all would, and the slowest of each stretch."""
     if len(times) <= most:
         return list(times)
-    stretches = most // 2
-    kept: set[Timed] = set()
+    stretches = most // 5 + 1
+    kept = set(times[:: -(-len(times) // max(most - stretches, 1))])
     for number in range(stretches):
         begin, end = (len(times) * (number + step) // stretches for step in (0, 1))
-        some = sorted(times[begin:end], key=lambda each: each.seconds)
-        kept |= {some[len(some) // 2], some[-1]}
+        kept.add(max(times[begin:end], key=lambda each: each.seconds))
     return sorted(kept)
 
 
@@ -125,13 +124,10 @@ def hit_ratio(hits: Sequence[HitsOver], zone: tzinfo | None) -> Figure:
 
 def cache_growth(sizes: Sequence[CacheSize], zone: tzinfo | None) -> Figure:
     """The cache's size as areas on top of each other."""
-    step = max(len(sizes) // _MOST_SIZES, 1)
-    # the last one is what there is now
-    some = [*sizes[:-1:step], *sizes[-1:]]
-    times = [_at(each.began, zone) for each in some]
+    times = [_at(each.began, zone) for each in sizes]
     parts = (
-        ("layers", [each.layers for each in some], "#3b82f6"),
-        ("mounts", [each.mounts for each in some], "#10a37f"),
+        ("layers", [each.layers for each in sizes], "#3b82f6"),
+        ("mounts", [each.mounts for each in sizes], "#10a37f"),
     )
     traces = [
         {

@@ -17,6 +17,8 @@ WATERFALLS = 100
 #: points than this for a service.
 _STRETCHES = (300.0, 3600.0, 21_600.0, 86_400.0, 604_800.0, 2_592_000.0)
 _MOST_STRETCHES = 120
+#: The cache's size is told after about so many builds, however many there are.
+_SIZES = 300
 #: SQLite takes so many values in a statement, whatever its version.
 _AT_ONCE = 900
 
@@ -51,7 +53,7 @@ class Waterfall:
 
 @dataclass(frozen=True)
 class Details:
-    """`causes` by build and service, `sizes` oldest first, `waterfalls` latest first. `stretch` is in seconds."""
+    """`causes` by build and service, some `sizes` oldest first, `waterfalls` latest first. `stretch` is in seconds."""
 
     causes: Mapping[tuple[int, str], Caused] = field(default_factory=dict)
     stretch: float = 0.0
@@ -69,7 +71,7 @@ def read_details(db: sqlite3.Connection, history: History, builds: Sequence[int]
         causes=_causes(db, sorted(set(builds))),
         stretch=stretch,
         hits=_hits(db, history.first, stretch),
-        sizes=_sizes(db, history.first),
+        sizes=_sizes(db, history.first, max(history.builds // _SIZES, 1)),
         waterfalls=_waterfalls(db, history.first),
     )
 
@@ -100,11 +102,11 @@ def _hits(db: sqlite3.Connection, first: float, stretch: float) -> list[HitsOver
     return list(map(HitsOver._make, found))
 
 
-def _sizes(db: sqlite3.Connection, first: float) -> list[CacheSize]:
+def _sizes(db: sqlite3.Connection, first: float, step: int) -> list[CacheSize]:
     found = db.execute(
-        f"SELECT began, cache_layers, cache_mounts FROM builds WHERE {MEANT}"
+        f"SELECT began, cache_layers, cache_mounts FROM builds WHERE {MEANT} AND id % ? = 0"
         " AND (cache_layers NOT NULL OR cache_mounts NOT NULL) ORDER BY began, id",
-        (first, MEASURING),
+        (first, MEASURING, step),
     )
     return list(map(CacheSize._make, found))
 

@@ -124,11 +124,15 @@ def test_hit_ratios_are_a_line_for_each_service() -> None:
     assert figure["data"][1]["text"] == ["3 of 4 steps", "0 of 5 steps"]
 
 
-def test_the_caches_growth_is_bounded_and_ends_with_now() -> None:
-    sizes = [CacheSize(float(number), number, 2 * number) for number in range(10_001)]
-    layers, mounts = charts.cache_growth(sizes, UTC)["data"]
-    assert len(layers["x"]) < 400
-    assert (layers["y"][0], layers["y"][-1], mounts["y"][-1]) == (0, 10_000, 20_000)
+def test_the_cache_is_layers_and_mounts() -> None:
+    layers, mounts = charts.cache_growth([CacheSize(1.0, 5, 7), CacheSize(61.0, 6, None)], UTC)["data"]
+    assert (layers["name"], layers["y"], mounts["name"], mounts["y"]) == (
+        "layers",
+        [5, 6],
+        "mounts",
+        [7, None],
+    )
+    assert layers["x"] == ["1970-01-01 00:00:01", "1970-01-01 00:01:01"]
     (alone,) = charts.cache_growth([CacheSize(1.0, 5, None)], UTC)["data"]
     assert (alone["name"], alone["y"]) == ("layers", [5])
     assert charts.cache_growth([], UTC)["data"] == []

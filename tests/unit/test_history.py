@@ -213,5 +213,10 @@ def test_as_many_causes_as_are_drawn_can_be_asked_for(store: Store) -> None:
     assert len(store.details(store.history(), range(1, 2001)).causes) == 2000
 
 
+def test_of_many_sizes_some_are_told(store: Store) -> None:
+    store.add([at(float(number)) for number in range(2000)])
+    assert 300 <= len(store.details(store.history(), []).sizes) <= 400
+
+
 def test_an_empty_history_has_no_details(store: Store) -> None:
     assert store.details(History(), []).waterfalls == ()

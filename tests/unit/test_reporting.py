@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import random
@@ -212,7 +213,13 @@ def test_five_thousand_builds(tmp_path: Path) -> None:
     assert any("of the last 1,000 builds" in line for line in world.text())
     page = world.file("r.html")
     assert "of 5,000 builds are drawn" in page
+    assert data_of(page)["growth"]["data"] == []
     assert len(data_of(page)["times"][0]["data"][0]["x"]) <= 3000
+
+
+def test_garbage_is_collected_again_afterwards(world: World) -> None:
+    world.json()
+    assert gc.isenabled()
 
 
 # --- nothing to tell
@@ -447,7 +454,10 @@ def test_the_page_has_the_charts(world: World) -> None:
     assert len(data["waterfalls"]) == 43
     assert str(points["BASE"]["customdata"][0]) in data["waterfalls"]
     assert len(data["hits"]["data"]) == 1
-    assert len(data["growth"]["data"]) == 2
+    assert [trace["y"] for trace in data["growth"]["data"]] == [
+        [4_000_000, 6_500_000],
+        [1_000_000, 1_000_000],
+    ]
     assert [trace["name"] for trace in data["bars"][0]["data"]] == ["standard", "fast"]
 
 
