@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from kiro_invoke.metrics.entry import Group, Tally, Timed
-from kiro_invoke.metrics.statistics import median, seconds_of
+from kiro_invoke.metrics.entry import Group, Tally
+from kiro_invoke.metrics.statistics import median
 
 _NOTHING = "IGNORED"
 
@@ -29,10 +29,13 @@ class Invalidation:
 
 
 def invalidations(
-    tallies: Iterable[Tally], times: Mapping[Group, Sequence[Timed]]
+    tallies: Iterable[Tally], seconds: Mapping[Group, Sequence[float]]
 ) -> tuple[Invalidation, ...]:
-    """What had something built again, the dearest first. A build without a known time counts, and loses nothing."""
-    idle = _idle(times)
+    """What had something built again, the dearest first. `seconds` are those of all builds, by group.
+
+    A build without a known time counts, and loses nothing.
+    """
+    idle = _idle(seconds)
     found: dict[tuple[str, str, str], list[Tally]] = {}
     for tally in tallies:
         # without a file, each cause is a thing of its own; no file's name holds a NUL
@@ -41,12 +44,12 @@ def invalidations(
     return tuple(sorted(told, key=lambda each: (-each.lost, -each.times, each.service, each.file)))
 
 
-def _idle(times: Mapping[Group, Sequence[Timed]]) -> dict[tuple[str, str], float]:
+def _idle(seconds: Mapping[Group, Sequence[float]]) -> dict[tuple[str, str], float]:
     """What a build takes in which nothing changed, by service and profile."""
     found: dict[tuple[str, str], list[float]] = {}
-    for group, some in times.items():
+    for group, some in seconds.items():
         if group.kind == _NOTHING:
-            found.setdefault((group.service, group.profile), []).extend(seconds_of(some))
+            found.setdefault((group.service, group.profile), []).extend(some)
     return {place: median(values) for place, values in found.items() if values}
 
 

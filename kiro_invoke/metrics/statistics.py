@@ -116,14 +116,12 @@ def seconds_of(timed: Iterable[Timed]) -> list[float]:
     return [each.seconds for each in timed]
 
 
-def kind_figures(times: Mapping[Group, Sequence[Timed]]) -> tuple[KindFigures, ...]:
-    """Count, median and p90 of each group that has any, in the order to tell them."""
+def kind_figures(seconds: Mapping[Group, Sequence[float]]) -> tuple[KindFigures, ...]:
+    """Count, median and p90 of each group that has any times, in the order to tell them."""
     return tuple(
-        KindFigures(group, len(values), median(values), percentile(values, 0.9))
-        for group, values in (
-            (group, sorted(seconds_of(times[group]))) for group in sorted(times, key=place_of)
-        )
-        if values
+        KindFigures(group, len(seconds[group]), median(seconds[group]), percentile(seconds[group], 0.9))
+        for group in sorted(seconds, key=place_of)
+        if seconds[group]
     )
 
 

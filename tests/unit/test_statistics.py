@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kiro_invoke.metrics.causes import Invalidation, invalidations
-from kiro_invoke.metrics.entry import CacheSize, Group, Measured, StageRow, Tally, Timed
+from kiro_invoke.metrics.entry import CacheSize, Group, Measured, StageRow, Tally
 from kiro_invoke.metrics.statistics import (
     Bar,
     CacheGrowth,
@@ -25,10 +25,6 @@ from kiro_invoke.metrics.statistics import (
 )
 
 SOURCE = Group("web", "dev", "image", "SOURCE")
-
-
-def timed(*seconds: float) -> list[Timed]:
-    return [Timed(float(number), value, number) for number, value in enumerate(seconds)]
 
 
 # --- single figures
@@ -66,13 +62,13 @@ def test_the_spread_is_of_deviations_from_the_median() -> None:
 
 
 def test_each_kind_has_its_count_median_and_p90() -> None:
-    (figures,) = kind_figures({SOURCE: timed(*(float(number) for number in range(10, 0, -1)))})
+    (figures,) = kind_figures({SOURCE: [float(number) for number in range(10, 0, -1)]})
     assert (figures.group, figures.count, figures.median) == (SOURCE, 10, 5.5)
     assert figures.p90 == pytest.approx(9.1)
 
 
 def test_one_build_is_its_own_median_and_p90() -> None:
-    assert kind_figures({SOURCE: timed(2.5)}) == (KindFigures(SOURCE, 1, 2.5, 2.5),)
+    assert kind_figures({SOURCE: [2.5]}) == (KindFigures(SOURCE, 1, 2.5, 2.5),)
 
 
 def test_groups_are_told_by_service_and_kind_the_unknown_one_last() -> None:
@@ -86,7 +82,7 @@ def test_groups_are_told_by_service_and_kind_the_unknown_one_last() -> None:
         SOURCE._replace(service="api", kind="CONFIG"),
         SOURCE,
     ]
-    told = [each.group for each in kind_figures({group: timed(1.0) for group in groups})]
+    told = [each.group for each in kind_figures({group: [1.0] for group in groups})]
     assert [f"{group.service} {group.title}" for group in told] == [
         "api CONFIG",
         "web IGNORED",
@@ -153,8 +149,8 @@ def tally(file: str, cause: str, times: int, seconds: float, **more: Any) -> Tal
 
 def test_time_lost_is_what_goes_beyond_a_build_of_nothing() -> None:
     times = {
-        SOURCE._replace(kind="IGNORED"): timed(0.5, 0.25, 9.0),
-        SOURCE._replace(kind="IGNORED", way="live"): timed(0.25, 0.75),
+        SOURCE._replace(kind="IGNORED"): [0.5, 0.25, 9.0],
+        SOURCE._replace(kind="IGNORED", way="live"): [0.25, 0.75],
     }
     found = invalidations([tally("a", "a changed", 4, 10.0), tally("b", "b changed", 1, 0.125)], times)
     assert found == (
@@ -164,13 +160,13 @@ def test_time_lost_is_what_goes_beyond_a_build_of_nothing() -> None:
 
 
 def test_without_a_build_of_nothing_all_of_it_is_lost() -> None:
-    of_another = {SOURCE._replace(kind="IGNORED", service="api"): timed(5.0)}
+    of_another = {SOURCE._replace(kind="IGNORED", service="api"): [5.0]}
     (found,) = invalidations([tally("a", "x", 2, 10.0)], of_another)
     assert found.lost == 10.0
 
 
 def test_builds_without_a_time_count_and_lose_nothing() -> None:
-    times = {SOURCE._replace(kind="IGNORED"): timed(1.0)}
+    times = {SOURCE._replace(kind="IGNORED"): [1.0]}
     (found,) = invalidations([tally("a", "x", 5, 4.0, timed=2)], times)
     assert (found.times, found.lost) == (5, 2.0)
 
