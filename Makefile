@@ -6,7 +6,7 @@ KIRO := $(PY) -m kiro_invoke.cli
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help warm-cache build up down logs watch setup config classify replay-history test-build-performance test test-unit test-loop test-docker test-long lint clean
+.PHONY: help warm-cache build up down logs watch setup config classify replay-history test-build-performance report test test-unit test-loop test-docker test-long lint clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name text; do printf '%-22s %s\n' "$$name" "$$text"; done
@@ -51,6 +51,9 @@ replay-history: $(VENV)/.installed ## Tell which past commits changed dependenci
 
 test-build-performance: $(VENV)/.installed ## Measure how fast images are built, and judge it (ARGS=--quick: a few minutes)
 	@$(KIRO) test-build-performance $(ARGS)
+
+report: $(VENV)/.installed ## Tell what the recorded builds come to (ARGS="--output report.html")
+	@$(KIRO) report $(ARGS)
 
 lint: $(VENV)/.installed ## Style, types, import contract
 	@$(PY) -m ruff check .

@@ -212,6 +212,30 @@ def replay_history(
 
 
 @task(
+    iterable=["output"],
+    auto_shortflags=False,
+    help={
+        "last": "Only the last so many builds.",
+        "after": "Only what began after a date or time (2026-05-31, 2026-05-31T18:00), or in an age (7d, 12h).",
+        "output": "Write it to this file too, by extension: .json, .md, .html, .txt, .xml (JUnit); several times.",
+        "format": _FORMAT,
+    },
+)
+def report(
+    _ctx: Context,
+    output: list[str],
+    last: str | None = None,
+    after: str | None = None,
+    format: str = "text",
+) -> None:
+    """Tell what the recorded builds come to: times, the cache, causes, what got slower."""
+    from kiro_invoke.commands import reporting
+    from kiro_invoke.commands.surface import perform
+
+    perform("report", format, reporting.tell(last=last, after=after, outputs=output))
+
+
+@task(
     iterable=["service"],
     auto_shortflags=False,
     help={
@@ -288,4 +312,6 @@ def measure(
     perform("test-build-performance", format, benchmarking.test_build_performance(asked))
 
 
-ns = Collection(warm_cache, build, up, down, logs, watch, setup, config, classify, replay_history, measure)
+ns = Collection(
+    warm_cache, build, up, down, logs, watch, setup, config, classify, replay_history, measure, report
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from kiro_invoke.model.record import Step
 
@@ -11,6 +12,8 @@ from kiro_invoke.model.record import Step
 IMAGE, LIVE = "image", "live"
 #: What is said of a dependency layer, before a build and after it. "" where nothing can be said.
 CACHED, RAN = "cached", "ran"
+#: The command whose builds are measurements: they are no part of what is usual here.
+MEASURING = "test-build-performance"
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,91 @@ class StageRow:
     service: str
     stage: str
     seconds: float
+
+
+class Group(NamedTuple):
+    """Builds that can be compared: of one service and profile, made in one way, for one kind of change."""
+
+    service: str
+    profile: str
+    way: str
+    kind: str
+
+    @property
+    def title(self) -> str:
+        """It without its service: SOURCE; SOURCE, live; DEPENDENCY (prod)."""
+        profile = "" if self.profile in ("", "dev") else f" ({self.profile})"
+        return f"{self.kind or 'no kind known'}{profile}{', live' if self.way == LIVE else ''}"
+
+
+class Timed(NamedTuple):
+    """When a build began (epoch), a service's own seconds of it, and which build it was."""
+
+    began: float
+    seconds: float
+    build: int
+
+
+class Counted(NamedTuple):
+    """A service's builds, those of them that failed, its steps by the cache's verdict, predictions with a verdict."""
+
+    service: str
+    builds: int
+    failed: int
+    cached: int
+    ran: int
+    checked: int
+
+
+class Tally(NamedTuple):
+    """A cause that had something built again: how many `times`, in the `timed` ones of these how many seconds.
+
+    `latest` is the last build that it led to.
+    """
+
+    service: str
+    profile: str
+    kind: str
+    file: str
+    cause: str
+    times: int
+    timed: int
+    seconds: float
+    latest: int
+
+
+class Wrong(NamedTuple):
+    """A prediction that the engine did not agree with (see ImageEntry)."""
+
+    build: int
+    began: float
+    service: str
+    profile: str
+    kind: str
+    file: str
+    cause: str
+    predicted: str
+    verdict: str
+
+
+class CacheSize(NamedTuple):
+    """The engine's cache in bytes, as it was read when a build ended; None for what was not."""
+
+    began: float
+    layers: int | None
+    mounts: int | None
+
+
+class Measured(NamedTuple):
+    """One measured build of a service. `seconds` is its own time, `whole` the build's; `ok` whether it succeeded."""
+
+    began: float
+    ok: bool
+    whole: float
+    service: str
+    scenario: str
+    variant: str
+    seconds: float | None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,9 @@ from dataclasses import astuple, fields
 from pathlib import Path
 
 from kiro_invoke.engine.files import refuse_links
+from kiro_invoke.metrics.details import Details, read_details
 from kiro_invoke.metrics.entry import BuildRow, Entry, ImageEntry, ImageRow, StageRow, Window
+from kiro_invoke.metrics.history import History, read_history
 from kiro_invoke.metrics.schema import VERSION, migrate, version_of
 from kiro_invoke.metrics.unsettled import unsettled
 from kiro_invoke.model.errors import KiroError
@@ -141,6 +143,16 @@ class Store:
                 for service, stage, text, cached, *times in found
             )
 
+    def history(self, window: Window = ALL) -> History:
+        """What a report of a window is made from, of one moment."""
+        with self._opened() as db, _transaction(db, "BEGIN"):
+            return read_history(db, window)
+
+    def details(self, history: History, builds: Sequence[int]) -> Details:
+        """What the charts of a history tell besides; `builds` are those whose causes are told."""
+        with self._opened() as db, _transaction(db, "BEGIN"):
+            return read_details(db, history, builds)
+
     @contextmanager
     def _opened(self, *, quickly: bool = False) -> Iterator[sqlite3.Connection]:
         """A connection, the only one of this process. `quickly`: what was written is left in the log at the end."""
@@ -224,8 +236,8 @@ def _use_wal(db: sqlite3.Connection) -> None:
 
 
 @contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
-    db.execute("BEGIN IMMEDIATE")
+def _transaction(db: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
+    db.execute(begin)
     try:
         yield
     except BaseException:

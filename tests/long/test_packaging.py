@@ -75,6 +75,9 @@ def test_the_wheel_works_in_a_foreign_repository(built: Path, tmp_path: Path) ->
     kiro = str(Path(python).with_name("kiro"))
     assert run(kiro, "--version", cwd=repository).strip().endswith(__version__)
     assert "a-foreign-repository/api:dev" in run(kiro, "build", "--dry-run", cwd=repository)
+    assert "no build is recorded yet" in run(kiro, "report", "--output", "report.html", cwd=repository)
+    assert (repository / "report.html").stat().st_size > 1_000_000
+    (repository / "report.html").unlink()
     (repository / "tasks.py").write_text(
         "import kiro_invoke\nfrom invoke import Collection, task\n\n"
         "@task\ndef build(ctx):\n    print('their own build')\n\n"

@@ -30,7 +30,7 @@ INVOKE = ("-m", "invoke")
 #: Tasks that answer with one object a line, and all tasks.
 STREAMS = ("classify", "replay-history")
 TASKS = (
-    "warm-cache", "build", "up", "down", "logs", "watch", "setup", "config", *STREAMS, "test-build-performance",
+    "warm-cache", "build", "up", "down", "logs", "watch", "setup", "config", *STREAMS, "test-build-performance", "report",
 )  # fmt: skip
 #: No command of these tests may find an engine.
 ALONE = {
@@ -154,6 +154,16 @@ def test_a_build_with_nothing_to_do_loads_nothing_to_take_back_with(
     ran = run(
         "build", folder=repository(tmp_path / "shop"), door=("-c", on_fake + telling_loaded(*TAKING_BACK))
     )
+    assert ran.code == 0, ran.err
+    assert ran.err.splitlines()[-1].split() == ["LOADED", *loaded]
+
+
+@pytest.mark.parametrize(("wanted", "loaded"), [((), ()), (("--output", "r.html"), ("jinja2", "plotly"))])
+def test_a_report_loads_what_makes_pages_for_pages_alone(
+    tmp_path: Path, wanted: tuple[str, ...], loaded: tuple[str, ...]
+) -> None:
+    program = telling_loaded("jinja2", "plotly", "plotly.graph_objects", "rich", "xml.etree.ElementTree")
+    ran = run("report", *wanted, folder=repository(tmp_path / "shop"), door=("-c", program))
     assert ran.code == 0, ran.err
     assert ran.err.splitlines()[-1].split() == ["LOADED", *loaded]
 
@@ -368,6 +378,7 @@ def test_the_same_under_invoke(doors: Doors) -> None:
     ("arguments", "schema"),
     [
         (("config",), "config"),
+        (("report",), "report"),
         (("build", "--dry-run"), "build"),
         (("build", "--prod", "--dry-run"), "build"),
         (("build", "--print"), "build"),
