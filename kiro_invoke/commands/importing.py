@@ -17,7 +17,7 @@ from kiro_invoke.builds.planner import Profile, Recipe
 from kiro_invoke.builds.progress import Progress
 from kiro_invoke.cache.warm import read_recipes
 from kiro_invoke.commands.recording import Say, counts, verdict
-from kiro_invoke.engine.files import write_whole
+from kiro_invoke.engine.files import make_state_folder, write_whole
 from kiro_invoke.engine.protocol import Engine
 from kiro_invoke.metrics.entry import Entry, ImageEntry
 from kiro_invoke.metrics.store import Store, StoreError
@@ -85,6 +85,7 @@ def import_outside(
         return 0
     file = project.state / OTHERS
     try:
+        make_state_folder(project.state)
         others = _read_others(file)
         known = store.known_refs() | set(others)
         entries: list[Entry] = []

@@ -14,12 +14,12 @@ from kiro_invoke.commands.outputs import check_outputs, write_outputs
 from kiro_invoke.commands.report_fields import fields
 from kiro_invoke.commands.report_lines import lines, text
 from kiro_invoke.commands.surface import SCHEMA, Answer, Surface
-from kiro_invoke.config import find_root
+from kiro_invoke.config import find_root, load
 from kiro_invoke.metrics.entry import Window
 from kiro_invoke.metrics.history import History
 from kiro_invoke.metrics.report import Report, report
 from kiro_invoke.metrics.store import Store
-from kiro_invoke.model.errors import UsageError
+from kiro_invoke.model.errors import KiroError, UsageError
 from kiro_invoke.plain import clean
 
 NAME = "report"
@@ -36,14 +36,19 @@ def tell(
     outputs: Sequence[str],
     now: Callable[[], float] = time.time,
     zone: tzinfo | None = None,
+    bring_in: Callable[[Surface, Store], None] | None = None,
 ) -> Callable[[Surface], Answer]:
-    """Tell what a window's builds come to, and write it to `outputs`. `zone` (of times shown) None: the machine's."""
+    """Tell what a window's builds come to, and write it to `outputs`. `zone` (of times shown) None: the machine's.
+
+    `bring_in` takes builds that were made outside into the store beforehand; None: from the engine, if one answers.
+    """
 
     def body(surface: Surface) -> Answer:
         window = window_of(last, after, now=now())
         paths = check_outputs(outputs, EXTENSIONS, folder=surface.folder)
         root = find_root(surface.folder)
         store = Store(root / _STATE, surface.say)
+        (bring_in or _from_the_engine)(surface, store)
         # a store is made where there is none, and reading need not do that
         with _uncollected():
             history = store.history(window) if store.path.exists() else History()
@@ -60,6 +65,18 @@ def tell(
         return Answer(told, show)
 
     return body
+
+
+def _from_the_engine(surface: Surface, store: Store) -> None:
+    """Take in what plain docker, Compose and Tilt built, where buildx remembers it. Nothing without an engine."""
+    from kiro_invoke.commands import importing, opening
+
+    try:
+        project = load(surface.folder, surface.environ)
+        engine = opening.open_engine(surface, setup=False, state=project.state)
+    except KiroError:
+        return
+    importing.import_outside(engine, project, store, surface.say)
 
 
 @contextmanager

@@ -79,6 +79,7 @@ class World:
         self.root = root
         (root / "kiro.yaml").write_text("")
         self.out, self.err = io.StringIO(), io.StringIO()
+        self.outside: tuple[Entry, ...] = ()
         if entries:
             (root / ".kiro").mkdir()
             Store(root / ".kiro", pytest.fail).add(entries)
@@ -92,9 +93,11 @@ class World:
         return Surface(paper(self.out), paper(self.err), {}, self.root, None)
 
     def answer(self, *outputs: str, last: str | None = None, after: str | None = None) -> Answer:
-        return tell(last=last, after=after, outputs=outputs, now=lambda: BEGIN + 45 * DAY, zone=UTC)(
-            self.surface
-        )
+        told = tell(
+            last=last, after=after, outputs=outputs, now=lambda: BEGIN + 45 * DAY, zone=UTC,
+            bring_in=lambda _surface, store: store.add(self.outside) if self.outside else None,
+        )  # fmt: skip
+        return told(self.surface)
 
     def json(self, **options: str) -> dict[str, Any]:
         answer = self.answer(**options)
@@ -114,6 +117,12 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return World(tmp_path, *USUAL)
+
+
+def test_what_was_built_outside_is_brought_in_first(world: World) -> None:
+    world.outside = (replace(build(50, 4.0), command="docker", ref="r1"),)
+    assert world.json()["builds"] == 45
+    assert world.json()["builds"] == 45  # once
 
 
 # --- JSON
@@ -522,10 +531,11 @@ def test_a_date_without_an_offset_is_the_machines() -> None:
 
 def test_a_file_of_no_known_format_is_told_before_any_work(world: World) -> None:
     (world.root / ".kiro" / "metrics.sqlite").write_bytes(b"would be set aside, if it were read")
+    before = set((world.root / ".kiro").iterdir())
     with pytest.raises(UsageError, match="tells no format"):
         world.answer("good.json", "r.pdf")
     assert not (world.root / "good.json").exists()
-    assert len(list((world.root / ".kiro").iterdir())) == 1
+    assert set((world.root / ".kiro").iterdir()) == before
 
 
 def test_a_store_that_cannot_be_read_is_one_message(world: World) -> None:
@@ -538,6 +548,8 @@ def test_a_store_that_cannot_be_read_is_one_message(world: World) -> None:
 
 def test_a_damaged_store_is_set_aside_and_said(world: World) -> None:
     path = world.root / ".kiro" / "metrics.sqlite"
+    for log in path.parent.glob(f"{path.name}-*"):
+        log.unlink()  # it would make good what is damaged
     path.write_bytes(b"not a database " * 100)
     assert world.json()["builds"] == 0
     assert "begun anew" in world.err.getvalue()
