@@ -15,6 +15,15 @@ def clean(line: str) -> str:
     return _CONTROLS.sub("", _ESCAPES.sub("", line)).expandtabs()
 
 
+#: What XML cannot hold at all, escaped or not.
+_IMPOSSIBLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def xml_text(text: str) -> str:
+    """`text` without what a terminal obeys, and without what XML cannot hold."""
+    return _IMPOSSIBLE.sub("", clean(text))
+
+
 def worth_telling(event: Ended) -> bool:
     """Whether a step ran; the engine never calls a base image cached, though nothing was done for it."""
     return bool(event.error) or not (event.cached or event.step.text.startswith("FROM "))

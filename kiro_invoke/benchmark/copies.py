@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kiro_invoke.benchmark.losses import LABEL, forget
+from kiro_invoke.benchmark.losses import LABEL, NAME, forget
 from kiro_invoke.benchmark.tree import Tree, moved
 from kiro_invoke.builds.bake import Surroundings
 from kiro_invoke.builds.planner import Profile, Recipe
@@ -19,8 +19,6 @@ from kiro_invoke.engine.protocol import Engine
 from kiro_invoke.model.errors import BuildFailed
 from kiro_invoke.model.service import Project, Service
 
-#: All that a measurement makes in an engine is named so.
-NAME = "kiro-benchmark"
 _APART = """\
 FROM {image}
 LABEL {label}={checkout}
@@ -38,6 +36,12 @@ class Copy:
     tree: Tree
     bases: tuple[Base, ...]
     sources: str
+
+    @property
+    def images(self) -> dict[str, str]:
+        """Image from outside -> the one that stands for it, also by the names that kiro.yaml replaces."""
+        found = {base.ref: base.image for base in self.bases}
+        return found | {ref: found[wanted] for ref, wanted in self.project.base_images if wanted in found}
 
     def service(self, name: str) -> Service:
         return next(service for service in self.project.services if service.name == name)
@@ -72,28 +76,30 @@ def make_copy(
     named = moved(source, root, "")
     project = moved(source, root, f"{NAME}/{named.checkout}")
     tree = Tree(root)
-    sources = tree.copy(source, recipes, more)
     make_state_folder(project.state)
+    sources = tree.copy(source, recipes, more)
     return Copy(project, tree, apart(engine, bases, project.checkout, salt), sources)
 
 
 def remove_copy(engine: Engine, copy: Copy) -> None:
     """Take away a copy and all that its builds left in the engine."""
-    forget(engine, copy.project)
-    shutil.rmtree(copy.project.root, ignore_errors=True)
+    remove_left(engine, copy.project, copy.project.root)
 
 
 def remove_left(engine: Engine, source: Project, root: Path) -> None:
-    """The same for what a measurement that was killed left in a folder."""
-    forget(engine, moved(source, root, NAME))
-    with suppress(OSError):
-        shutil.rmtree(root)
+    """The same by the copy's folder. It stays where the engine did not let us: it tells what is to be taken away."""
+    if forget(engine, moved(source, root, NAME)):
+        with suppress(OSError):
+            shutil.rmtree(root)
 
 
-def apart(engine: Engine, bases: Sequence[Base], checkout: str, salt: str) -> tuple[Base, ...]:
-    """The same base images, but for one more file: no layer that is made on them is anybody else's."""
+def apart(
+    engine: Engine, bases: Sequence[Base], checkout: str, salt: str, what: str = "base"
+) -> tuple[Base, ...]:
+    """The same images, but for one more file: no layer that is made on them is anybody else's."""
     return tuple(
-        _apart(engine, base, f"{NAME}/{checkout}/base-{at}", checkout, salt) for at, base in enumerate(bases)
+        _apart(engine, base, f"{NAME}/{checkout}/{what}-{at}", checkout, salt)
+        for at, base in enumerate(bases)
     )
 
 

@@ -15,11 +15,14 @@ _ADDED = {
     ".py": "\nKIRO_BENCHMARK = @\n",
     ".css": "\n.kiro-benchmark { order: @; }\n",
     ".html": "\n<!-- kiro benchmark @ -->\n",
+    ".scss": "\n.kiro-benchmark { order: @; }\n",
+    ".less": "\n.kiro-benchmark { order: @; }\n",
+    ".sh": "\n: kiro benchmark @\n",
+    **dict.fromkeys(("", ".txt", ".md"), "\nkiro benchmark @\n"),
     **dict.fromkeys(
         (".js", ".mjs", ".cjs", ".jsx", ".ts", ".mts", ".tsx"), '\nconsole.debug("kiro benchmark", @);\n'
     ),
 }
-_PLAIN = "\nkiro benchmark @\n"
 _MODULE = re.compile(r"<script\b[^>]*\bsrc=[\"']/?([^\"']+)", re.IGNORECASE)
 #: Where a program begins, by what is looked for first. The shortest path of a row wins.
 _CARGO = (
@@ -37,9 +40,14 @@ _TESTS = re.compile(
 )
 
 
+def can_edit(path: str) -> bool:
+    """Whether it is known what can be added to a file of this name so that it still builds, as something else."""
+    return PurePosixPath(path).suffix.lower() in _ADDED
+
+
 def edited(path: str, text: str, number: int) -> str:
     """A file's text with one more edit at its end."""
-    added = _ADDED.get(PurePosixPath(path).suffix.lower(), _PLAIN).replace("@", str(number))
+    added = _ADDED[PurePosixPath(path).suffix.lower()].replace("@", str(number))
     return f"{text.rstrip()}\n{added}" if text else added
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import IO, Any
+from typing import Any
 
 from kiro_invoke.benchmark.copies import Copy
-from kiro_invoke.benchmark.live_files import composition, configuration
+from kiro_invoke.benchmark.live_files import composes, composition, configuration
 from kiro_invoke.benchmark.runner import CannotMeasure
 from kiro_invoke.engine.files import write_whole
 from kiro_invoke.engine.protocol import Engine
@@ -32,22 +32,37 @@ class Watched:
 
     engine: Engine
     composed: Callable[[str], Mapping[str, Any]]
-    #: starts a program, and ends it with the block: its standard input and output
-    piped: Callable[[Sequence[str]], AbstractContextManager[tuple[IO[bytes], IO[bytes]]]]
+    #: starts a program, and has it end with the block: the lines of its standard output
+    lines: Callable[[Sequence[str]], AbstractContextManager[Iterable[str]]]
     _stack: ExitStack = field(default_factory=ExitStack)
     _rows: SimpleQueue[dict[str, Any] | None] = field(default_factory=SimpleQueue)
 
     def start(self, copy: Copy, service: str) -> None:
         root, own = copy.project.root, copy.service(service)
+        if any(one.context == root for one in copy.project.services):
+            raise CannotMeasure(
+                "the build context is the whole repository: its configuration would be built in"
+            )
         texts = (configuration(copy, own), composition(copy, own, self.composed(service)))
         for name, text in zip(_FILES, texts, strict=True):
             write_whole(root / name, text, mode=_PRIVATE)  # its environment may hold secrets
             self._stack.callback(_remove, root / name)
-        self._stack.callback(self._take_down, root / _FILES[1])
+        env = composes(copy)
+        down = self._stack.callback(self._take_down, root / _FILES[1], env)
+        down(root / _FILES[1], env)  # what a measurement that was killed left running
         self._rows = SimpleQueue()
-        argv = ["env", f"--chdir={root}", f"PYTHONPATH={_PACKAGE}", sys.executable, "-m", "kiro_invoke.cli"]
+        given = [f"{name}={value}" for name, value in env.items()]
+        argv = [
+            "env",
+            f"--chdir={root}",
+            f"PYTHONPATH={_PACKAGE}",
+            *given,
+            sys.executable,
+            "-m",
+            "kiro_invoke.cli",
+        ]
         argv += ["watch", "--format", "jsonl", "--service", service]
-        _, output = self._stack.enter_context(self.piped(argv))
+        output = self._stack.enter_context(self.lines(argv))
         threading.Thread(target=_read, args=(output, self._rows), daemon=True).start()
         self._wait("ready", CannotMeasure)
 
@@ -74,15 +89,15 @@ class Watched:
             while (row := self._rows.get(timeout=_PATIENCE)) is not None:
                 yield row
 
-    def _take_down(self, file: Path) -> None:
-        self.engine.compose_output((file,), "down", "--volumes", "--timeout", "1", env={})
+    def _take_down(self, file: Path, env: Mapping[str, str]) -> None:
+        self.engine.compose_output((file,), "down", "--volumes", "--timeout", "1", env=env)
 
 
 def _remove(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def _read(output: IO[bytes], rows: SimpleQueue[dict[str, Any] | None]) -> None:
+def _read(output: Iterable[str], rows: SimpleQueue[dict[str, Any] | None]) -> None:
     with suppress(ValueError, OSError):  # closed with the program
         for line in output:
             with suppress(ValueError):

@@ -8,14 +8,16 @@ from typing import Any
 
 import yaml
 
-from kiro_invoke.benchmark.copies import NAME, Copy
+from kiro_invoke.benchmark.copies import Copy
+from kiro_invoke.benchmark.losses import NAME
 from kiro_invoke.builds.planner import Profile
 from kiro_invoke.model.service import Project, Secret, Service
 
-#: What a service of the person's compose file has of the outside: ports, names and folders are theirs.
-_THEIRS = (
-    "ports", "container_name", "hostname", "depends_on", "networks", "network_mode", "volumes", "links", "restart",
-    "build", "image",
+#: What a service of the person's compose file takes along. All else is of the outside: ports, names, folders, labels.
+_TAKEN = (
+    "cap_add", "cap_drop", "command", "cpus", "entrypoint", "environment", "expose", "healthcheck", "init", "mem_limit",
+    "read_only", "security_opt", "shm_size", "stdin_open", "stop_grace_period", "stop_signal", "sysctls", "tmpfs",
+    "tty", "ulimits", "user", "working_dir",
 )  # fmt: skip
 
 
@@ -25,7 +27,7 @@ def configuration(copy: Copy, service: Service) -> str:
     value: dict[str, Any] = {
         "version": 1,
         "project": project.name,
-        "base_images": _base_images(copy),
+        "base_images": dict(copy.images),
         "services": [_service(project, service)],
     }
     if project.ca_bundle:
@@ -42,7 +44,7 @@ def configuration(copy: Copy, service: Service) -> str:
 def composition(copy: Copy, service: Service, given: Mapping[str, Any]) -> str:
     """A compose file that runs it alone; `given` is the service in the person's own one, as Compose reads it."""
     assert service.fast_dockerfile is not None
-    kept = {key: value for key, value in given.items() if key not in _THEIRS}
+    kept = {key: given[key] for key in _TAKEN if key in given}
     volumes = [one for one in given.get("volumes") or () if one.get("type") == "volume" and one.get("source")]
     composed = {
         **kept,
@@ -62,10 +64,9 @@ def project_name(copy: Copy) -> str:
     return f"{NAME}-{copy.project.checkout}"
 
 
-def _base_images(copy: Copy) -> dict[str, str]:
-    images = {base.ref: base.image for base in copy.bases}
-    replaced = {ref: images[wanted] for ref, wanted in copy.project.base_images if wanted in images}
-    return images | replaced
+def composes(copy: Copy) -> dict[str, str]:
+    """Variables that outrank whatever a person set for their own project: Compose is never to speak of that one."""
+    return {"COMPOSE_PROJECT_NAME": project_name(copy), "COMPOSE_FILE": "", "COMPOSE_PROFILES": ""}
 
 
 def _service(project: Project, service: Service) -> dict[str, Any]:

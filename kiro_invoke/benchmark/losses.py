@@ -7,13 +7,15 @@ from contextlib import suppress
 
 from kiro_invoke.builds.bake import LABEL_CHECKOUT
 from kiro_invoke.cache.reclaim import drop_namespace
-from kiro_invoke.cache.records import Graph
+from kiro_invoke.cache.records import MOUNT, Graph, mount_id
 from kiro_invoke.cache.remembered import LAYERS, read_made, write_made
 from kiro_invoke.engine.protocol import Engine
 from kiro_invoke.model.errors import EngineError
 from kiro_invoke.model.record import Step
 from kiro_invoke.model.service import Project
 
+#: All that a measurement makes in an engine is named so.
+NAME = "kiro-benchmark"
 #: On the base images of a copy, and so on all images that stand on them: the copy's checkout.
 LABEL = "dev.kiro.benchmark"
 
@@ -39,19 +41,35 @@ def tidy(engine: Engine, project: Project) -> int:
 
     `cache.superseded` leaves layers alone that others may have made as well; those of a copy nobody else makes.
     """
-    _remove_images(engine, f"{LABEL_CHECKOUT}={project.checkout}", named=False)
+    _remove_images(engine, f"{LABEL}={project.checkout}", named=False)
     graph = Graph(engine.cache_records())
     groups = graph.same_step(_own_layers(engine, project, graph))
     return _pruned(engine, {id for group in groups for id in sorted(group, key=graph.recency)[:-1]})
 
 
-def forget(engine: Engine, project: Project) -> None:
-    """Take away all that builds of a copy left in the engine; what cannot be now, the next measurement does."""
+def forget(engine: Engine, project: Project) -> bool:
+    """Take away all that builds of a copy left in the engine; False where it did not let us."""
     with suppress(EngineError):
         lose_layers(engine, project)
+        drop_lost(engine, project)
         drop_namespace(engine, project.checkout)
         lose_layers(engine, project)  # what mounts were seeded from
         _remove_images(engine, f"{LABEL}={project.checkout}")
+        return True
+    return False
+
+
+def lost_namespace(project: Project, number: int) -> str:
+    """A namespace in which a copy's mounts are empty."""
+    return f"{project.checkout}-lost-{number}"
+
+
+def drop_lost(engine: Engine, project: Project) -> None:
+    """Remove the mounts of all such namespaces, which nobody uses again."""
+    known = (mount_id(record.description) for record in engine.cache_records() if record.kind == MOUNT)
+    names = {mount[0] for mount in known if mount and mount[0].startswith(f"{project.checkout}-lost-")}
+    for name in sorted(names):
+        drop_namespace(engine, name)
 
 
 def _own_layers(engine: Engine, project: Project, graph: Graph) -> set[str]:
@@ -76,8 +94,9 @@ def _pruned(engine: Engine, ids: set[str]) -> int:
 def _remove_images(engine: Engine, label: str, *, named: bool = True) -> None:
     """Remove the images that carry a label; without `named` only those that lost their name."""
     for image in engine.images_labelled(label):
-        if image.names and not named:
-            continue
-        for name in image.names:
+        own = [name for name in image.names if name.startswith(f"{NAME}/")]
+        if image.in_use or (image.names and not named) or len(own) < len(image.names):
+            continue  # somebody gave it a name of their own
+        for name in own:
             engine.untag(name)
         engine.remove_image(image.id)

@@ -66,7 +66,7 @@ def _processor() -> str:
 def _git(run: Run, root: Path, *arguments: str) -> str:
     """What git says; "" where it says nothing, or is not there."""
     try:
-        done = run(["git", "-C", str(root), *arguments])
+        done = run(["git", "--no-optional-locks", "-C", str(root), *arguments])
     except OSError:
         return ""
     return done.stdout.strip() if done.ok else ""

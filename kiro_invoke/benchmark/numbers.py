@@ -17,10 +17,16 @@ class Counter:
 
     def next(self, series: str) -> int:
         """The next number of a series, from 1. A damaged file begins anew."""
-        known: dict[str, int] = {}
+        number = self.last(series) + 1
+        write_whole(self._path, json.dumps({**self._known(), series: number}))
+        return number
+
+    def last(self, series: str) -> int:
+        """The number that was given last, 0 if none was."""
+        return self._known().get(series, 0)
+
+    def _known(self) -> dict[str, int]:
         with suppress(OSError, ValueError, AttributeError, TypeError):
             raw = json.loads(self._path.read_text(encoding="utf-8"))
-            known = {str(name): int(value) for name, value in raw.items()}
-        number = known.get(series, 0) + 1
-        write_whole(self._path, json.dumps({**known, series: number}))
-        return number
+            return {str(name): int(value) for name, value in raw.items()}
+        return {}

@@ -35,13 +35,19 @@ class Offer:
 
     def prepare(self) -> None:
         """Have some at hand, so that no sample waits for it. CannotMeasure where none can be had."""
-        self._find(self._wanted(), 0)
+        wanted = self._wanted()
+        if not wanted:
+            raise CannotMeasure("its lockfile holds all packages that could be added already")
+        self._find(wanted, 0)
 
     def take(self) -> Mapping[Path, str]:
         """The texts that add the next package; CannotMeasure if there is none left."""
         wanted = self._wanted()
-        while (at := self.counter.next(f"package of {self.service}") - 1) < len(wanted):
-            if (made := self._find(wanted, at)) is not None:
+        series = f"package of {self.service}"
+        while (at := self.counter.last(series)) < len(wanted):
+            made = self._find(wanted, at)  # before it counts: what cannot be made now, later may be
+            self.counter.next(series)
+            if made is not None:
                 return self._texts(made)
         raise CannotMeasure(
             f"all of {len(wanted)} packages were added already: remove .kiro/benchmark to begin anew"
@@ -59,13 +65,21 @@ class Offer:
         tried = folder / f"tried-{at // _BATCH}"
         if not tried.exists():
             first = at - at % _BATCH
-            self.make(recipe(self.adds, self.base, wanted[first : first + _BATCH]), folder)
+            batch = wanted[first : first + _BATCH]
+            self.make(recipe(self.adds, self.base, batch), folder)
+            if not any((folder / package).is_dir() for package in batch):
+                raise CannotMeasure(
+                    "no package can be added: its package manager, or its registry, refuses all"
+                )
             tried.touch()
         made = folder / wanted[at]
         return made if made.is_dir() else None
 
     def _texts(self, made: Path) -> dict[Path, str]:
-        texts = {file: (made / file).read_text(encoding="utf-8") for file in self.adds.files}
-        if self.adds.lockfile == _NPM:
-            texts[_NPM] = only_added(self._own[_NPM], texts[_NPM])
+        try:
+            texts = {file: (made / file).read_text(encoding="utf-8") for file in self.adds.files}
+            if self.adds.lockfile == _NPM:
+                texts[_NPM] = only_added(self._own[_NPM], texts[_NPM])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CannotMeasure(f"{self.adds.lockfile} is of a form that is not known: {error}") from None
         return {self.context / file: text for file, text in texts.items()}

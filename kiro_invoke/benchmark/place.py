@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from kiro_invoke.benchmark.copies import NAME, Copy, remove_copy
-from kiro_invoke.benchmark.edits import edited
-from kiro_invoke.benchmark.losses import lose_layers, note, tidy
+from kiro_invoke.benchmark.copies import Copy, apart, remove_copy
+from kiro_invoke.benchmark.edits import can_edit, edited
+from kiro_invoke.benchmark.losses import NAME, lose_layers, lost_namespace, note, tidy
 from kiro_invoke.benchmark.offer import Offer
 from kiro_invoke.benchmark.runner import CannotMeasure
 from kiro_invoke.benchmark.samples import Key
@@ -22,11 +22,12 @@ from kiro_invoke.benchmark.scenarios import Scenario, Variant
 from kiro_invoke.benchmark.schedule import Block, Slot
 from kiro_invoke.benchmark.subject import CHEF, PROFILES, Subject
 from kiro_invoke.builds.executor import execute
-from kiro_invoke.builds.planner import plan_images
+from kiro_invoke.builds.planner import plan_images, without_syntax_line
 from kiro_invoke.cache import warm
 from kiro_invoke.cache.reclaim import drop_namespace
+from kiro_invoke.engine.bases import Base, BaseStatus
 from kiro_invoke.engine.protocol import Engine
-from kiro_invoke.model.errors import EngineError
+from kiro_invoke.model.errors import BuildFailed, EngineError
 from kiro_invoke.model.plan import BuildPlan, Target
 from kiro_invoke.model.record import Step
 
@@ -63,6 +64,8 @@ class EnginePlace:
     live: Live
     afresh: Callable[[str], Copy]
     fresh: Callable[[], int]
+    #: `# syntax=` images that cannot be had
+    offline_syntax: frozenset[str] = frozenset()
     built: Built = lambda _key, _steps: None
     _cold: Copy | None = None
     _namespace: str = ""
@@ -70,12 +73,14 @@ class EnginePlace:
     _plain: tuple[Step, ...] = ()
     #: of each service, the edit that lies there, and the last one that an unoptimized build has seen
     _standing: dict[str, int] = field(default_factory=dict)
-    _chefs: dict[str, str] = field(default_factory=dict)
+    #: of each service and variant, the image of its tools; and the one that stands for it in the cold copy
+    _chefs: dict[tuple[str, Variant], str] = field(default_factory=dict)
+    _cold_chef: str = ""
 
     def settle(self, block: Block) -> None:
         key = block.slots[0].key
         subject = self.subjects[key.service]
-        if key.scenario.edits and subject.source is None:
+        if key.scenario.edits and (subject.source is None or not can_edit(subject.source)):
             raise CannotMeasure("no file to edit is known: name one with `benchmark: source:` in kiro.yaml")
         if key.scenario is Scenario.DEPENDENCY:
             if key.service not in self.offers:
@@ -92,6 +97,7 @@ class EnginePlace:
 
     def prepare(self, slot: Slot) -> None:
         service = slot.key.service
+        self.built(slot.key, ())
         if slot.key.variant is Variant.LIVE:
             self._have_live(slot.key)
             return
@@ -102,11 +108,13 @@ class EnginePlace:
                 self.warm.tree.write(self.offers[service].take())
             case Scenario.MOUNTS_LOST:
                 self._edit_anew(slot.key)
-                self._namespace = f"{self.warm.project.checkout}-lost-{self.fresh()}"
+                self._namespace = lost_namespace(self.warm.project, self.fresh())
             case Scenario.LAYERS_LOST:
-                lose_layers(self.engine, self.warm.project)
+                if not lose_layers(self.engine, self.warm.project):
+                    raise CannotMeasure("no layer could be removed")
             case Scenario.COLD:
                 self._cold = self.afresh(f"cold-{self.fresh()}")
+                self._cold_chef = self._fresh_chef(slot.key, self._cold)
 
     def build(self, key: Key) -> None:
         if key.variant is Variant.LIVE:  # from the save on
@@ -122,7 +130,7 @@ class EnginePlace:
             self._plain = ()
         if self._cold is not None:
             remove_copy(self.engine, self._cold)
-            self._cold = None
+            self._cold, self._cold_chef = None, ""
         if self._namespace:
             drop_namespace(self.engine, self._namespace)
             self._namespace = ""
@@ -156,15 +164,18 @@ class EnginePlace:
     def _build(self, key: Key, copy: Copy) -> None:
         steps = self._image(key, copy) if key.variant in PROFILES else self._standard(key, copy)
         self.built(key, steps)
+        if copy is self._cold and any(step.cached and step.text.startswith("RUN ") for step in steps):
+            raise CannotMeasure("a step of a cold build came from the cache")
 
     def _image(self, key: Key, copy: Copy) -> tuple[Step, ...]:
         """As `kiro build` does it."""
         recipe = copy.recipe(key.service, PROFILES[key.variant])
         plan = plan_images((recipe,), f"measured: {key.scenario}")
-        prepared = warm.prepare(copy.project, (recipe,), lambda _recipes: plan, copy.bases)
-        prepared = prepared.without_foreign_proofs()
-        if chef := self._chefs.get(key.service) if copy is self._cold else None:
-            contexts = {**prepared.around.contexts, CHEF: f"docker-image://{chef}"}
+        prepared = warm.prepare(
+            copy.project, (recipe,), lambda _recipes: plan, copy.bases, offline_syntax=self.offline_syntax
+        ).without_foreign_proofs()
+        if copy is self._cold and self._cold_chef:
+            contexts = {**prepared.around.contexts, CHEF: f"docker-image://{self._cold_chef}"}
             prepared = replace(prepared, around=replace(prepared.around, contexts=contexts))
         if self._namespace:
             prepared = prepared.in_namespace(self._namespace)
@@ -186,12 +197,17 @@ class EnginePlace:
             stage=standard.stage,
             cause=f"measured: {key.scenario}",
             tag=f"{service.image}:{key.variant}",
+            inline=without_syntax_line(standard.text) if standard.syntax in self.offline_syntax else None,
         )
-        self._plain = self._execute(target, copy)
+        try:
+            self._plain = self._execute(target, copy)
+        except BuildFailed as error:
+            self._plain = error.attempt.steps if error.attempt else ()
+            raise
         return self._plain
 
     def _execute(self, target: Target, copy: Copy) -> tuple[Step, ...]:
-        contexts = {base.ref: f"docker-image://{base.image}" for base in copy.bases}
+        contexts = {ref: f"docker-image://{image}" for ref, image in copy.images.items()}
         around = replace(copy.around(()), contexts=contexts)
         done = execute(
             BuildPlan((target,)),
@@ -205,24 +221,26 @@ class EnginePlace:
 
     def _have_chef(self, key: Key) -> None:
         """The tools that a team has as an image are no part of what is cold."""
-        if (
-            key.variant not in PROFILES
-            or key.service in self._chefs
-            or not self.subjects[key.service].has_chef
-        ):
+        profile = PROFILES.get(key.variant)
+        if profile not in self.subjects[key.service].chefs or (key.service, key.variant) in self._chefs:
             return
         recipe = self.warm.recipe(key.service, PROFILES[key.variant])
-        tag = f"{NAME}/{self.warm.project.checkout}/{CHEF}-{key.service}:latest"
-        self._execute(
-            Target(
-                CHEF,
-                key.service,
-                recipe.service.context,
-                recipe.path,
-                CHEF,
-                "what a team has as an image",
-                tag,
-            ),
-            self.warm,
-        )
-        self._chefs[key.service] = tag
+        tag = f"{NAME}/{self.warm.project.checkout}/{CHEF}-{key.service}-{key.variant}:latest"
+        (target,) = warm.prepare(
+            self.warm.project,
+            (recipe,),
+            lambda recipes: plan_images(recipes, "what a team has as an image"),
+            self.warm.bases,
+            offline_syntax=self.offline_syntax,
+        ).plan.targets
+        self._execute(replace(target, stage=CHEF, tag=tag), self.warm)
+        self._chefs[key.service, key.variant] = tag
+
+    def _fresh_chef(self, key: Key, cold: Copy) -> str:
+        """The same image, but for one more file: no layer of another cold build stands on it. "" if there is none."""
+        tag = self._chefs.get((key.service, key.variant))
+        if tag is None:
+            return ""
+        checkout = cold.project.checkout
+        (base,) = apart(self.engine, [Base(CHEF, BaseStatus.PRESENT, tag)], checkout, str(self.fresh()), CHEF)
+        return base.image

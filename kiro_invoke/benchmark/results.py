@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +13,11 @@ from kiro_invoke.benchmark.run import Run
 from kiro_invoke.benchmark.samples import Key, Sample, Samples, unsteadiness
 from kiro_invoke.benchmark.scenarios import Scenario, Variant
 from kiro_invoke.benchmark.targets import Improvement, Limit, Verdict, Wanted, improvements, limits, verdicts
-from kiro_invoke.plain import clean
+from kiro_invoke.plain import clean, xml_text
 
 COMMAND = "test-build-performance"
+#: What Markdown would read: markup, links, mentions, the end of a cell.
+_MARKUP = re.compile(r"[|<>&@\[\]!`*_~#\\]")
 #: By so much may the machine's speed vary within a run before that is said.
 _STEADY = 0.15
 #: By so much may the samples of one figure scatter before that is said.
@@ -37,12 +40,23 @@ class Results:
     @property
     def failures(self) -> tuple[Sample, ...]:
         """What failed to build, and has not been built since."""
-        figures = self.run.figures
-        return tuple(one for one in figures.failures() if figures.figure(one.key).median is None)
+        built = {(one.key, one.round) for one in self.run.samples if one.seconds is not None}
+        failed = {(one.key, one.round): one for one in self.run.samples if one.seconds is None}
+        return tuple(one for place, one in failed.items() if place not in built)
 
     @property
     def ok(self) -> bool:
-        return not self.missed and not self.failures
+        """Whether something was measured, and nothing of it missed its target or failed."""
+        measured = any(one.seconds is not None for one in self.run.samples)
+        return measured and not self.missed and not self.failures
+
+    @property
+    def title(self) -> str:
+        """What it came to, in a few words."""
+        if not self.ok:
+            return "not all met"
+        met = verdicts(self.improved, self.limited)[Verdict.MET]
+        return "all that was measured is met" if met else "nothing was judged"
 
     @property
     def noise(self) -> tuple[str, ...]:
@@ -76,9 +90,8 @@ def markdown(results: Results) -> str:
     """Tables that fit a pull request's comment."""
     run = results.run
     counted = verdicts(results.improved, results.limited)
-    title = "all met" if results.ok else "not all met"
     parts = [
-        f"## Build performance: {title}",
+        f"## Build performance: {results.title}",
         f"{counted[Verdict.MET]} met, {counted[Verdict.MISSED]} missed, {counted[Verdict.UNMEASURED]} not measured."
         f" Medians in seconds on {_cell(machine.words(run.machine))}.",
         *(_service(run.figures, service) for service in run.choice.variants),
@@ -115,7 +128,7 @@ def junit(results: Results) -> str:
         counts["errors"] += 1
         name = f"{failed.key.scenario} {failed.key.variant} builds"
         case = ET.SubElement(suite, "testcase", classname=failed.key.service, name=name)
-        ET.SubElement(case, "error", message=clean(failed.detail))
+        ET.SubElement(case, "error", message=xml_text(failed.detail))
     suite.attrib.update({name: str(count) for name, count in counts.items()})
     ET.indent(suite)
     return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
@@ -190,7 +203,7 @@ def _targets(results: Results) -> str:
             claim.service,
             claim.text,
             claim.found,
-            f"**{claim.verdict}**" if claim.verdict is Verdict.MISSED else claim.verdict,
+            str(claim.verdict).upper() if claim.verdict is Verdict.MISSED else str(claim.verdict),
         ]
         for claim in claims(results)
     ]
@@ -222,7 +235,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _cell(text: str) -> str:
     """A text that stays in its cell, and is shown as it is."""
-    return clean(str(text)).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+    return _MARKUP.sub(lambda match: f"&#{ord(match[0])};", " ".join(clean(str(text)).split()))
 
 
 def _noise(run: Run) -> Iterable[str]:

@@ -11,6 +11,7 @@ from kiro_invoke.benchmark.samples import Key, Sample
 from kiro_invoke.benchmark.scenarios import Variant
 from kiro_invoke.benchmark.schedule import Block, Slot
 from kiro_invoke.model.errors import BuildFailed, KiroError
+from kiro_invoke.plain import clean
 
 
 class CannotMeasure(Exception):
@@ -98,6 +99,8 @@ class Runner:
         except CannotMeasure as reason:
             self._cannot(slot.key, str(reason))
             return False
+        except BuildFailed as error:
+            sample = Sample(slot.key, slot.round, None, at=self.now(), detail=_words(error))
         finally:
             self.place.after()
         self._take(sample, later)
@@ -130,4 +133,4 @@ class Runner:
 
 def _words(error: KiroError) -> str:
     """What failed, in one line."""
-    return " ".join(str(error).split())
+    return clean(" ".join(str(error).split()))

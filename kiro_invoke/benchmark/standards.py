@@ -39,6 +39,11 @@ class Standard:
         """The last one: it makes the image."""
         return parse(self.text).stages[-1].name
 
+    @property
+    def syntax(self) -> str:
+        """The frontend image that its `# syntax=` line asks for, "" without one."""
+        return parse(self.text).directives.get("syntax", "")
+
     def bases(self, build_args: dict[str, str]) -> tuple[str, ...]:
         return parse(self.text).bases(build_args)
 

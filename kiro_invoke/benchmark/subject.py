@@ -32,7 +32,8 @@ class Subject:
     profiles: frozenset[Profile]
     source: str | None = None
     adds: Adding | None = None
-    has_chef: bool = False
+    #: of which profiles the Dockerfile has the stage that a team has as an image
+    chefs: frozenset[Profile] = frozenset()
 
     @property
     def variants(self) -> tuple[Variant, ...]:
@@ -60,5 +61,5 @@ def subject(
         frozenset(recipe.profile for recipe in recipes),
         source,
         adding(service.ecosystem, source, frozenset(names)) if source else None,
-        any(recipe.parsed.stage(CHEF) is not None for recipe in recipes),
+        frozenset(recipe.profile for recipe in recipes if recipe.parsed.stage(CHEF) is not None),
     )

@@ -64,8 +64,9 @@ class Tree:
         return told.hexdigest()
 
     def read(self, path: Path) -> str:
-        """The unedited text of a file, whatever its bytes are."""
+        """The unedited text of a file, whatever its bytes are. CannotMeasure if it is no file of the copy."""
         if path not in self._unedited:
+            self._check(path)
             return _text(path)
         return self._unedited[path]
 
@@ -75,16 +76,18 @@ class Tree:
         CannotMeasure for what is no file of the copy: a link may lead to a person's own.
         """
         for path in texts:
-            if not path.is_file() or not path.resolve().is_relative_to(self.root.resolve()):
-                shown = path.relative_to(self.root)
-                raise CannotMeasure(f"{shown} is no file that the build context holds itself")
             if path not in self._unedited:
+                self._check(path)
                 self._unedited[path] = _text(path)
         for path, before in self._unedited.items():
             text = texts.get(path, before)
             if _text(path) != text:
-                with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-                    file.write(text)
+                _rewrite(path, text)
+
+    def _check(self, path: Path) -> None:
+        if not path.is_file() or not path.resolve().is_relative_to(self.root.resolve()):
+            shown = path.relative_to(self.root)
+            raise CannotMeasure(f"{shown} is no file that the build context holds itself")
 
     def _remove_others(self, wanted: Mapping[str, Path]) -> None:
         folders = {str(parent) for path in wanted for parent in Path(path).parents}
@@ -116,12 +119,14 @@ def _wanted(
     built = [(recipe.service.context, recipe.path) for recipe in recipes]
     for context, dockerfile in (*built, *more):
         rules = rules_of(context, dockerfile)
-        kept = [context / IGNORE_FILE, *([rules.file] if rules.file else [])]
-        if dockerfile.is_relative_to(project.root):
-            kept.append(dockerfile)
-        files = [*_context(context, rules, project.state), *(file for file in kept if file.is_file())]
+        files = {file: file for file in _context(context, rules, project.state)}
+        # what a build is made by is read where it leads to: in the copy, a link may lead nowhere
+        made_by = (context / IGNORE_FILE, dockerfile, *([rules.file] if rules.file else []))
+        files |= {file: file.resolve() for file in made_by if file.is_file()}
         found.update(
-            (str(file.relative_to(project.root)), file) for file in files if file.is_relative_to(project.root)
+            (str(file.relative_to(project.root)), real)
+            for file, real in files.items()
+            if file.is_relative_to(project.root)
         )
     return found
 
@@ -156,6 +161,15 @@ def _copy(source: Path, place: Path) -> None:
         _clear(place)
         shutil.copyfile(source, place)
     shutil.copymode(source, place)
+
+
+def _rewrite(path: Path, text: str) -> None:
+    """A new file in the old one's place, which may be read-only."""
+    mode = path.stat().st_mode
+    path.unlink()
+    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        file.write(text)
+    path.chmod(mode)
 
 
 def _text(path: Path) -> str:

@@ -132,7 +132,9 @@ def owner(project: Project, recipes: Iterable[Recipe]) -> Owner:
         for id, of_project in _mounts(recipe.parsed):
             mounts[id] = mounts.get(id, True) and of_project
     services = frozenset(recipe.service.name for recipe in of_ours)
-    return Owner(project.name, project.checkout, services, mounts, frozenset(read_proven(project.state).ids))
+    images = frozenset(read_proven(project.state).ids)
+    apart = frozenset({replace(project, root=project.measured).checkout})
+    return Owner(project.name, project.checkout, services, mounts, images, apart)
 
 
 def _prune(engine: Engine, ids: Sequence[str]) -> Set[str]:

@@ -36,6 +36,8 @@ class Owner:
     services: frozenset[str]
     mounts: Mapping[str, bool]
     images: Set[str] = frozenset()
+    #: namespaces of copies whose layers stand on base images of their own, so that none is shared with them
+    apart: Set[str] = frozenset()
 
     def namespace_is_clean(self, namespace: str) -> bool:
         """Whether it is that of a clean build, which nobody uses again."""
@@ -203,7 +205,9 @@ def _own_seeds(
 def _is_foreign(record: CacheRecord, owner: Owner) -> bool:
     """Whether a mount is one of ours but for its namespace: somebody else builds the same Dockerfiles."""
     known = mount_id(record.description) if record.kind == MOUNT else None
-    return known is not None and owner.mounts.get(known[1], False) and not owner.has_namespace(known[0])
+    if known is None or known[0] in owner.apart:
+        return False
+    return owner.mounts.get(known[1], False) and not owner.has_namespace(known[0])
 
 
 def _in_namespace(record: CacheRecord, owner: Owner) -> bool:

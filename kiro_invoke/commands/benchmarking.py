@@ -78,10 +78,13 @@ def test_build_performance(asked: Asked) -> Callable[[Surface], Answer]:
 
     def body(surface: Surface) -> Answer:
         read = _read(asked, surface)
-        project = config.load(surface.folder, surface.environ, services=asked.services)
+        home = config.find_root(surface.folder) / ".kiro" / FOLDER
+        refuse_links(home.parent, home)
+        services = asked.services
+        if asked.resume:  # those that the run was begun with
+            services = tuple(load(home / _RUN).choice.variants)
+        project = config.load(surface.folder, surface.environ, services=services)
         make_state_folder(project.state)
-        home = project.state / FOLDER
-        refuse_links(home)
         try:
             with only_one(home / "lock"):
                 run = _measured(surface, project, asked, read, home)
@@ -118,21 +121,17 @@ def _measured(surface: Surface, project: Project, asked: Asked, read: _Read, hom
     """Take what is missing of a run, the last one's or a new one's. Ctrl-C leaves what was taken so far."""
     file = home / _RUN
     before = _last(file)
-    if asked.resume and before is None:
-        load(file)  # says why not
     engine = opening.open_engine(surface, setup=False, state=project.state)
     ground = survey(surface, project, engine, home)
-    steps: list[tuple[Step, ...]] = []
-    place = make_place(ground, lambda _key, done: steps.append(done))
+    steps: list[tuple[Step, ...]] = [()]
+    place = make_place(ground, lambda _key, done: steps.__setitem__(0, done))
     recorder = Recorder(project, results.COMMAND, engine.facts.address, once(surface.say))
     run = _begun(before, place, ground, asked, read)
 
     def taken(sample: Sample) -> None:
         run.samples.append(sample)
         run.save(file)
-        done = steps.pop() if steps else ()
-        steps.clear()
-        recorder.remember(lambda: entry_of(sample, done, engine.facts.address))
+        recorder.remember(lambda: entry_of(sample, steps[0], engine.facts.address))
 
     runner = Runner(
         place,
@@ -157,10 +156,11 @@ def _measured(surface: Surface, project: Project, asked: Asked, read: _Read, hom
 
 def _begun(before: Run | None, place: EnginePlace, ground: Ground, asked: Asked, read: _Read) -> Run:
     """The run to go on with, or a new one."""
+    sources = f"{place.warm.sources} {ground.sources}"
     if asked.resume and before is not None:
-        if before.sources != place.warm.sources:
+        if before.sources != sources:
             raise UsageError(
-                "the sources are not those that the run was begun with",
+                "the sources, settings or images are not those that the run was begun with",
                 fix="begin a new run, without --resume",
             )
         before.unmeasured.clear()
@@ -178,8 +178,10 @@ def _begun(before: Run | None, place: EnginePlace, ground: Ground, asked: Asked,
     facts = machine.facts(
         ground.engine, process.run, ground.project.root, [base.ref for base in ground.bases]
     )
+    if not blocks(choice):
+        raise UsageError("nothing of that can be measured", fix="ask for another scenario or variant")
     begun = datetime.now(UTC).isoformat(timespec="seconds")
-    return Run(choice, place.warm.sources, begun, facts)
+    return Run(choice, sources, begun, facts)
 
 
 def _last(file: Path) -> Run | None:
@@ -229,7 +231,7 @@ def _plain(line: told.Line) -> str:
 def _exit_code(judged: results.Results) -> int:
     if judged.failures:
         return ExitCode.BUILD_FAILED
-    return ExitCode.MISSED if judged.missed else ExitCode.DONE
+    return ExitCode.DONE if judged.ok else ExitCode.MISSED
 
 
 def _named(given: Sequence[str], known: type[Named], option: str) -> tuple[Named, ...]:

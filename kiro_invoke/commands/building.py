@@ -14,7 +14,7 @@ from kiro_invoke.builds.progress import Observer
 from kiro_invoke.builds.proof import NotProven
 from kiro_invoke.cache import proving, warm
 from kiro_invoke.commands import opening
-from kiro_invoke.commands.recording import Recorder
+from kiro_invoke.commands.recording import Recorder, veiled
 from kiro_invoke.commands.surface import Answer, Surface
 from kiro_invoke.engine.brake import Brake
 from kiro_invoke.engine.files import make_state_folder
@@ -109,7 +109,7 @@ def perform_build(surface: Surface, request: Request) -> Answer:
     total = round(time.monotonic() - begun, 3)
     fields = record_fields(record, total)
     if request.timings:
-        fields |= {"steps": [_step_fields(step, record.began) for step in record.steps]}
+        fields |= {"steps": [_step_fields(step, record.began, project) for step in record.steps]}
 
     def show(shown: Surface) -> None:
         show_record(shown.out, record, total)
@@ -247,12 +247,12 @@ def _stage_fields(stage: StageRecord, began: float) -> dict[str, Any]:
     return row
 
 
-def _step_fields(step: Step, began: float) -> dict[str, Any]:
+def _step_fields(step: Step, began: float, project: Project) -> dict[str, Any]:
     """A step's row, with the same times."""
     row: dict[str, Any] = {
         "service": step.service,
         "stage": step.stage,
-        "text": step.text,
+        "text": veiled(step.text, project),
         "cached": step.cached,
         "seconds": step.seconds,
     }

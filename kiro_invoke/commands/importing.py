@@ -20,7 +20,7 @@ from kiro_invoke.commands.recording import Say, counts, verdict
 from kiro_invoke.engine.files import make_state_folder, write_whole
 from kiro_invoke.engine.protocol import Engine
 from kiro_invoke.metrics.entry import Entry, ImageEntry
-from kiro_invoke.metrics.store import Store, StoreError
+from kiro_invoke.metrics.store import Store
 from kiro_invoke.model.errors import KiroError
 from kiro_invoke.model.record import Step
 from kiro_invoke.model.service import Project
@@ -31,6 +31,8 @@ from kiro_invoke.screen import quiet
 COMMAND, TILT = "docker", "tilt"
 #: Seconds that looking through the history may take; what is left is looked at the next time.
 BUDGET_SECONDS = 4.0
+#: What a question is given at least, and the status of one that took too long.
+_LEAST, _TIMED_OUT = 0.5, 124
 #: In the state folder: builds that are none of this project's, so that each is asked for once.
 OTHERS = "outside.json"
 _KEPT = 5000
@@ -94,7 +96,10 @@ def import_outside(
             left = end - clock()
             if left <= 0:
                 break
-            entry = _imported(engine, project, recipes, ref, left, here())
+            try:
+                entry = _imported(engine, project, recipes, ref, lambda: end - clock(), here())
+            except _Silent:
+                continue  # it is asked for again the next time
             if entry is None or entry.began < oldest:  # which would be forgotten at once, and imported again
                 others.append(ref)
             else:
@@ -103,7 +108,7 @@ def import_outside(
             store.add(entries, keep_seconds=keep)
         with suppress(OSError):
             write_whole(file, json.dumps({"refs": others[-_KEPT:]}))
-    except StoreError as error:
+    except KiroError as error:
         say(f"builds made outside were not imported: {error}")
         return 0
     return len(entries)
@@ -167,14 +172,27 @@ def recipe_of(
     return next((recipe for recipe in recipes if recipe.path == dockerfile), None)
 
 
+class _Silent(Exception):
+    """The engine did not answer in time."""
+
+
 def _imported(
-    engine: Engine, project: Project, recipes: Sequence[Recipe], ref: str, seconds: float, here: Path
+    engine: Engine,
+    project: Project,
+    recipes: Sequence[Recipe],
+    ref: str,
+    left: Callable[[], float],
+    here: Path,
 ) -> Entry | None:
-    told = engine.build_history("inspect", "--format", "json", ref, seconds=seconds)
-    past = past_build(ref, told.stdout, here) if told.ok else None
+    told = engine.build_history("inspect", "--format", "json", ref, seconds=max(left(), _LEAST))
+    if not told.ok:
+        raise _Silent
+    past = past_build(ref, told.stdout, here)
     if past is None or (recipe_of(past, (), recipes, project) is None and not past.is_tilts):
         return None
-    log = engine.build_history("logs", "--progress", "rawjson", ref, seconds=seconds)
+    log = engine.build_history("logs", "--progress", "rawjson", ref, seconds=max(left(), _LEAST))
+    if log.returncode == _TIMED_OUT:
+        raise _Silent
     return _entry(past, log.stderr or log.stdout, recipes, project, engine.facts.address)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -11,6 +12,7 @@ from typing import Any
 
 from kiro_invoke.benchmark.copies import Copy, make_copy, remove_left
 from kiro_invoke.benchmark.live import Watched
+from kiro_invoke.benchmark.losses import drop_lost
 from kiro_invoke.benchmark.numbers import Counter
 from kiro_invoke.benchmark.offer import Offer
 from kiro_invoke.benchmark.packages import definition
@@ -30,10 +32,9 @@ from kiro_invoke.engine.bases import Base
 from kiro_invoke.engine.files import write_whole
 from kiro_invoke.engine.protocol import Engine
 from kiro_invoke.loop.compose import Compose
-from kiro_invoke.model.errors import KiroError
+from kiro_invoke.model.errors import EngineError, KiroError
 from kiro_invoke.model.service import Project, Service
-
-_WARM = "tree"
+from kiro_invoke.version import __version__
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,25 @@ class Ground:
     bases: tuple[Base, ...]
     more: tuple[tuple[Path, Path], ...]
     home: Path
+    #: `# syntax=` images that cannot be had
+    offline_syntax: frozenset[str] = frozenset()
+
+    @property
+    def sources(self) -> str:
+        """What builds depend on besides the copied files."""
+        images = [
+            (base.ref, facts.id if (facts := self.engine.image(base.image)) else "") for base in self.bases
+        ]
+        project = self.project
+        given = (
+            project.build_args,
+            project.base_images,
+            project.ssh,
+            project.secrets,
+            self.engine.facts,
+            __version__,
+        )
+        return hashlib.sha256(repr((images, given)).encode(errors="replace")).hexdigest()
 
 
 def survey(surface: Surface, project: Project, engine: Engine, home: Path) -> Ground:
@@ -71,19 +91,28 @@ def survey(surface: Surface, project: Project, engine: Engine, home: Path) -> Gr
         for service in project.services
         for standard in compared[service.name].values()
     )
-    return Ground(surface, trusting, engine, recipes, compared, bases, more, home)
+    asked = {standard.syntax for found in compared.values() for standard in found.values()} - {""}
+    syntax = opening.unreachable(project, engine, {*asked, *warm.syntax_images(recipes)})
+    return Ground(surface, trusting, engine, recipes, compared, bases, more, home, syntax)
 
 
 def make_place(ground: Ground, built: Built) -> EnginePlace:
     """The place in which is measured, its warm copy brought up to date, and what a killed measurement left removed."""
     for left in ground.home.glob("cold-*"):
         remove_left(ground.engine, ground.project, left)
-    copy = _copied(ground, ground.project, ground.home / _WARM, _salt(ground.home))
+    copy = _copied(ground, ground.project, ground.project.measured, _salt(ground))
+    with suppress(EngineError):
+        drop_lost(ground.engine, copy.project)
     counter = Counter(ground.home / "numbers.json")
     subjects = {service.name: _subject(ground, copy, service) for service in copy.project.services}
 
     def afresh(name: str) -> Copy:
-        return _copied(ground, copy.project, ground.home / name, name)
+        root = ground.home / name
+        try:
+            return _copied(ground, copy.project, root, name)
+        except BaseException:  # Ctrl-C too leaves nothing behind
+            remove_left(ground.engine, copy.project, root)
+            raise
 
     return EnginePlace(
         engine=ground.engine,
@@ -91,20 +120,22 @@ def make_place(ground: Ground, built: Built) -> EnginePlace:
         warm=copy,
         subjects=subjects,
         offers=dict(_offers(ground, copy, subjects, counter)),
-        live=Watched(ground.engine, lambda service: _composed(ground, service), process.piped),
+        live=Watched(ground.engine, lambda service: _composed(ground, service), process.lines),
         afresh=afresh,
         fresh=lambda: time.time_ns() // 1_000_000,
+        offline_syntax=ground.offline_syntax,
         built=built,
     )
 
 
-def _salt(home: Path) -> str:
+def _salt(ground: Ground) -> str:
     """What tells the warm copy's base images from those of one that was there before: its layers are not taken over.
 
-    Packages that were added then would be found built.
+    Packages that were added then would be found built, or in a mount.
     """
-    file = home / "salt"
+    file = ground.home / "salt"
     if not file.is_file():
+        remove_left(ground.engine, ground.project, ground.project.measured)
         write_whole(file, f"{time.time_ns():x}\n")
     return file.read_text(encoding="utf-8").strip()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from kiro_invoke.builds.planner import Recipe
@@ -80,8 +80,13 @@ def ca_bundle(project: Project, surface: Surface) -> Path | None:
 
 def unreachable_syntax(project: Project, engine: Engine, recipes: Sequence[Recipe]) -> frozenset[str]:
     """The `# syntax=` images that are neither here nor to be had: builds then go without that line."""
+    return unreachable(project, engine, syntax_images(recipes))
+
+
+def unreachable(project: Project, engine: Engine, refs: Iterable[str]) -> frozenset[str]:
+    """Those of some images that are neither here nor to be had."""
     remembered = silence(project)
-    return frozenset(ref for ref in syntax_images(recipes) if not _reachable(ref, engine, remembered))
+    return frozenset(ref for ref in refs if not _reachable(ref, engine, remembered))
 
 
 def _reachable(ref: str, engine: Engine, remembered: Silence) -> bool:

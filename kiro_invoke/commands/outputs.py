@@ -25,7 +25,8 @@ def write_outputs(paths: Sequence[Path], makers: Mapping[str, Callable[[], str]]
     for path in paths:
         extension = path.suffix.lower()
         if extension not in texts:
-            texts[extension] = makers[extension]()
+            # a name of any bytes can be in it
+            texts[extension] = makers[extension]().encode(errors="replace").decode()
         try:
             write_whole(path, texts[extension])
         except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 
 from kiro_invoke.ecosystems.registry import ECOSYSTEMS, installs
 from kiro_invoke.engine.side_by_side import beside
@@ -16,6 +17,9 @@ from kiro_invoke.plain import clean
 from kiro_invoke.version import __version__
 
 Say = Callable[[str], None]
+
+#: A value that is shorter gives nothing away, and stands in many texts by chance.
+_TELLING = 4
 
 #: What is foretold of the dependency layer. Of other kinds nothing is: what they lead to is for the engine to say.
 _FORETOLD = {Kind.IGNORED: CACHED, Kind.SOURCE: CACHED, Kind.DEPENDENCY: RAN}
@@ -106,7 +110,7 @@ def entry_of(
         seconds=record.seconds,
         command=command,
         ok=failed is None,
-        message=clean(" ".join((failed or "").split())),
+        message=veiled(clean(" ".join((failed or "").split())), project),
         engine=engine,
         tool=__version__,
         cache_layers=None if record.cache_mounts is None else record.cache_bytes - record.cache_mounts,
@@ -122,8 +126,16 @@ def entry_of(
             )
             for image in record.images
         ),
-        steps=record.steps,
+        steps=tuple(replace(step, text=veiled(step.text, project)) for step in record.steps),
     )
+
+
+def veiled(text: str, project: Project) -> str:
+    """A step's text as it may be kept and shown: the engine fills build arguments in, and some may be secret."""
+    for name, value in project.build_args:
+        if len(value) >= _TELLING:
+            text = text.replace(value, f"${name}")
+    return text
 
 
 def _image(

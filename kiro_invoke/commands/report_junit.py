@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from datetime import tzinfo
 from xml.etree import ElementTree
 
 from kiro_invoke.commands.report_words import slower, when
 from kiro_invoke.metrics.report import Report
-from kiro_invoke.plain import clean
+from kiro_invoke.plain import xml_text
 
-#: What XML cannot hold at all, escaped or not.
-_IMPOSSIBLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _MOST_WRONG = 100
 
 #: A test: its class, its name, and why it failed ("" where it passed).
@@ -27,10 +24,10 @@ def junit(report: Report, zone: tzinfo | None) -> str:
         "testsuite", name="kiro report", tests=str(len(cases)), failures=str(failed), errors="0", skipped="0"
     )
     for place, name, why in cases:
-        case = ElementTree.SubElement(suite, "testcase", classname=_held(place), name=_held(name))
+        case = ElementTree.SubElement(suite, "testcase", classname=xml_text(place), name=xml_text(name))
         if why:
-            failure = ElementTree.SubElement(case, "failure", message=_held(why))
-            failure.text = _held(why)
+            failure = ElementTree.SubElement(case, "failure", message=xml_text(why))
+            failure.text = xml_text(why)
     ElementTree.indent(suite)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(suite, encoding="unicode")}\n'
 
@@ -48,7 +45,3 @@ def _predictions(report: Report, zone: tzinfo | None) -> Iterator[_Case]:
     for each in report.wrong[:_MOST_WRONG]:
         why = f"predicted {each.predicted}, the engine said {each.verdict}: {each.file} {each.cause}"
         yield f"predictions.{each.service}", f"{each.kind} {when(each.began, zone)}", why
-
-
-def _held(text: str) -> str:
-    return _IMPOSSIBLE.sub("", clean(text))

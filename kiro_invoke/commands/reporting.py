@@ -110,7 +110,9 @@ def _time(given: str, now: float) -> float:
     if age:
         return max(now - int(age[1]) * _UNITS[age[2]], 0.0)
     try:
-        return max(datetime.fromisoformat(given).timestamp(), 0.0)
+        found = datetime.fromisoformat(given).timestamp()
+        datetime.fromtimestamp(found + 2 * _UNITS["d"])  # can be told, in any place's time
+        return max(found, 0.0)
     except (ValueError, OverflowError):
         raise UsageError(
             f"--after {clean(given)}: no date and no age",

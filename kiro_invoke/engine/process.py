@@ -8,7 +8,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -125,6 +125,28 @@ def piped(argv: Sequence[str]) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
             child.kill()
             with suppress(BrokenPipeError):
                 child.stdin.close()
+
+
+@contextmanager
+def lines(argv: Sequence[str]) -> Iterator[Iterable[str]]:
+    """Start `argv`, until the block's end: the lines of its standard output. What it says on standard error is dropped.
+
+    It is interrupted then, with all that it started, and killed if it does not end within GRACE_SECONDS.
+    """
+    with subprocess.Popen(
+        list(argv),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    ) as child:
+        assert child.stdout is not None
+        try:
+            yield child.stdout
+        finally:
+            _end_group(child)
 
 
 def spawn_detached(argv: Sequence[str], log: Path) -> int:

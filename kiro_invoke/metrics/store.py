@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 import threading
@@ -22,7 +23,7 @@ from kiro_invoke.model.record import Step
 
 FILE = "metrics.sqlite"
 #: Seconds that a writer waits for another one.
-_PATIENCE = 5.0
+_PATIENCE = 2.0
 #: Causes, messages and instructions may hold anything of any length.
 _LONGEST = 500
 _COMPANIONS = ("", "-wal", "-shm")
@@ -176,11 +177,18 @@ class Store:
             return _connect(self.path)
 
     def _set_aside(self, error: Exception) -> None:
-        """A damaged file is kept for whoever can read it, and is in nobody's way."""
-        aside = self.path.with_name(f"{self.path.name}.damaged-{int(self._now())}")
-        for end in _COMPANIONS:
-            with suppress(FileNotFoundError):
-                Path(f"{self.path}{end}").rename(f"{aside}{end}")
+        """A damaged file is kept for whoever can read it, in nobody's way; not where another process saw to it."""
+        aside = self.path.with_name(f"{self.path.name}.damaged-{int(self._now())}-{os.getpid()}")
+        lock = os.open(self.path.with_name(f"{FILE}-aside"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if _is_sound(self.path):
+                return
+            for end in reversed(_COMPANIONS):  # the log first: a new file must not find it
+                with suppress(FileNotFoundError):
+                    Path(f"{self.path}{end}").rename(f"{aside}{end}")
+        finally:
+            os.close(lock)
         self._say(f"the history of builds was damaged ({error}): begun anew, the old file is {aside.name}")
 
 
@@ -220,6 +228,15 @@ def _connect(path: Path) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def _is_sound(path: Path) -> bool:
+    """Whether a file can be read from end to end: somebody else may have put a new one in a damaged one's place."""
+    try:
+        with closing(sqlite3.connect(path, timeout=_PATIENCE)) as db:
+            return bool(db.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
+    except sqlite3.Error:
+        return False
 
 
 def _use_wal(db: sqlite3.Connection) -> None:

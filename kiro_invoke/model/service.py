@@ -116,3 +116,8 @@ class Project:
     def state(self) -> Path:
         """The state folder, `.kiro/`."""
         return self.root / ".kiro"
+
+    @property
+    def measured(self) -> Path:
+        """The copy that `test-build-performance` keeps warm."""
+        return self.state / "benchmark/tree"

@@ -179,10 +179,20 @@ def test_it_takes_no_longer_than_it_may(history: History) -> None:
     """The newest come first, and the rest the next time."""
     for number in range(4):
         history.build(f"r{number}", Context="web")
-    ticks = iter([0.0, 1.0, 3.0, 5.0])
+    ticks = iter([0.0, 1.0, 1.0, 1.0, 3.0, 3.0, 3.0, 5.0])
     assert history.take(clock=lambda: next(ticks)) == 2
     assert history.store.known_refs() == {"r3", "r2"}
     assert history.take() == 2
+
+
+@pytest.mark.parametrize("question", ["inspect", "logs"])
+def test_what_the_engine_did_not_answer_is_asked_again(history: History, question: str) -> None:
+    history.build("r1", Context="web")
+    answer = history.engine.history[f"{question} r1"]
+    history.engine.history[f"{question} r1"] = Completed((), 124, "", "no answer within 0.5 s")
+    assert history.take() == 0
+    history.engine.history[f"{question} r1"] = answer
+    assert history.take() == 1
 
 
 def test_a_store_that_cannot_be_written_is_said(history: History) -> None:

@@ -15,12 +15,12 @@ from rich.console import Console
 
 from kiro_invoke import config
 from kiro_invoke.benchmark.copies import Copy, apart
-from kiro_invoke.benchmark.edits import edited, source_of
-from kiro_invoke.benchmark.live_files import composition, configuration
-from kiro_invoke.benchmark.losses import LABEL, forget, lose_layers, tidy
+from kiro_invoke.benchmark.edits import can_edit, edited, source_of
+from kiro_invoke.benchmark.live_files import composes, composition, configuration
+from kiro_invoke.benchmark.losses import LABEL, drop_lost, forget, lose_layers, lost_namespace, tidy
 from kiro_invoke.benchmark.numbers import Counter
 from kiro_invoke.benchmark.offer import Offer
-from kiro_invoke.benchmark.packages import adding, only_added, pool, recipe
+from kiro_invoke.benchmark.packages import PACKAGES, adding, only_added, pool, recipe
 from kiro_invoke.benchmark.runner import CannotMeasure
 from kiro_invoke.benchmark.scenarios import Variant
 from kiro_invoke.benchmark.standards import standards
@@ -122,6 +122,26 @@ def test_edits_are_taken_back(project: Project, tmp_path: Path) -> None:
     assert main.read_text() == "start();\n"
 
 
+def test_what_a_build_is_made_by_is_copied_from_where_it_leads_to(project: Project, tmp_path: Path) -> None:
+    real = project.root / "docker/web.Dockerfile"
+    real.parent.mkdir()
+    real.write_text("FROM node:2\n")
+    file = project.root / "web/Dockerfile.fast"
+    file.unlink()
+    file.symlink_to("../docker/web.Dockerfile")
+    copied(project, tmp_path / "copy")
+    there = tmp_path / "copy/web/Dockerfile.fast"
+    assert (there.is_symlink(), there.read_text()) == (False, "FROM node:2\n")
+
+
+def test_a_file_that_is_read_only_is_edited_and_stays_so(project: Project, tmp_path: Path) -> None:
+    (project.root / "web/src/main.js").chmod(0o444)
+    tree, _ = copied(project, tmp_path / "copy")
+    there = tmp_path / "copy/web/src/main.js"
+    tree.write({there: "edited"})
+    assert (there.read_text(), there.stat().st_mode & 0o777) == ("edited", 0o444)
+
+
 def test_a_link_leads_to_nobodys_own_files(project: Project, tmp_path: Path) -> None:
     own = tmp_path / "own.js"
     own.write_text("a person's\n")
@@ -182,6 +202,8 @@ def test_each_edit_is_new_and_means_something(path: str, added: str) -> None:
     text = edited(path, "before\n", 7)
     assert text == f"before\n\n{added}"
     assert edited(path, "before\n", 8) != text
+    assert can_edit(path)
+    assert not can_edit("src/Main.java")  # what is added might not compile
 
 
 @pytest.mark.parametrize(
@@ -282,12 +304,30 @@ def test_each_package_is_taken_once_and_some_are_made_at_a_time(project: Project
     manifest = project.services[0].context / "package.json"
     assert first[manifest] == '{"with": "clsx@2.1.1"}'
     assert second[manifest] == '{"with": "kleur@4.1.5"}'  # what cannot be added is passed over
+    assert one.counter.last("package of web") == 3
     again, _ = offer(project, tmp_path)
     assert again.take()[manifest] == '{"with": "deepmerge@4.3.1"}'
     assert len(made) == 1
     with pytest.raises(CannotMeasure, match="were added already"):
         for _ in range(100):
             one.take()
+
+
+def test_what_can_only_be_refused_is_no_package(project: Project, tmp_path: Path) -> None:
+    one, _ = offer(project, tmp_path)
+    one.make = lambda _dockerfile, _out: None  # a registry that does not answer
+    for _ in range(3):
+        with pytest.raises(CannotMeasure, match="refuses all"):
+            one.take()
+    assert one.counter.last("package of web") == 0
+    lock = project.services[0].context / "package-lock.json"
+    lock.write_text(" ".join(f'"node_modules/{name}"' for name in PACKAGES))
+    with pytest.raises(CannotMeasure, match="holds all packages"):
+        one.prepare()
+    lock.write_text('{"lockfileVersion": 1}')
+    again, _ = offer(project, tmp_path)
+    with pytest.raises(CannotMeasure, match="of a form that is not known"):
+        again.take()
 
 
 # --- what is compared with
@@ -361,6 +401,7 @@ def test_a_copy_is_watched_by_its_own_configuration(project: Project, tmp_path: 
     assert dict(again.base_images)["node:1"] == "kiro-benchmark/base:1"
     given: dict[str, Any] = {
         "image": "kiro/web:dev", "ports": [1], "container_name": "web", "environment": {"A": "$$b"},
+        "labels": {"traefik.enable": "true"}, "volumes_from": ["db"], "network_mode": "host",
         "volumes": [
             {"type": "volume", "source": "data", "target": "/data"}, {"type": "bind", "source": "/x", "target": "/y"},
         ],
@@ -372,6 +413,8 @@ def test_a_copy_is_watched_by_its_own_configuration(project: Project, tmp_path: 
         "volumes": given["volumes"][:1],
     }  # fmt: skip
     assert composed["volumes"] == {"data": {}}
+    # whatever a person set for their own project, Compose speaks of the copy's
+    assert composes(copy)["COMPOSE_PROJECT_NAME"] == composed["name"] == f"kiro-benchmark-{there.checkout}"
 
 
 # --- options
@@ -415,7 +458,7 @@ def _image(id: str, project: Project, *names: str) -> LocalImage:
 @pytest.fixture
 def engine(project: Project) -> FakeEngine:
     """Layers that a copy made twice on its own base, and the same of a person's on another."""
-    made = FakeEngine({"bench/app:dev": ImageFacts("i2", {}, 1)})
+    made = FakeEngine({"kiro-benchmark/c/app:dev": ImageFacts("i2", {}, 1)})
     made.records = [
         _record("base"), _record("mine", "base", text="[app 1/2] RUN deps"), _record("mine-2", "mine"),
         _record("apart"),
@@ -424,7 +467,7 @@ def engine(project: Project) -> FakeEngine:
         _record("new", "deps", text="[app 2/2] RUN make", at=9.0), _record("new-child", "new", text="COPY x", at=9.0),
         _record("mount", "deps", text='cached mount /m from exec x with id "ns/id"', kind="exec.cachemount", at=9.0),
     ]  # fmt: skip
-    made.local_images = [_image("i1", project), _image("i2", project, "bench/app:dev")]
+    made.local_images = [_image("i1", project), _image("i2", project, "kiro-benchmark/c/app:dev")]
     project.state.mkdir()
     layers = frozenset({"deps", "old", "new"})
     write_made(project.state / LAYERS, Made(layers=layers, engine=made.facts.address))
@@ -449,7 +492,17 @@ def test_layers_are_lost_but_for_what_a_mount_stands_on_and_nobody_elses(
     assert lose_layers(engine, project) == 4
     assert ids(engine) == {"base", "mine", "mine-2", "apart", "deps", "mount"}
     assert engine.local_images == []
-    assert engine.untagged == ["bench/app:dev"]
+    assert engine.untagged == ["kiro-benchmark/c/app:dev"]
+
+
+def test_an_image_that_somebody_named_is_theirs(engine: FakeEngine, project: Project) -> None:
+    engine.local_images = [
+        _image("i3", project, "kiro-benchmark/c/app:dev", "mine:debug"),
+        _image("i4", project, "x:y"),
+    ]
+    lose_layers(engine, project)
+    assert len(engine.local_images) == 2
+    assert engine.untagged == []
 
 
 def test_all_of_a_copy_can_be_forgotten(engine: FakeEngine, project: Project) -> None:
@@ -457,8 +510,19 @@ def test_all_of_a_copy_can_be_forgotten(engine: FakeEngine, project: Project) ->
         replace(one, description=one.description.replace("ns/id", f"{project.checkout}/id"))
         for one in engine.records
     ]
-    forget(engine, project)
+    assert forget(engine, project)
     assert ids(engine) == {"base", "mine", "mine-2", "apart"}
+
+
+def test_mounts_of_lost_namespaces_go_and_no_others(project: Project) -> None:
+    made = FakeEngine()
+    namespace = lost_namespace(project, 7)
+    made.records = [
+        _record(name, text=f'cached mount /m from exec x with id "{name}/id"', kind="exec.cachemount")
+        for name in (namespace, project.checkout, f"{project.checkout}-lost", "other-lost-7")
+    ]
+    drop_lost(made, project)
+    assert ids(made) == {project.checkout, f"{project.checkout}-lost", "other-lost-7"}
 
 
 def test_base_images_are_apart_from_everybody_elses(project: Project) -> None:

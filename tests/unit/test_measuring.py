@@ -249,6 +249,7 @@ class World:
     time: float = 100.0
     calls: list[str] = field(default_factory=list)
     interrupt_after: int = 10**9
+    unprepared: set[Variant] = field(default_factory=set)
 
     def settle(self, block: Block) -> None:
         self.calls.append(f"settle {block.scenario} {' '.join(block.variants)}")
@@ -260,6 +261,8 @@ class World:
     def prepare(self, slot: Slot) -> None:
         self.time += 50  # is not timed
         self.calls.append(f"prepare {slot.key.variant} {slot.round}")
+        if slot.key.variant in self.unprepared:
+            raise BuildFailed("watch: \x1b[31mnothing\x1b[0m was served")
 
     def build(self, key: Key) -> None:
         self.calls.append(f"build {key.variant}")
@@ -362,6 +365,14 @@ def test_an_interrupt_leaves_everything_as_it_was() -> None:
     assert world.calls[-2:] == ["after", "rest"]
 
 
+def test_what_fails_while_it_is_made_ready_for_a_sample_is_a_failure_too() -> None:
+    world = World(unprepared={Variant.FAST})
+    made, samples, _, _ = runner(world)
+    made.measure(blocks(choice(Scenario.SOURCE, runs=2, chosen=(Variant.FAST, Variant.PROD))))
+    assert [one.detail for one in samples if one.seconds is None] == ["watch: nothing was served"]
+    assert sum(one.key.variant is Variant.PROD for one in samples) == 2
+
+
 # --- a run on disk
 
 
@@ -408,6 +419,26 @@ def test_what_is_no_run_cannot_be_gone_on_with(tmp_path: Path, text: str) -> Non
 # --- what is told
 
 
+def test_a_failure_is_one_until_the_same_sample_was_taken() -> None:
+    run = replace(
+        a_run(), samples=[*taken(key(Variant.FAST), 1.0, None), *taken(key(Variant.STANDARD), 10.0)]
+    )
+    failed = judged(run, [BACKEND])
+    assert [one.round for one in failed.failures] == [2]
+    assert not failed.ok
+    assert failed.title == "not all met"
+    run.samples.append(Sample(key(Variant.FAST), 2, 1.1))
+    assert judged(run, [BACKEND]).failures == ()
+    assert judged(run, [BACKEND]).title == "all that was measured is met"
+
+
+def test_nothing_is_met_where_nothing_was_measured() -> None:
+    nothing = judged(replace(a_run(), samples=[]), [BACKEND])
+    assert not nothing.ok
+    live = judged(replace(a_run(), samples=taken(key(Variant.LIVE), 1.0)), [BACKEND])
+    assert (live.ok, live.title) == (True, "nothing was judged")
+
+
 def test_fields_tell_all_of_it() -> None:
     results = judged(a_run(), [BACKEND])
     told_fields = fields(results)
@@ -430,7 +461,7 @@ def test_markdown_fits_a_comment_and_no_text_breaks_its_tables() -> None:
     assert "| a source file edited | 10.50 (of 2) | 6.00 (of 1) | failed | 1.05 (of 2) |" in text
     assert "| api | source: fast saves 80% of standard | 90.0% | met |" in text
     assert "| api | source: fast against standard-dev | 83.3% | at equal profile |" in text
-    assert "- api source prod failed: api: RUN &lt;make> \\| failed" in text
+    assert "- api source prod failed: api: RUN &#60;make&#62; &#124; failed" in text
     assert "- api dependency fast: not measured: no pool" in text
 
 

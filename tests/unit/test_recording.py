@@ -146,6 +146,16 @@ def test_a_changed_dependency_is_foretold_to_run_and_so_it_does(world: World) ->
     )
 
 
+def test_build_arguments_are_kept_out(world: World) -> None:
+    world.write(
+        "kiro.yaml",
+        "project: shop\nbuild_args: {TOKEN: s3cr3t, N: '1'}\nservices:\n  - name: web\n    ecosystem: npm\n",
+    )
+    world.build([*ran("[deps 2/2] RUN npm ci --token=s3cr3t 1", "sha256:1")])
+    (build,) = world.store.builds()
+    assert [step.text for step in world.store.steps(build.id)] == ["RUN npm ci --token=$TOKEN 1"]
+
+
 def test_of_several_changes_the_strongest_counts(world: World) -> None:
     world.build(stream())
     world.write("web/package.json", '{"name": "web", "dependencies": {"a": "1"}}')

@@ -264,3 +264,12 @@ def test_a_file_that_nobody_settles_is_whole(
     with sqlite3.connect(store.path) as db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert db.execute("SELECT COUNT(*) FROM builds").fetchone() == (10,)
+
+
+def test_a_file_that_another_process_has_replaced_already_is_not_set_aside(
+    store: Store, said: list[str]
+) -> None:
+    store.add([entry(1.0)])
+    store._set_aside(sqlite3.DatabaseError("seen before it was replaced"))
+    assert said == []
+    assert len(store.builds()) == 1
