@@ -89,5 +89,5 @@ def measures(scenario: Scenario, variant: Variant) -> bool:
 
 
 def is_slow(scenario: Scenario, variant: Variant) -> bool:
-    """Whether all of it is fetched and compiled: that may take minutes."""
-    return scenario is Scenario.COLD or (variant.keeps_nothing and scenario.edits)
+    """Whether all of it is fetched and compiled, or a container is started for it: a quick run does that once."""
+    return scenario is Scenario.COLD or variant is Variant.LIVE or (variant.keeps_nothing and scenario.edits)

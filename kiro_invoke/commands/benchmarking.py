@@ -41,7 +41,7 @@ _RUN = "run.json"
 _EXTENSIONS = (".json", ".md", ".xml", ".txt")
 _RUNS = 3
 #: What `--quick` leaves out takes minutes whatever is cached.
-_QUICK = frozenset({Scenario.SOURCE, Scenario.WARM, Scenario.DEPENDENCY, Scenario.MOUNTS_LOST})
+_QUICK = frozenset({Scenario.SOURCE, Scenario.WARM})
 _NOT_QUICK = (Variant.STANDARD_DEV,)
 Named = TypeVar("Named", bound=StrEnum)
 

@@ -377,7 +377,9 @@ def test_each_image_that_stays_has_its_cause() -> None:
 
 def test_a_copy_that_is_measured_is_nobody_else() -> None:
     """Its layers stand on base images of their own: none of them is one that we made."""
-    edits = [layer(f"edit{n}", "toolchain", "mount / from exec /bin/sh -c again", at=50 + n) for n in range(5)]
+    edits = [
+        layer(f"edit{n}", "toolchain", "mount / from exec /bin/sh -c again", at=50 + n) for n in range(5)
+    ]
     records = (*cache(1), *edits, layer("apart", text="from local "))
     made = frozenset(edit.id for edit in edits)
     measured = replace(OWNER, apart=frozenset({THEIRS}))
