@@ -8,6 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from kiro_invoke.benchmark.samples import Key, Sample
 from kiro_invoke.benchmark.schedule import Block
 
+#: What takes less is not worth telling.
+_SOON = 2.0
+
 
 def expected(taken: Sequence[Sample], before: Mapping[Key, float]) -> dict[Key, float]:
     """What a sample of each figure takes: by this run's own median, else by an earlier run's."""
@@ -22,7 +25,7 @@ def words_left(blocks: Iterable[Block], known: Mapping[Key, float]) -> str:
     """How long the samples of some blocks will take, in words; "" where nothing is left, or known."""
     keys = [slot.key for block in blocks for slot in block.slots]
     total = sum(known.get(key, 0.0) for key in keys)
-    if not total:
+    if total < _SOON:
         return ""
     return f"{'about' if known.keys() >= {*keys} else 'more than'} {as_words(total)} left"
 

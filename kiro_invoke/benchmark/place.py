@@ -22,7 +22,7 @@ from kiro_invoke.benchmark.scenarios import Scenario, Variant
 from kiro_invoke.benchmark.schedule import Block, Slot
 from kiro_invoke.benchmark.subject import CHEF, PROFILES, Subject
 from kiro_invoke.builds.executor import execute
-from kiro_invoke.builds.planner import plan_images, without_syntax_line
+from kiro_invoke.builds.planner import plan_images, shown, without_syntax_line
 from kiro_invoke.cache import warm
 from kiro_invoke.cache.reclaim import drop_namespace
 from kiro_invoke.engine.bases import Base, BaseStatus
@@ -162,7 +162,12 @@ class EnginePlace:
         self.warm.tree.write({path: edited(source, self.warm.tree.read(path), number)})
 
     def _build(self, key: Key, copy: Copy) -> None:
-        steps = self._image(key, copy) if key.variant in PROFILES else self._standard(key, copy)
+        try:
+            steps = self._image(key, copy) if key.variant in PROFILES else self._standard(key, copy)
+        except BuildFailed as error:
+            if error.log:  # the log is the copy's; a person looks from their own folder
+                error.fix = f"see the whole log in {shown(Path(error.log), self.home.parents[1])}"
+            raise
         self.built(key, steps)
         if copy is self._cold and any(step.cached and step.text.startswith("RUN ") for step in steps):
             raise CannotMeasure("a step of a cold build came from the cache")
@@ -203,6 +208,7 @@ class EnginePlace:
             self._plain = self._execute(target, copy)
         except BuildFailed as error:
             self._plain = error.attempt.steps if error.attempt else ()
+            error.file = standard.origin
             raise
         return self._plain
 

@@ -8,21 +8,21 @@ from kiro_invoke.benchmark.results import COMMAND
 from kiro_invoke.benchmark.samples import Sample
 from kiro_invoke.benchmark.scenarios import Variant
 from kiro_invoke.benchmark.subject import PROFILES
-from kiro_invoke.metrics.entry import IMAGE, LIVE, Entry, ImageEntry
+from kiro_invoke.metrics.entry import IMAGE, LIVE, Entry, ImageEntry, as_kept
 from kiro_invoke.model.record import Step
 from kiro_invoke.version import __version__
 
 
-def entry_of(sample: Sample, steps: tuple[Step, ...], engine: str) -> Entry:
-    """One timed build."""
-    key = sample.key
+def entry_of(sample: Sample, steps: tuple[Step, ...], engine: str, run: str) -> Entry:
+    """One timed build of the run that began at a time."""
+    key, kept = sample.key, tuple(map(as_kept, steps))
     image = ImageEntry(
         service=key.service,
         profile=str(PROFILES.get(key.variant, "")),
         cause=key.scenario.described,
         seconds=sample.seconds,
-        cached=sum(step.cached for step in steps),
-        ran=sum(not step.cached for step in steps),
+        cached=sum(step.cached for step in kept),
+        ran=sum(not step.cached for step in kept),
         variant=str(key.variant),
         scenario=str(key.scenario),
     )
@@ -35,6 +35,7 @@ def entry_of(sample: Sample, steps: tuple[Step, ...], engine: str) -> Entry:
         way=LIVE if key.variant is Variant.LIVE else IMAGE,
         engine=engine,
         tool=__version__,
+        run=run,
         images=(image,),
-        steps=steps,
+        steps=kept,
     )

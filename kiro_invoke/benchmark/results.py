@@ -12,7 +12,7 @@ from kiro_invoke.benchmark import machine
 from kiro_invoke.benchmark.run import Run
 from kiro_invoke.benchmark.samples import Key, Sample, Samples, unsteadiness
 from kiro_invoke.benchmark.scenarios import Scenario, Variant
-from kiro_invoke.benchmark.targets import Improvement, Limit, Verdict, Wanted, improvements, limits, verdicts
+from kiro_invoke.benchmark.targets import Improvement, Limit, Verdict, Wanted, improvements, limits
 from kiro_invoke.plain import clean, xml_text
 
 COMMAND = "test-build-performance"
@@ -55,7 +55,7 @@ class Results:
         """What it came to, in a few words."""
         if not self.ok:
             return "not all met"
-        met = verdicts(self.improved, self.limited)[Verdict.MET]
+        met = any(claim.verdict is Verdict.MET for claim in claims(self))
         return "all that was measured is met" if met else "nothing was judged"
 
     @property
@@ -78,8 +78,10 @@ def fields(results: Results) -> dict[str, Any]:
         "samples": [_figure_fields(run.figures, key) for key in run.figures.keys],
         "improvements": [_improvement_fields(one) for one in results.improved],
         "limits": [_limit_fields(one) for one in results.limited],
-        "verdicts": {str(name): count for name, count in verdicts(results.improved, results.limited).items()},
-        "failures": [_key_fields(one.key) | {"message": one.detail} for one in results.failures],
+        "verdicts": {str(name): count for name, count in tally(results).items()},
+        "failures": [
+            _key_fields(one.key) | {"message": one.detail, "tail": list(one.tail)} for one in results.failures
+        ],
         "not_measured": list(run.unmeasured),
         "noise": list(results.noise),
         "finished": run.finished,
@@ -89,11 +91,9 @@ def fields(results: Results) -> dict[str, Any]:
 def markdown(results: Results) -> str:
     """Tables that fit a pull request's comment."""
     run = results.run
-    counted = verdicts(results.improved, results.limited)
     parts = [
         f"## Build performance: {results.title}",
-        f"{counted[Verdict.MET]} met, {counted[Verdict.MISSED]} missed, {counted[Verdict.UNMEASURED]} not measured."
-        f" Medians in seconds on {_cell(machine.words(run.machine))}.",
+        f"{counted(results)}. Medians in seconds on {_cell(machine.words(run.machine))}.",
         *(_service(run.figures, service) for service in run.choice.variants),
         _targets(results),
     ]
@@ -145,7 +145,7 @@ class Claim:
 
 
 def claims(results: Results) -> tuple[Claim, ...]:
-    """All claims that have a target."""
+    """The claims that have a target, and that the run was asked to measure."""
     found = [
         Claim(
             one.service,
@@ -154,7 +154,7 @@ def claims(results: Results) -> tuple[Claim, ...]:
             one.verdict,
         )
         for one in results.improved
-        if one.target is not None
+        if one.target is not None and _is_asked(results, one)
     ]
     found += [
         Claim(
@@ -164,8 +164,38 @@ def claims(results: Results) -> tuple[Claim, ...]:
             one.verdict,
         )
         for one in results.limited
+        if _is_asked(results, one)
     ]
     return tuple(found)
+
+
+def _is_asked(results: Results, one: Improvement | Limit) -> bool:
+    """Whether a claim is one of what the run measures; of what nobody asked for there is nothing to tell."""
+    choice = results.run.choice
+    chosen = not choice.chosen or one.variant in choice.chosen
+    return one.verdict is not Verdict.UNMEASURED or (one.scenario in choice.scenarios and chosen)
+
+
+def tally(results: Results) -> dict[Verdict, int]:
+    """How many claims came to what, and how many comparisons were told without a target."""
+    found = [claim.verdict for claim in claims(results)]
+    told = sum(one.verdict is Verdict.TOLD for one in results.improved)
+    return {verdict: told if verdict is Verdict.TOLD else found.count(verdict) for verdict in Verdict}
+
+
+def counted(results: Results) -> str:
+    """The claims, counted, in words."""
+    found = tally(results)
+    if not results.run.samples:
+        return "nothing was measured"
+    return (
+        f"{found[Verdict.MET]} met, {found[Verdict.MISSED]} missed, {found[Verdict.UNMEASURED]} not measured"
+    )
+
+
+def saved(percent: float) -> str:
+    """What one takes against another, in words."""
+    return f"{percent:.1f}% less" if percent >= 0 else f"{-percent:.1f}% more"
 
 
 def _baseline(one: Improvement) -> str:
@@ -211,7 +241,7 @@ def _targets(results: Results) -> str:
         [
             one.service,
             f"{one.scenario}: {one.variant} against {_baseline(one)}",
-            f"{one.percent:.1f}%",
+            saved(one.percent),
             footing(one),
         ]
         for one in results.improved

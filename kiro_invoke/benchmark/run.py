@@ -104,4 +104,5 @@ def _sample(raw: Mapping[str, Any]) -> Sample:
         float(raw["probe"]),
         str(raw["at"]),
         str(raw["detail"]),
+        tuple(map(str, raw.get("tail", ()))),
     )

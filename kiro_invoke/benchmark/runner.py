@@ -10,8 +10,11 @@ from kiro_invoke.benchmark.estimate import expected, words_left
 from kiro_invoke.benchmark.samples import Key, Sample
 from kiro_invoke.benchmark.scenarios import Variant
 from kiro_invoke.benchmark.schedule import Block, Slot
-from kiro_invoke.model.errors import BuildFailed, KiroError
+from kiro_invoke.model.errors import BuildFailed
 from kiro_invoke.plain import clean
+
+#: So many of a failed step's last lines are kept.
+_TAIL = 20
 
 
 class CannotMeasure(Exception):
@@ -52,10 +55,14 @@ class Runner:
     say: Callable[[str], None]
     before: dict[Key, float] = field(default_factory=dict)
     _samples: list[Sample] = field(default_factory=list)
+    _taken: int = 0
+    _all: int = 0
 
     def measure(self, blocks: Sequence[Block], *, already: Sequence[Sample] = ()) -> None:
         """Take the samples of all blocks. Of what fails to build once, no more samples are taken in its block."""
         self._samples = list(already)
+        self._taken = 0
+        self._all = sum(len(block.slots) for block in blocks)
         for at, block in enumerate(blocks):
             self._block(block, blocks[at + 1 :])
 
@@ -83,11 +90,7 @@ class Runner:
                 self._cannot(alone.slots[0].key, str(reason))
                 block = block.without([variant])
             except BuildFailed as error:
-                self._take(
-                    Sample(
-                        alone.slots[0].key, alone.slots[0].round, None, at=self.now(), detail=_words(error)
-                    )
-                )
+                self._take(_failed(alone.slots[0], error, self.now()))
                 block = block.without([variant])
         return block
 
@@ -100,7 +103,7 @@ class Runner:
             self._cannot(slot.key, str(reason))
             return False
         except BuildFailed as error:
-            sample = Sample(slot.key, slot.round, None, at=self.now(), detail=_words(error))
+            sample = _failed(slot, error, self.now())
         finally:
             self.place.after()
         self._take(sample, later)
@@ -112,18 +115,20 @@ class Runner:
         try:
             self.place.build(slot.key)
         except BuildFailed as error:
-            return Sample(slot.key, slot.round, None, probe, at, _words(error))
+            return _failed(slot, error, at, probe)
         return Sample(slot.key, slot.round, round(self.clock() - begun, 3), probe, at)
 
     def _take(self, sample: Sample, later: Sequence[Block] = ()) -> None:
         self._samples.append(sample)
+        self._taken += 1
         self.taken(sample)
         key = sample.key
         what = f"failed: {sample.detail}" if sample.seconds is None else f"{sample.seconds:.2f} s"
         left = words_left(later, expected(self._samples, self.before))
-        self.say(
-            f"{key.service} {key.scenario} {key.variant} {sample.round}: {what}{f'   ({left})' if left else ''}"
-        )
+        for line in sample.tail:
+            self.say(f"  | {line}")
+        rest = ", ".join(filter(None, (f"{self._taken} of {self._all}", left)))
+        self.say(f"{key.service} {key.scenario} {key.variant} {sample.round}: {what}   ({rest})")
 
     def _cannot(self, key: Key, reason: str) -> None:
         line = f"{key.service} {key.scenario} {key.variant}: not measured: {reason}"
@@ -131,6 +136,8 @@ class Runner:
         self.say(line)
 
 
-def _words(error: KiroError) -> str:
-    """What failed, in one line."""
-    return clean(" ".join(str(error).split()))
+def _failed(slot: Slot, error: BuildFailed, at: str, probe: float = 0.0) -> Sample:
+    """A sample of what failed to build: the message in one line, and the last words of the step."""
+    detail = clean(" ".join(str(error).split()))
+    tail = tuple(clean(line) for line in error.tail[-_TAIL:])
+    return Sample(slot.key, slot.round, None, probe, at, detail, tail)

@@ -38,6 +38,8 @@ class Sample:
     probe: float = 0.0
     at: str = ""
     detail: str = ""
+    #: of one that failed, the last words of the step
+    tail: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

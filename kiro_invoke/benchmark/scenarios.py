@@ -49,12 +49,12 @@ class Variant(StrEnum):
 
 
 _TITLES = {
-    Scenario.SOURCE: "a source file edited",
+    Scenario.SOURCE: "a source edited",
     Scenario.WARM: "nothing changed",
-    Scenario.DEPENDENCY: "a leaf dependency added",
-    Scenario.MOUNTS_LOST: "cache mounts lost, a source file edited",
-    Scenario.LAYERS_LOST: "layers lost, cache mounts kept",
-    Scenario.COLD: "no layers, no cache mounts",
+    Scenario.DEPENDENCY: "a dependency added",
+    Scenario.MOUNTS_LOST: "mounts lost, a source edited",
+    Scenario.LAYERS_LOST: "layers lost, mounts kept",
+    Scenario.COLD: "no layers, no mounts",
 }
 _WAYS = {
     Variant.STANDARD: "the unoptimized Dockerfile",

@@ -69,7 +69,9 @@ def standards(project: Project, service: Service, base: str) -> dict[Variant, St
         if path is not None:
             found[variant] = _read(path, project)
         elif commands[variant] and base:
-            found[variant] = Standard(_DERIVED.format(base=base, command=commands[variant]), "derived")
+            found[variant] = Standard(
+                _DERIVED.format(base=base, command=commands[variant]), f"{variant} (derived)"
+            )
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -91,12 +91,6 @@ def limits(samples: Samples, services: Sequence[Wanted]) -> tuple[Limit, ...]:
         for service in services
         for scenario, variant, most in rows
     )
-
-
-def verdicts(improved: Sequence[Improvement], limited: Sequence[Limit]) -> Mapping[Verdict, int]:
-    """How many claims came to what."""
-    found = [*(one.verdict for one in improved), *(one.verdict for one in limited)]
-    return {verdict: found.count(verdict) for verdict in Verdict}
 
 
 def _improvements(samples: Samples, of: Wanted) -> Iterator[Improvement]:

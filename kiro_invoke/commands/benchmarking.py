@@ -95,6 +95,10 @@ def test_build_performance(asked: Asked) -> Callable[[Surface], Answer]:
             ) from None
         judged = results.judged(run, _wanted(project, read, run))
         write_outputs(read.outputs, _makers(judged))
+        for path in read.outputs:
+            surface.say(f"written: {path}")
+        if not run.samples:
+            surface.say("nothing was measured")
         return Answer(results.fields(judged), lambda s: _show(s, judged), judged.ok, _exit_code(judged))
 
     return body
@@ -131,8 +135,11 @@ def _measured(surface: Surface, project: Project, asked: Asked, read: _Read, hom
     def taken(sample: Sample) -> None:
         run.samples.append(sample)
         run.save(file)
-        recorder.remember(lambda: entry_of(sample, steps[0], engine.facts.address))
+        recorder.remember(lambda: entry_of(sample, steps[0], engine.facts.address, run.begun))
 
+    run.unmeasured[:] = _lacking(place, run.choice)
+    if run.finished:
+        surface.say("that run is complete: nothing is left to measure")
     runner = Runner(
         place,
         time.monotonic,
@@ -163,7 +170,6 @@ def _begun(before: Run | None, place: EnginePlace, ground: Ground, asked: Asked,
                 "the sources, settings or images are not those that the run was begun with",
                 fix="begin a new run, without --resume",
             )
-        before.unmeasured.clear()
         ground.surface.say(f"going on with the run of {before.begun}, as it was asked for then")
         return before
     choice = Choice(
@@ -179,9 +185,32 @@ def _begun(before: Run | None, place: EnginePlace, ground: Ground, asked: Asked,
         ground.engine, process.run, ground.project.root, [base.ref for base in ground.bases]
     )
     if not blocks(choice):
-        raise UsageError("nothing of that can be measured", fix="ask for another scenario or variant")
+        reasons = _lacking(place, choice)
+        raise UsageError(
+            "; ".join(["nothing of that can be measured", *reasons]),
+            fix="ask for another scenario or variant",
+        )
     begun = datetime.now(UTC).isoformat(timespec="seconds")
     return Run(choice, sources, begun, facts)
+
+
+def _lacking(place: EnginePlace, choice: Choice) -> list[str]:
+    """The variants that were asked for, or are compared with, and that a service does not have: why."""
+    return [
+        f"{name} {variant}: not measured: {_REASONS[variant].format(subject.ecosystem)}"
+        for name, subject in place.subjects.items()
+        for variant in choice.chosen or (Variant.STANDARD,)
+        if variant not in subject.variants
+    ]
+
+
+_REASONS = {
+    Variant.STANDARD: "no unoptimized Dockerfile is known for {}: name one with `benchmark: standard:` in kiro.yaml",
+    Variant.STANDARD_DEV: "{} has no debug profile: name a Dockerfile with `benchmark: standard_dev:` in kiro.yaml",
+    Variant.PROD: "it has no Dockerfile for production",
+    Variant.FAST: "it has no Dockerfile.fast",
+    Variant.LIVE: "it has no Dockerfile.fast to run",
+}
 
 
 def _last(file: Path) -> Run | None:

@@ -249,6 +249,9 @@ def _stage_fields(stage: StageRecord, began: float) -> dict[str, Any]:
 
 def _step_fields(step: Step, began: float, project: Project) -> dict[str, Any]:
     """A step's row, with the same times."""
+    from kiro_invoke.metrics.entry import as_kept
+
+    step = as_kept(step)
     row: dict[str, Any] = {
         "service": step.service,
         "stage": step.stage,

@@ -19,7 +19,7 @@ from kiro_invoke.cache.warm import read_recipes
 from kiro_invoke.commands.recording import Say, counts, verdict
 from kiro_invoke.engine.files import make_state_folder, write_whole
 from kiro_invoke.engine.protocol import Engine
-from kiro_invoke.metrics.entry import Entry, ImageEntry
+from kiro_invoke.metrics.entry import Entry, ImageEntry, as_kept
 from kiro_invoke.metrics.store import Store
 from kiro_invoke.model.errors import KiroError
 from kiro_invoke.model.record import Step
@@ -228,7 +228,7 @@ def _entry(past: Past, log: str, recipes: Sequence[Recipe], project: Project, en
         context_bytes=progress.context_bytes,
         ref=past.ref,
         images=(image,),
-        steps=steps,
+        steps=tuple(map(as_kept, steps)),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -48,4 +49,11 @@ def _checked(given: str, known: Collection[str], folder: Path) -> Path:
         raise UsageError(
             f'--output "{shown}": {clean(above.name)} is no folder', fix="name a file in a folder"
         )
+    try:
+        with tempfile.TemporaryFile(dir=above):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f'--output "{shown}": cannot be written: {error.strerror}', fix="name a file in another folder"
+        ) from None
     return path

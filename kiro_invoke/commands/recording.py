@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from kiro_invoke.ecosystems.registry import ECOSYSTEMS, installs
 from kiro_invoke.engine.side_by_side import beside
-from kiro_invoke.metrics.entry import CACHED, RAN, Entry, ImageEntry, own_seconds
+from kiro_invoke.metrics.entry import CACHED, RAN, Entry, ImageEntry, as_kept, own_seconds
 from kiro_invoke.model.change import Kind
 from kiro_invoke.model.errors import BuildFailed
 from kiro_invoke.model.record import BuildRecord, ImageChange, ImageRecord, Step
@@ -126,7 +126,7 @@ def entry_of(
             )
             for image in record.images
         ),
-        steps=tuple(replace(step, text=veiled(step.text, project)) for step in record.steps),
+        steps=tuple(replace(as_kept(step), text=veiled(step.text, project)) for step in record.steps),
     )
 
 

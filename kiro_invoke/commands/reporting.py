@@ -100,7 +100,7 @@ def window_of(last: str | None, after: str | None, *, now: float) -> Window:
     if last is None:
         return Window()
     if not (last.isascii() and last.isdigit() and len(last) < 10 and int(last)):
-        raise UsageError(f"--last {clean(last)}: no number of builds", fix="give a number of at least 1")
+        raise UsageError(f"--last {clean(last)}: not a number of builds", fix="give a number of at least 1")
     return Window(last=int(last))
 
 
@@ -116,7 +116,7 @@ def _time(given: str, now: float) -> float:
     except (ValueError, OverflowError):
         raise UsageError(
             f"--after {clean(given)}: no date and no age",
-            fix="give one as 2026-05-31, 2026-05-31T18:00 or 7d",
+            fix="give one as 2026-05-31, 2026-05-31T18:00 or 7d (s, m, h, d or w)",
         ) from None
 
 

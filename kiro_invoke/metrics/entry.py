@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from kiro_invoke.model.record import Step
 
+#: Seconds in which a base image is looked up that need not be pulled.
+_LOOKED_UP = 0.2
 #: How a build came to what it made.
 IMAGE, LIVE = "image", "live"
 #: What is said of a dependency layer, before a build and after it. "" where nothing can be said.
@@ -47,7 +49,7 @@ class Entry:
 
     `way` is IMAGE or LIVE. `cache_layers` and `cache_mounts` are the engine's cache in bytes as it was last read,
     `context_bytes` what was sent to the engine; None where it is not known. `ref` is the engine's own name of a build
-    that was made outside, else "".
+    that was made outside, `run` tells the measurement that it belongs to; else they are "".
     """
 
     began: float
@@ -62,6 +64,7 @@ class Entry:
     cache_mounts: int | None = None
     context_bytes: int | None = None
     ref: str = ""
+    run: str = ""
     images: tuple[ImageEntry, ...] = ()
     steps: tuple[Step, ...] = ()
 
@@ -178,7 +181,10 @@ class CacheSize(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """One measured build of a service. `seconds` is its own time, `whole` the build's; `ok` whether it succeeded."""
+    """One measured build of a service. `seconds` is its own time, `whole` the build's; `ok` whether it succeeded.
+
+    `run` tells the measurement that it belongs to ("" where that was not noted).
+    """
 
     began: float
     ok: bool
@@ -187,6 +193,7 @@ class Measured(NamedTuple):
     scenario: str
     variant: str
     seconds: float | None
+    run: str = ""
 
 
 @dataclass(frozen=True)
@@ -195,6 +202,12 @@ class Window:
 
     after: float = 0.0
     last: int | None = None
+
+
+def as_kept(step: Step) -> Step:
+    """A step as it is remembered: a base image that is here costs nothing, though the engine calls none cached."""
+    is_here = step.text.startswith("FROM ") and step.seconds < _LOOKED_UP
+    return replace(step, cached=True, seconds=0.0) if is_here else step
 
 
 def own_seconds(steps: Sequence[Step], began: float, seconds: float, *, alone: bool) -> float | None:

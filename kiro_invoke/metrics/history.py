@@ -159,7 +159,7 @@ def _stages(db: sqlite3.Connection, meant: _Meant) -> list[StageRow]:
 
 def _measured(db: sqlite3.Connection, after: float) -> list[Measured]:
     found = db.execute(
-        "SELECT b.began, b.ok, b.seconds, i.service, i.scenario, i.variant, i.seconds"
+        "SELECT b.began, b.ok, b.seconds, i.service, i.scenario, i.variant, i.seconds, b.run"
         " FROM images i CROSS JOIN builds b ON b.id = i.build"
         " WHERE i.variant <> '' AND b.began >= ? ORDER BY b.began, b.id",
         (after,),

@@ -58,6 +58,10 @@ STEPS: Sequence[Sequence[str]] = (
         "ALTER TABLE builds ADD COLUMN ref TEXT NOT NULL DEFAULT ''",
         "CREATE UNIQUE INDEX builds_ref ON builds (ref) WHERE ref <> ''",
     ),
+    (
+        # to which measurement a build belongs
+        "ALTER TABLE builds ADD COLUMN run TEXT NOT NULL DEFAULT ''",
+    ),
 )
 VERSION = len(STEPS)
 

@@ -146,12 +146,14 @@ def growth(sizes: Iterable[CacheSize]) -> CacheGrowth:
 def bars(measured: Sequence[Measured]) -> tuple[Bar, ...]:
     """Of each service, scenario and variant the latest run, in the order in which they were first measured.
 
-    A run is a row of measured builds (oldest first) without a pause of half an hour. What failed is left out.
+    A run is what was noted as one, else a row of measured builds (oldest first) without a pause of half an hour. What
+    failed is left out.
     """
     found: dict[tuple[str, str, str], tuple[int, list[Measured]]] = {}
-    run, ended = 0, 0.0
+    run, ended, noted = 0, 0.0, ""
     for each in measured:
-        run += each.began - ended > _PAUSE
+        run += each.run != noted if each.run or noted else each.began - ended > _PAUSE
+        noted = each.run
         ended = max(ended, each.began + each.whole)
         if not each.ok or each.seconds is None:
             continue

@@ -41,7 +41,7 @@ ALL = Window()
 _IMAGE_COLUMNS = tuple(field.name for field in fields(ImageEntry))
 _STEP_COLUMNS = ("service", "stage", "text", "cached", "seconds", "started", "completed")
 _BUILD_COLUMNS = tuple(field.name for field in fields(BuildRow))[1:]
-_WRITTEN = (*_BUILD_COLUMNS, "engine", "tool", "ref")
+_WRITTEN = (*_BUILD_COLUMNS, "engine", "tool", "ref", "run")
 
 
 class StoreError(KiroError):

@@ -337,7 +337,7 @@ def test_a_standard_dockerfile_is_configured_or_lies_ready_or_is_derived(project
     (service,) = project.services
     found = standards(project, service, "node:1")
     assert set(found) == {Variant.STANDARD}
-    assert found[Variant.STANDARD].origin == "derived"
+    assert found[Variant.STANDARD].origin == "standard (derived)"
     assert found[Variant.STANDARD].bases({}) == ("node:1",)
     assert "npm ci && npm run build" in found[Variant.STANDARD].text
     ready = project.root / "benchmarks/standard/web.Dockerfile"

@@ -268,7 +268,7 @@ class World:
         self.calls.append(f"build {key.variant}")
         self.time += self.seconds.get(key.variant, 1.0)
         if key.variant in self.broken:
-            raise BuildFailed("api: RUN make\nfailed")
+            raise BuildFailed("api: RUN make\nfailed", tail=("no \x1b[31mrule",))
         if sum(call.startswith("build") for call in self.calls) > self.interrupt_after:
             raise KeyboardInterrupt
 
@@ -319,11 +319,11 @@ def test_the_time_left_is_told_from_this_run_and_the_one_before() -> None:
     made, _, _, said = runner(world)
     made.measure(wanted)
     told_lines = [line for line in said if "making ready" not in line]
-    assert told_lines[0] == "api source fast 1: 2.00 s   (more than 4 s left)"
-    assert told_lines[-1] == "api warm fast 3: 2.00 s"
+    assert told_lines[0] == "api source fast 1: 2.00 s   (1 of 6, more than 4 s left)"
+    assert told_lines[-1] == "api warm fast 3: 2.00 s   (6 of 6)"
     made, _, _, said = runner(World({Variant.FAST: 2.0}), {key(Variant.FAST, Scenario.WARM): 60.0})
     made.measure(wanted)
-    assert said[1] == "api source fast 1: 2.00 s   (about 3 min left)"
+    assert said[1] == "api source fast 1: 2.00 s   (1 of 6, about 3 min left)"
     assert expected(taken(key(Variant.FAST), 1.0, 3.0), {key(Variant.FAST): 9.0}) == {key(Variant.FAST): 2.0}
     assert words_left((), {}) == ""
     assert [as_words(59), as_words(60), as_words(4810)] == ["59 s", "1 min", "1 h 20 min"]
@@ -335,6 +335,7 @@ def test_what_does_not_build_is_a_failure_once_and_all_else_goes_on() -> None:
     made.measure(blocks(choice(Scenario.SOURCE, runs=3, chosen=(Variant.FAST, Variant.PROD))))
     failed = [one for one in samples if one.seconds is None]
     assert [(one.key.variant, one.detail) for one in failed] == [(Variant.PROD, "api: RUN make failed")]
+    assert failed[0].tail == ("no rule",)
     assert sum(one.key.variant is Variant.FAST for one in samples) == 3
     assert world.calls.count("build prod") == 1
 
@@ -419,6 +420,14 @@ def test_what_is_no_run_cannot_be_gone_on_with(tmp_path: Path, text: str) -> Non
 # --- what is told
 
 
+def test_only_claims_that_were_asked_for_are_told() -> None:
+    run = replace(a_run(), choice=replace(choice(Scenario.SOURCE), chosen=(Variant.FAST, Variant.STANDARD)))
+    found = {claim.text for claim in claims(judged(replace(run, samples=[]), [BACKEND]))}
+    assert found == {"source: fast saves 80% of standard"}
+    text = markdown(judged(run, [BACKEND]))
+    assert "3 met, 0 missed, 0 not measured" in text
+
+
 def test_a_failure_is_one_until_the_same_sample_was_taken() -> None:
     run = replace(
         a_run(), samples=[*taken(key(Variant.FAST), 1.0, None), *taken(key(Variant.STANDARD), 10.0)]
@@ -458,9 +467,9 @@ def test_markdown_fits_a_comment_and_no_text_breaks_its_tables() -> None:
     text = markdown(judged(a_run(), [BACKEND]))
     assert text.startswith("## Build performance: not all met\n\n3 met, 0 missed, ")
     assert "Abacus 3000, 2 cores, 16 GiB, Linux 6.1, Docker 26, buildx 0.13" in text
-    assert "| a source file edited | 10.50 (of 2) | 6.00 (of 1) | failed | 1.05 (of 2) |" in text
+    assert "| a source edited | 10.50 (of 2) | 6.00 (of 1) | failed | 1.05 (of 2) |" in text
     assert "| api | source: fast saves 80% of standard | 90.0% | met |" in text
-    assert "| api | source: fast against standard-dev | 83.3% | at equal profile |" in text
+    assert "| api | source: fast against standard-dev | 83.3% less | at equal profile |" in text
     assert "- api source prod failed: api: RUN &#60;make&#62; &#124; failed" in text
     assert "- api dependency fast: not measured: no pool" in text
 
@@ -491,11 +500,12 @@ def test_a_person_is_told_the_same() -> None:
         "".join(part if isinstance(part, str) else part[0] for part in line)
         for line in told.lines(judged(a_run(), [BACKEND]))
     ]
-    assert lines[0].split() == ["api", "standard", "standard-dev", "prod", "fast"]
-    assert lines[1].split()[-7:] == ["10.50", "s", "6.00", "s", "failed", "1.05", "s"]
+    assert lines[0].split() == ["api,", "seconds", "standard", "standard-dev", "prod", "fast"]
+    assert lines[1].split()[-4:] == ["10.50", "6.00", "failed", "1.05"]
+    assert max(map(len, lines[:4])) < 80
     assert "met          api  source: fast saves 80% of standard: 90.0%" in lines
     assert "not measured api  cold: fast saves 40% of standard: -" in lines
-    assert "  api  source: fast against standard-dev, at equal profile: +83.3%" in lines
+    assert "  api  source: fast against standard-dev, at equal profile: 83.3% less" in lines
     assert "api source prod failed to build: api: RUN <make> | failed" in lines
     assert lines[-1].startswith("3 met, 0 missed, ")
 
@@ -505,7 +515,7 @@ def test_a_sample_is_remembered_as_a_build() -> None:
         Step("api", "build", "RUN make", cached=False, seconds=1.0),
         Step("api", "base", "RUN x", cached=True),
     )
-    entry = entry_of(taken(key(Variant.FAST), 1.5)[0], steps, "unix")
+    entry = entry_of(taken(key(Variant.FAST), 1.5)[0], steps, "unix", "r1")
     assert (entry.command, entry.seconds, entry.ok, entry.began) == (
         "test-build-performance",
         1.5,
@@ -520,7 +530,7 @@ def test_a_sample_is_remembered_as_a_build() -> None:
         1,
         1,
     )
-    failed = entry_of(taken(key(Variant.LIVE), None)[0], (), "unix")
+    failed = entry_of(taken(key(Variant.LIVE), None)[0], (), "unix", "r1")
     assert (failed.ok, failed.way) == (False, "live")
 
 

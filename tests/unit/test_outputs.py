@@ -61,3 +61,8 @@ def test_an_output_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(KiroError, match=r"cannot be written: File name too long") as caught:
         write_outputs((path,), {".json": lambda: "{}"})
     assert caught.value.file == str(path)
+
+
+def test_a_folder_that_takes_no_file_is_told_before_any_work(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be written"):
+        check_outputs(["/proc/r.md"], [".md"], folder=tmp_path)

@@ -364,3 +364,12 @@ def test_services_of_one_build_have_their_own_time() -> None:
         record, images=images[:1], changes=(ImageChange("web", "dev", Kind.SOURCE, "c", "p", "r"),)
     )
     assert entry_of(alone, project, "build", "here").images[0].seconds == 9.0
+
+
+def test_a_base_image_that_is_here_is_no_step_that_ran(world: World) -> None:
+    world.build(
+        [*vertex("[final 1/2] FROM debian:13-slim", "sha256:0", started=BEGUN, completed=BEGUN), *stream()]
+    )
+    (build,) = world.store.builds()
+    assert [step.cached for step in world.store.steps(build.id) if step.text.startswith("FROM ")] == [True]
+    assert not any(row.seconds == 0.0 for row in world.store.stages())

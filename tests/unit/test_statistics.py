@@ -200,8 +200,16 @@ def test_causes_without_a_file_stand_for_themselves() -> None:
 # --- measurements
 
 
-def measured(began: float, seconds: float | None, variant: str = "fast", *, ok: bool = True) -> Measured:
-    return Measured(began, ok, seconds or 5.0, "web", "source", variant, seconds)
+def measured(
+    began: float, seconds: float | None, variant: str = "fast", *, ok: bool = True, run: str = ""
+) -> Measured:
+    return Measured(began, ok, seconds or 5.0, "web", "source", variant, seconds, run)
+
+
+def test_runs_that_were_noted_are_not_mixed_however_close_they_are() -> None:
+    before = [measured(number * 10.0, 12.0, "live", run="r1") for number in range(3)]
+    (bar,) = bars([*before, measured(40.0, 3.0, "live", run="r2"), measured(9000.0, 5.0, "live", run="r2")])
+    assert (bar.median, bar.samples) == (4.0, 2)
 
 
 def test_bars_are_the_medians_of_the_latest_run() -> None:
