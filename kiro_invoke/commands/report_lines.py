@@ -83,7 +83,7 @@ def _cache(cache: CacheGrowth) -> Iterator[Line]:
     told = [f"{name} {_grown(growth)}" for name, growth in parts if growth is not None]
     if told:
         yield ("",)
-        yield (("cache", "bold"), f"  {', '.join(told)}")
+        yield (("cache", "bold"), f"  of the whole engine: {', '.join(told)}")
 
 
 def _grown(growth: Growth) -> str:
@@ -136,10 +136,7 @@ def _bars(bars: Sequence[Bar], zone: tzinfo | None) -> Iterator[Line]:
         return
     yield ("",)
     yield (("measured", "bold"), f"  medians, {when(max(bar.at for bar in bars), zone)}")
-    ordered = sorted(bars, key=lambda bar: bar.service)
-    for service, own in groupby(ordered, key=lambda bar: bar.service):
-        for scenario, some in groupby(
-            sorted(own, key=lambda bar: bar.scenario), key=lambda bar: bar.scenario
-        ):
+    for service, own in groupby(bars, key=lambda bar: bar.service):
+        for scenario, some in groupby(own, key=lambda bar: bar.scenario):
             told = ", ".join(f"{bar.variant} {seconds(bar.median)}" for bar in some)
             yield (f"  {service} {scenario}  {told}",)

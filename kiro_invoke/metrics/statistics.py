@@ -12,6 +12,9 @@ from kiro_invoke.metrics.entry import CacheSize, Group, Measured, StageRow, Time
 
 #: In this order kinds are told: the weakest first, what is not known last.
 KINDS = ("IGNORED", "SOURCE", "DEPENDENCY", "BASE", "CONFIG", "")
+#: In these orders measurements are told.
+SCENARIOS = ("source", "warm", "dependency", "mounts-lost", "layers-lost", "cold")
+VARIANTS = ("standard", "standard-dev", "prod", "fast", "live")
 #: Makes the median of deviations comparable with a standard deviation, where values are spread normally.
 _NORMAL = 1.4826
 #: Measured builds with less than this many seconds between them belong to one run.
@@ -144,7 +147,7 @@ def growth(sizes: Iterable[CacheSize]) -> CacheGrowth:
 
 
 def bars(measured: Sequence[Measured]) -> tuple[Bar, ...]:
-    """Of each service, scenario and variant the latest run, in the order in which they were first measured.
+    """Of each service, scenario and variant the latest run, the slowest ways to build first.
 
     A run is what was noted as one, else a row of measured builds (oldest first) without a pause of half an hour. What
     failed is left out.
@@ -162,8 +165,14 @@ def bars(measured: Sequence[Measured]) -> tuple[Bar, ...]:
         found[name] = (run, [*samples, each] if of_run == run else [each])
     return tuple(
         Bar(*name, median([one.seconds or 0.0 for one in some]), len(some), some[-1].began + some[-1].whole)
-        for name, (_, some) in found.items()
+        for name, (_, some) in sorted(found.items(), key=lambda each: _place_of_bar(*each[0]))
     )
+
+
+def _place_of_bar(service: str, scenario: str, variant: str) -> tuple[object, ...]:
+    """Scenarios and variants in the order in which they are told; what another version calls otherwise comes last."""
+    orders = ((SCENARIOS, scenario), (VARIANTS, variant))
+    return service, *((order.index(name) if name in order else len(order), name) for order, name in orders)
 
 
 def _grown(values: Sequence[int]) -> Growth | None:

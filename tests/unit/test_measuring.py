@@ -20,6 +20,7 @@ from kiro_invoke.benchmark.samples import Figure, Key, Sample, Samples, outliers
 from kiro_invoke.benchmark.scenarios import Scenario, Variant, can_measure, is_slow, measures
 from kiro_invoke.benchmark.schedule import Block, Choice, Slot, blocks, remaining
 from kiro_invoke.benchmark.targets import Improvement, Verdict, Wanted, improvements, limits, percent_for
+from kiro_invoke.metrics import statistics
 from kiro_invoke.model.errors import BuildFailed, UsageError
 from kiro_invoke.model.record import Step
 
@@ -540,3 +541,8 @@ def _keys() -> Iterator[Key]:
 
 def test_every_scenario_and_variant_says_what_it_is() -> None:
     assert all(one.scenario.described and one.variant.described for one in _keys())
+
+
+def test_the_report_tells_them_in_the_same_order() -> None:
+    assert tuple(map(str, Scenario)) == statistics.SCENARIOS
+    assert tuple(map(str, Variant)) == statistics.VARIANTS

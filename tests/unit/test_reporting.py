@@ -273,7 +273,7 @@ def test_the_text(world: World) -> None:
         "  cache hits  75.0% of 176 steps",
         "  slowest stages  app 2.2 s (medians)",
         "",
-        "cache  total 7.5 MB (+2.5 MB), layers 6.5 MB (+2.5 MB), mounts 1.0 MB (+0 B)",
+        "cache  of the whole engine: total 7.5 MB (+2.5 MB), layers 6.5 MB (+2.5 MB), mounts 1.0 MB (+0 B)",
         "",
         "what had most built again  seconds over a build in which nothing changed",
         "    1 min 27 s      42x  web  SOURCE  src/a.rs changed",

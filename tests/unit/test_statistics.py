@@ -222,8 +222,8 @@ def test_bars_are_the_medians_of_the_latest_run() -> None:
         measured(10_200.0, 5.0),
     ]
     assert bars(rows) == (
-        Bar("web", "source", "fast", 5.0, 3, 10_205.0),
         Bar("web", "source", "standard", 80.0, 1, 180.0),
+        Bar("web", "source", "fast", 5.0, 3, 10_205.0),
     )
 
 
