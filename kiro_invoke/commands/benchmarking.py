@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from kiro_invoke import config
-from kiro_invoke.benchmark import machine, results, told
+from kiro_invoke.benchmark import documents, machine, results, told
 from kiro_invoke.benchmark.estimate import expected
 from kiro_invoke.benchmark.place import EnginePlace
 from kiro_invoke.benchmark.recorded import entry_of
@@ -242,8 +242,8 @@ def _makers(judged: results.Results) -> dict[str, Callable[[], str]]:
             )
             + "\n"
         ),
-        ".md": lambda: results.markdown(judged),
-        ".xml": lambda: results.junit(judged),
+        ".md": lambda: documents.markdown(judged),
+        ".xml": lambda: documents.junit(judged),
         ".txt": lambda: "".join(f"{_plain(line)}\n" for line in told.lines(judged)),
     }
 

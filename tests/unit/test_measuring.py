@@ -11,9 +11,10 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from kiro_invoke.benchmark import told
+from kiro_invoke.benchmark.documents import junit, markdown
 from kiro_invoke.benchmark.estimate import as_words, expected, words_left
 from kiro_invoke.benchmark.recorded import entry_of
-from kiro_invoke.benchmark.results import claims, fields, judged, junit, markdown
+from kiro_invoke.benchmark.results import claims, fields, judged
 from kiro_invoke.benchmark.run import Run, load
 from kiro_invoke.benchmark.runner import CannotMeasure, Runner
 from kiro_invoke.benchmark.samples import Figure, Key, Sample, Samples, outliers, unsteadiness
