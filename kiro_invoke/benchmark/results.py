@@ -120,7 +120,8 @@ def claims(results: Results) -> tuple[Claim, ...]:
 def _is_asked(results: Results, one: Improvement | Limit) -> bool:
     """Whether a claim is one of what the run measures; of what nobody asked for there is nothing to tell."""
     choice = results.run.choice
-    chosen = not choice.chosen or one.variant in choice.chosen
+    has = one.variant in choice.variants.get(one.service, ())
+    chosen = has and (not choice.chosen or one.variant in choice.chosen)
     return one.verdict is not Verdict.UNMEASURED or (one.scenario in choice.scenarios and chosen)
 
 

@@ -55,4 +55,4 @@ def nothing(report: Report) -> str:
     """What is said where there is no build to tell of, and what to do."""
     if not report.recorded:
         return NONE_RECORDED
-    return f"no build in this window, {report.recorded:,} recorded in all: try another --after"
+    return f"no build but measurements in this window, {report.recorded:,} recorded in all"

@@ -426,6 +426,9 @@ def test_only_claims_that_were_asked_for_are_told() -> None:
     run = replace(a_run(), choice=replace(choice(Scenario.SOURCE), chosen=(Variant.FAST, Variant.STANDARD)))
     found = {claim.text for claim in claims(judged(replace(run, samples=[]), [BACKEND]))}
     assert found == {"source: fast saves 80% of standard"}
+    without = replace(run, choice=Choice((Scenario.WARM,), {"api": (Variant.FAST,)}))
+    left = {claim.text for claim in claims(judged(replace(without, samples=[]), [BACKEND]))}
+    assert left == {"warm: fast saves 80% of standard (source)", "warm: fast takes less than 30 s"}
     text = markdown(judged(run, [BACKEND]))
     assert "3 met, 0 missed, 0 not measured" in text
 

@@ -248,7 +248,7 @@ def test_a_window_without_builds_is_told_from_no_builds(world: World) -> None:
     value = world.json(after="2026-02-14T12:00:00+00:00")
     assert (value["builds"], value["recorded"]) == (0, 46)
     lines = world.text(after="2026-02-14T12:00:00+00:00")
-    assert lines[0] == "no build in this window, 46 recorded in all: try another --after"
+    assert lines[0] == "no build but measurements in this window, 46 recorded in all"
     assert "  web source  standard 1 min 20 s, fast 1.5 s" in lines
 
 
