@@ -52,9 +52,11 @@ class Copy:
         (found,) = warm.read_recipes(alone, (profile,))
         return found
 
-    def around(self, recipes: Sequence[Recipe]) -> Surroundings:
-        """What its builds are given."""
-        return warm.surroundings(self.project, recipes, self.bases)
+    @property
+    def around(self) -> Surroundings:
+        """What builds of it are given that are not the tool's own."""
+        contexts = {ref: f"docker-image://{image}" for ref, image in self.images.items()}
+        return replace(warm.surroundings(self.project, (), ()), contexts=contexts)
 
 
 def make_copy(

@@ -213,11 +213,9 @@ class EnginePlace:
         return self._plain
 
     def _execute(self, target: Target, copy: Copy) -> tuple[Step, ...]:
-        contexts = {ref: f"docker-image://{image}" for ref, image in copy.images.items()}
-        around = replace(copy.around(()), contexts=contexts)
         done = execute(
             BuildPlan((target,)),
-            around,
+            copy.around,
             self.engine,
             root=copy.project.root,
             logs=copy.project.state / "logs",

@@ -65,11 +65,11 @@ def judged(run: Run, services: Sequence[Wanted]) -> Results:
 
 def fields(results: Results) -> dict[str, Any]:
     """The command's part of its JSON object."""
-    run = results.run
+    run, figures = results.run, results.run.figures
     return {
         "begun": run.begun,
         "machine": run.machine,
-        "samples": [_figure_fields(run.figures, key) for key in run.figures.keys],
+        "samples": [_figure_fields(figures, key) for key in figures.keys],
         "improvements": [_improvement_fields(one) for one in results.improved],
         "limits": [_limit_fields(one) for one in results.limited],
         "verdicts": {str(name): count for name, count in tally(results).items()},
@@ -167,8 +167,9 @@ def _noise(run: Run) -> Iterable[str]:
     varied = unsteadiness(run.samples)
     if varied is not None and varied > _STEADY:
         yield f"a noisy machine: its own speed varied by {varied:.0%} during the run, figures may be off by as much"
-    for key in run.figures.keys:
-        figure = run.figures.figure(key)
+    figures = run.figures
+    for key in figures.keys:
+        figure = figures.figure(key)
         name = f"{key.service} {key.scenario} {key.variant}"
         if figure.spread > _CLOSE:
             yield f"{name}: its samples scatter by {figure.spread:.0%} around the median"

@@ -41,7 +41,7 @@ class Run:
     def save(self, path: Path) -> None:
         value = {
             "schema": SCHEMA,
-            "choice": _choice_fields(self.choice),
+            "choice": asdict(self.choice),
             "sources": self.sources,
             "begun": self.begun,
             "machine": self.machine,
@@ -73,10 +73,6 @@ def load(path: Path) -> Run:
         raise UsageError(
             f"the run cannot be gone on with: {error}", file=str(path), fix="begin one without --resume"
         ) from None
-
-
-def _choice_fields(choice: Choice) -> dict[str, Any]:
-    return asdict(choice)
 
 
 def _choice(raw: Mapping[str, Any]) -> Choice:

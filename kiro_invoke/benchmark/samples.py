@@ -96,9 +96,6 @@ class Samples:
         seconds = tuple(sample.seconds for sample in found if sample.seconds is not None)
         return Figure(seconds, failed=len(found) - len(seconds))
 
-    def failures(self) -> tuple[Sample, ...]:
-        return tuple(one for found in self._by_key.values() for one in found if one.seconds is None)
-
     def median(self, key: Key) -> float | None:
         return self.figure(key).median
 

@@ -24,10 +24,6 @@ class Scenario(StrEnum):
         """Whether a file is edited before each build."""
         return self in (Scenario.SOURCE, Scenario.DEPENDENCY, Scenario.MOUNTS_LOST)
 
-    @property
-    def loses_layers(self) -> bool:
-        return self in (Scenario.LAYERS_LOST, Scenario.COLD)
-
 
 class Variant(StrEnum):
     """A way to build a service."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from kiro_invoke.builds.planner import Profile
 from kiro_invoke.changes.snapshot import Snapshot
 from kiro_invoke.changes.stored import load
 from kiro_invoke.engine.files import write_whole
+from kiro_invoke.model.change import Classification, Kind
 from kiro_invoke.model.fingerprint import Fingerprint, Part
 from kiro_invoke.version import __version__
 
@@ -148,6 +149,12 @@ def configuration(root: Path, names: Sequence[str] = CONFIGURATION) -> dict[str,
             if (root / name).is_file():
                 found[name] = hashlib.sha256((root / name).read_bytes()).hexdigest()
     return found
+
+
+def configuration_change(name: str, before: Container[str], now: Container[str]) -> Classification:
+    """What is said of one of these files that changed; `before` and `now` are those that were and are there."""
+    verb = "added" if name not in before else "changed" if name in now else "removed"
+    return Classification("", Kind.CONFIG, name, f"{name} {verb}")
 
 
 def rows_of(parts: Mapping[Part, str]) -> list[list[str]]:

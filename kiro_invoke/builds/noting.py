@@ -13,11 +13,12 @@ from kiro_invoke.builds.built import (
     Note,
     Shelf,
     configuration,
+    configuration_change,
     read_built,
     read_note,
     write_built,
 )
-from kiro_invoke.builds.planner import Recipe, shown
+from kiro_invoke.builds.planner import Recipe, placed, shown
 from kiro_invoke.changes.classify import Scope, Side, classify
 from kiro_invoke.changes.context import rules_of
 from kiro_invoke.changes.stored import load
@@ -123,8 +124,7 @@ def _found(
 
     entries = (before.snapshot.entries, after.snapshot.entries)
     ignored = Ignored(recipe.service, *entries, lambda folder: names_folder(recipe.parsed, folder))
-    context = recipe.service.context
-    folder = "" if context == project.root else shown(context, project.root)
+    folder = placed(recipe.service.context, project.root)
     scope = Scope(recipe.service.name, folder, inputs.reads, ignored, declared=inputs.declared)
     return classify(scope, side_of(before), side_of(after))
 
@@ -132,7 +132,5 @@ def _found(
 def _of_configuration(before: Note, after: Note) -> Iterator[Classification]:
     """The files at the root that say what is built and run."""
     for name in CONFIGURATION:
-        was, is_ = before.config.get(name), after.config.get(name)
-        if was != is_:
-            verb = "added" if was is None else "changed" if is_ is not None else "removed"
-            yield Classification("", Kind.CONFIG, name, f"{name} {verb}")
+        if before.config.get(name) != after.config.get(name):
+            yield configuration_change(name, before.config, after.config)

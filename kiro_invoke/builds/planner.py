@@ -85,6 +85,11 @@ def shown(path: Path, root: Path) -> str:
     return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
 
 
+def placed(path: Path, root: Path) -> str:
+    """A path of the repository, with `/`; "" for the root."""
+    return "" if path == root else shown(path, root)
+
+
 def without_syntax_line(text: str) -> str:
     """A Dockerfile's text for the engine's own frontend: without its `# syntax=` line, line numbers kept.
 

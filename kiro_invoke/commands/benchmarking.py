@@ -28,7 +28,7 @@ from kiro_invoke.commands import opening
 from kiro_invoke.commands.measuring import Ground, make_place, survey
 from kiro_invoke.commands.outputs import check_outputs, write_outputs
 from kiro_invoke.commands.recording import Recorder, once
-from kiro_invoke.commands.surface import SCHEMA, Answer, Surface
+from kiro_invoke.commands.surface import Answer, Surface, whole
 from kiro_invoke.engine import process
 from kiro_invoke.engine.files import make_state_folder, refuse_links
 from kiro_invoke.engine.held_lock import HeldBy, only_one
@@ -236,11 +236,7 @@ def _wanted(project: Project, read: _Read, run: Run) -> tuple[Wanted, ...]:
 def _makers(judged: results.Results) -> dict[str, Callable[[], str]]:
     return {
         ".json": lambda: (
-            json.dumps(
-                {"schema": SCHEMA, "command": results.COMMAND, "ok": judged.ok, **results.fields(judged)},
-                indent=2,
-            )
-            + "\n"
+            json.dumps(whole(results.COMMAND, results.fields(judged), ok=judged.ok), indent=2) + "\n"
         ),
         ".md": lambda: documents.markdown(judged),
         ".xml": lambda: documents.junit(judged),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kiro_invoke import config
-from kiro_invoke.builds.built import CONFIGURATION, configuration
+from kiro_invoke.builds.built import CONFIGURATION, configuration, configuration_change
 from kiro_invoke.builds.planner import Profile
 from kiro_invoke.changes.classify import classify as compared
 from kiro_invoke.changes.objects import Objects
@@ -124,8 +124,7 @@ def _of_configuration(project: Project, looked: Sequence[Looked], against: Since
             cause = "kiro.yaml differs: what it gave to builds of that revision is not read"
             yield Classification(one.name, Kind.BASE, "kiro.yaml", cause)
     for name in sorted(changed):
-        verb = "added" if name not in before else "changed" if name in now else "removed"
-        yield Classification("", Kind.CONFIG, name, f"{name} {verb}")
+        yield configuration_change(name, before, now)
 
 
 def _gives_to_builds(project: Project, revision: Revision) -> bool:

@@ -6,13 +6,12 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 from kiro_invoke.builds.base_parts import base_parts, names_folder
 from kiro_invoke.builds.built import Note, Shelf, read_built, read_note
 from kiro_invoke.builds.dockerfile import parse
 from kiro_invoke.builds.noting import side_of
-from kiro_invoke.builds.planner import Profile, Recipe, shown
+from kiro_invoke.builds.planner import Profile, Recipe, placed
 from kiro_invoke.builds.sending import CONTEXTS
 from kiro_invoke.cache.warm import read_recipes
 from kiro_invoke.changes.classify import Scope, Side
@@ -49,17 +48,17 @@ class Looked:
     @property
     def folder(self) -> str:
         """Its path in the repository, "" for the root."""
-        return _placed(self.recipe.service.context, self.project.root)
+        return placed(self.recipe.service.context, self.project.root)
 
     @property
     def dockerfile(self) -> str:
         """Its Dockerfile's place in the repository."""
-        return _placed(self.recipe.path, self.project.root)
+        return placed(self.recipe.path, self.project.root)
 
     @property
     def ignore_file(self) -> str | None:
         """The place of the file that its ignore rules are from; None if there is none."""
-        return _placed(self.rules.file, self.project.root) if self.rules.file else None
+        return placed(self.rules.file, self.project.root) if self.rules.file else None
 
     def scope(self, before: Side) -> Scope:
         """What is to be known of it to compare it with `before`."""
@@ -107,7 +106,7 @@ def why_left_out(looked: Looked, path: str) -> str:
     if pattern is None:
         return ""
     file = looked.rules.file
-    where = f" ({_placed(file, looked.project.root)}:{pattern.line})" if file else ""
+    where = f" ({placed(file, looked.project.root)}:{pattern.line})" if file else ""
     return f"left out of the build context by `{pattern.text}`{where}"
 
 
@@ -123,11 +122,6 @@ def _looked(project: Project, recipe: Recipe, now: int) -> Looked:
     fingerprint = inputs.fingerprint(tree_of(service.context, snapshot.entries)).hashed
     side = Side(snapshot.contents, fingerprint, base_parts(recipe, project))
     return Looked(project, recipe, rules, snapshot, inputs, side, shelf)
-
-
-def _placed(path: Path, root: Path) -> str:
-    """A path of the repository, with `/`; "" for the root."""
-    return "" if path == root else shown(path, root)
 
 
 def inside(path: str, folders: Sequence[str]) -> bool:

@@ -202,7 +202,7 @@ def _maker(ground: Ground, copy: Copy, service: str) -> Callable[[str, Path], No
 
     def make(dockerfile: str, out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
-        around = copy.around([recipe for recipe in ground.recipes if recipe.service.name == service])
+        around = copy.around
         text = definition(
             literal(dockerfile),
             literal(str(copy.service(service).context)),

@@ -13,7 +13,7 @@ from datetime import datetime, tzinfo
 from kiro_invoke.commands.outputs import check_outputs, write_outputs
 from kiro_invoke.commands.report_fields import fields
 from kiro_invoke.commands.report_lines import lines, text
-from kiro_invoke.commands.surface import SCHEMA, Answer, Surface
+from kiro_invoke.commands.surface import Answer, Surface, whole
 from kiro_invoke.config import find_root, load
 from kiro_invoke.metrics.entry import Window
 from kiro_invoke.metrics.history import History
@@ -145,9 +145,8 @@ def _makers(
 
         return report_junit.junit(found, zone)
 
-    whole = {"schema": SCHEMA, "command": NAME, "ok": True, **told}
     return {
-        ".json": lambda: f"{json.dumps(whole, indent=2)}\n",
+        ".json": lambda: f"{json.dumps(whole(NAME, told, ok=True), indent=2)}\n",
         ".md": markdown,
         ".html": page,
         ".txt": lambda: text(found, zone),

@@ -100,6 +100,11 @@ def perform(
         raise Exit(code=int(code))
 
 
+def whole(name: str, fields: Mapping[str, Any], *, ok: bool) -> dict[str, Any]:
+    """A command's one JSON object."""
+    return {"schema": SCHEMA, "command": name, "ok": ok, **fields}
+
+
 def write_row(row: Mapping[str, Any]) -> None:
     """Write one line of a stream now, for a command that cannot wait until it is asked for the next."""
     with _writing():
@@ -123,7 +128,7 @@ def _give(name: str, form: str, answer: Answer, surface: Surface) -> None:
         return
     with _writing():
         if form == "json":
-            _print_json({"schema": SCHEMA, "command": name, "ok": answer.ok, **answer.fields})
+            _print_json(whole(name, answer.fields, ok=answer.ok))
         else:
             answer.show(surface)
         sys.stdout.flush()

@@ -6,10 +6,10 @@ import posixpath
 from collections.abc import Mapping
 
 from kiro_invoke.config.names import shown
-from kiro_invoke.config.nodes import Given, Value
+from kiro_invoke.config.nodes import Given, Value, outranked
 from kiro_invoke.model.errors import ConfigError
 from kiro_invoke.model.live import GivenLive, SyncRule, Watching
-from kiro_invoke.model.service import Origin, Setting
+from kiro_invoke.model.service import Setting
 
 _COMMANDS = ("run", "install", "before_restart", "restart", "test")
 _LIVE = ("sync", *_COMMANDS)
@@ -41,11 +41,10 @@ def watching(value: Value | None, environ: Mapping[str, str]) -> tuple[Watching,
     fields = value.known_fields(_WATCH) if value else {}
     given: dict[str, Given] = {}
     for name in _WATCH:
-        variable = f"KIRO_WATCH_{name.upper()}"
-        if text := environ.get(variable):
-            given[name] = Given(text, Origin.ENVIRONMENT, variable)
-        elif name in fields:
-            given[name] = fields[name].scalar() if name == "poll" else fields[name].whole_number()
+        read = Value.scalar if name == "poll" else Value.whole_number
+        each = outranked(fields.get(name), f"KIRO_WATCH_{name.upper()}", environ, read)
+        if each is not None:
+            given[name] = each
     times = {_TIMES[name]: _seconds(name, each) for name, each in given.items() if name in _TIMES}
     poll = _poll(given["poll"]) if "poll" in given else None
     settings = tuple(each.setting(f"watch.{name}") for name, each in given.items())

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 
 from kiro_invoke.config.names import shown
-from kiro_invoke.config.nodes import Given, Value
-from kiro_invoke.model.service import Origin, Recording, Setting
+from kiro_invoke.config.nodes import Given, Value, outranked
+from kiro_invoke.model.service import Recording, Setting
 
 _KEYS = ("keep", "record")
 _FOREVER = "forever"
@@ -21,11 +21,9 @@ def recording(value: Value | None, environ: Mapping[str, str]) -> tuple[Recordin
     fields = value.known_fields(_KEYS) if value else {}
     given: dict[str, Given] = {}
     for name in _KEYS:
-        variable = f"KIRO_METRICS_{name.upper()}"
-        if text := environ.get(variable):
-            given[name] = Given(text, Origin.ENVIRONMENT, variable)
-        elif name in fields:
-            given[name] = fields[name].scalar()
+        each = outranked(fields.get(name), f"KIRO_METRICS_{name.upper()}", environ, Value.scalar)
+        if each is not None:
+            given[name] = each
     chosen = Recording(
         _record(given["record"]) if "record" in given else Recording.record,
         _keep(given["keep"]) if "keep" in given else Recording.keep_seconds,

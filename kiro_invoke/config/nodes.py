@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,15 @@ class Value:
         quotable = wanted == "text" and isinstance(self.node, yaml.ScalarNode)
         fix = f'put quotes around it: "{shown(self.node.value)}"' if quotable else f"write {wanted}"
         return self.refused(f"{key} must be {wanted}, not {self.kind}", fix)
+
+
+def outranked(
+    value: Value | None, variable: str, environ: Mapping[str, str], read: Callable[[Value], Given]
+) -> Given | None:
+    """What a variable says, else what kiro.yaml says, as `read` takes it; an empty variable says nothing."""
+    if text := environ.get(variable):
+        return Given(text, Origin.ENVIRONMENT, variable)
+    return read(value) if value else None
 
 
 def read(path: Path) -> Value:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kiro_invoke.builds.base_parts import base_parts, names_folder
 from kiro_invoke.builds.built import Shelf
-from kiro_invoke.builds.planner import Recipe, shown
+from kiro_invoke.builds.planner import Recipe, placed
 from kiro_invoke.builds.sending import CONTEXTS
 from kiro_invoke.cache.warm import read_recipes
 from kiro_invoke.changes.classify import Scope, Side, classify
@@ -113,7 +113,7 @@ class Sight:
     @property
     def folder(self) -> str:
         """Its path in the repository, "" for the root."""
-        return "" if self.context == self.project.root else shown(self.context, self.project.root)
+        return placed(self.context, self.project.root)
 
     def unplaced(self, path: str) -> str:
         """A path of the repository, as the service's own."""
