@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.engine import BenchEngine
+from kiro_invoke.benchmark.machine import host
 from kiro_invoke.engine import process
-from kiro_invoke.version import __version__
 
 _HOLDS = "command -v rustc >/dev/null && rustc --version; command -v node >/dev/null && node --version; true"
 
@@ -18,12 +17,7 @@ _HOLDS = "command -v rustc >/dev/null && rustc --version; command -v node >/dev/
 def facts(engine: BenchEngine, repository: Path, bases: Sequence[str]) -> dict[str, Any]:
     """Cores, memory, versions, and which tree was measured."""
     return {
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "kernel": platform.release(),
-        "architecture": platform.machine(),
-        "python": platform.python_version(),
-        "kiro": __version__,
+        **host(),
         "engine": engine.must("version", "--format", "{{.Server.Version}}").strip(),
         "buildx": engine.must("buildx", "version").strip(),
         "base_images": {ref: _holds(engine, ref) for ref in bases},

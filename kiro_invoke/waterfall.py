@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from kiro_invoke.cache.made import ran_here
 from kiro_invoke.model.record import BuildRecord, ImageRecord, StageRecord, Step
 from kiro_invoke.plain import clean
 
@@ -85,7 +86,7 @@ def waterfall(record: BuildRecord, look: Look) -> tuple[Line, ...]:
 
 
 def _counts(step: Step) -> bool:
-    return not step.cached and bool(step.stage) and step.completed > 0 and not step.text.startswith("FROM ")
+    return ran_here(step) and step.completed > 0
 
 
 def _scale(axis: _Axis, wide: int) -> Iterator[Line]:

@@ -21,6 +21,18 @@ _PROBE_ROUNDS = 48
 def facts(engine: Engine, run: Run, root: Path, bases: Sequence[str]) -> dict[str, Any]:
     """Processor, cores, memory, versions, and which tree was measured."""
     return {
+        **host(),
+        "engine": engine.facts.version,
+        "buildx": engine.facts.buildx,
+        "base_images": list(bases),
+        "revision": _git(run, root, "rev-parse", "HEAD"),
+        "uncommitted": bool(_git(run, root, "status", "--porcelain")),
+    }
+
+
+def host() -> dict[str, Any]:
+    """What is known of it without an engine."""
+    return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
@@ -28,11 +40,6 @@ def facts(engine: Engine, run: Run, root: Path, bases: Sequence[str]) -> dict[st
         "architecture": platform.machine(),
         "python": platform.python_version(),
         "kiro": __version__,
-        "engine": engine.facts.version,
-        "buildx": engine.facts.buildx,
-        "base_images": list(bases),
-        "revision": _git(run, root, "rev-parse", "HEAD"),
-        "uncommitted": bool(_git(run, root, "status", "--porcelain")),
     }
 
 

@@ -70,8 +70,8 @@ class Recorder:
             record, self._project, self._command, self._engine, failed=failed, foretells=not self._is_clean
         )
 
-    def remember(self, *entries: Callable[[], Entry]) -> None:
-        """Write them down. Whatever goes wrong is said in one line."""
+    def remember(self, composed: Callable[[], Entry]) -> None:
+        """Write one down. Whatever goes wrong, in composing it too, is said in one line."""
         recording = self._project.recording
         if not recording.record:
             return
@@ -81,7 +81,7 @@ class Recorder:
             from kiro_invoke.metrics.store import Store  # loaded beforehand, while the engine worked
 
             store = Store(self._project.state, self._say)
-            store.add([entry() for entry in entries], keep_seconds=recording.keep_seconds)
+            store.add([composed()], keep_seconds=recording.keep_seconds)
         except Exception as error:  # the build is done: whatever this is, it must not say that it is not
             self._say(f"this build is not in the history: {' '.join(str(error).split())}")
 

@@ -89,6 +89,9 @@ def _steps(service: str, spent: told.Seconds, began: float) -> Iterator[Step]:
 
 
 def _write(entries: queue.SimpleQueue[Entry | None], recorder: Recorder) -> None:
-    while (entry := entries.get()) is not None:
-        found = entry
-        recorder.remember(lambda found=found: found)  # type: ignore[misc]
+    for entry in iter(entries.get, None):
+        _remember(entry, recorder)
+
+
+def _remember(entry: Entry, recorder: Recorder) -> None:
+    recorder.remember(lambda: entry)
