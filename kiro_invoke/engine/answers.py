@@ -2,18 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
+from socket import gethostname
 from typing import IO, Any, BinaryIO
 
 from kiro_invoke.engine.api import Unanswered
-from kiro_invoke.engine.protocol import CacheRecord, ImageFacts, LocalImage
+from kiro_invoke.engine.protocol import CacheRecord, EngineInfo, ImageFacts, LocalImage
 
 
 def image_facts(image: Mapping[str, Any]) -> ImageFacts:
     labels = (image.get("Config") or {}).get("Labels")
-    return ImageFacts(id=str(image["Id"]), labels=dict(labels or {}), size=int(image["Size"]))
+    layers = (image.get("RootFS") or {}).get("Layers") or ()
+    return ImageFacts(
+        id=str(image["Id"]),
+        labels=dict(labels or {}),
+        size=int(image["Size"]),
+        layers=tuple(map(str, layers)),
+    )
+
+
+def engine_info(answer: Mapping[str, Any], asked: float, answered: float, *, is_here: bool) -> EngineInfo:
+    root = str(answer.get("DockerRootDir") or "")
+    proxies = {
+        "http": answer.get("HttpProxy"),
+        "https": answer.get("HttpsProxy"),
+        "no": answer.get("NoProxy"),
+    }
+    return EngineInfo(
+        root=root,
+        storage=str(answer.get("Driver") or ""),
+        clock=_epoch(answer.get("SystemTime")),
+        asked=asked,
+        answered=answered,
+        # a socket may lead into a virtual machine, whose folders are not ours
+        is_here=is_here and _is_folder(root) and str(answer.get("Name")) == gethostname(),
+        proxies={name: str(value) for name, value in proxies.items() if value},
+    )
+
+
+def _is_folder(path: str) -> bool:
+    with suppress(PermissionError):
+        return bool(path) and Path(path).is_dir()
+    return True  # it lies in one that we may not enter
+
+
+def containers_by_image(containers: Iterable[Mapping[str, Any]]) -> Mapping[str, tuple[str, ...]]:
+    """The names of the containers that stand on each image, by the image's content id."""
+    found: dict[str, tuple[str, ...]] = {}
+    for container in containers:
+        names = [str(name).removeprefix("/") for name in container.get("Names") or ()]
+        id = str(container.get("ImageID"))
+        found[id] = (*found.get(id, ()), names[0] if names else str(container.get("Id"))[:12])
+    return found
 
 
 #: How much of a file is read before it is looked at.
@@ -50,7 +93,7 @@ def names_of(image: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(str(name) for name in image.get("RepoTags") or () if name not in _UNNAMED)
 
 
-def local_image(image: Mapping[str, Any], used: Set[str]) -> LocalImage:
+def local_image(image: Mapping[str, Any], used: Mapping[str, tuple[str, ...]]) -> LocalImage:
     names = (*(image.get("RepoTags") or ()), *(image.get("RepoDigests") or ()))
     id = str(image["Id"])
     return LocalImage(
@@ -59,6 +102,8 @@ def local_image(image: Mapping[str, Any], used: Set[str]) -> LocalImage:
         labels=dict(image.get("Labels") or {}),
         created=float(image.get("Created") or 0),
         in_use=id in used,
+        containers=used.get(id, ()),
+        size=int(image.get("Size") or 0),
     )
 
 

@@ -5,13 +5,21 @@ from __future__ import annotations
 import functools
 import json
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from kiro_invoke.engine import process
-from kiro_invoke.engine.answers import cache_record, image_facts, local_image, names_of
+from kiro_invoke.engine.answers import (
+    cache_record,
+    containers_by_image,
+    engine_info,
+    image_facts,
+    local_image,
+    names_of,
+)
 from kiro_invoke.engine.api import (
     ANSWER_SECONDS,
     WORK_SECONDS,
@@ -29,7 +37,15 @@ from kiro_invoke.engine.cli_files import KnownPlugins, Plugin
 from kiro_invoke.engine.containers import Containers
 from kiro_invoke.engine.image_files import image_file
 from kiro_invoke.engine.locate import Address, check_versions, refuse_podman, version_text
-from kiro_invoke.engine.protocol import CacheRecord, Completed, EngineFacts, ImageFacts, LocalImage, Run
+from kiro_invoke.engine.protocol import (
+    CacheRecord,
+    Completed,
+    EngineFacts,
+    EngineInfo,
+    ImageFacts,
+    LocalImage,
+    Run,
+)
 from kiro_invoke.model.errors import EngineError
 
 if TYPE_CHECKING:
@@ -210,11 +226,25 @@ class DockerEngine:
 
     @_translated
     def images_labelled(self, label: str) -> tuple[LocalImage, ...]:
-        filters = json.dumps({"label": [label]})
-        found = rows(self._api.ask("GET", "/images/json", {"filters": filters}))
-        containers = rows(self._api.ask("GET", "/containers/json", {"all": "true"}))
-        used = {str(container.get("ImageID")) for container in containers}
+        query = {"filters": json.dumps({"label": [label]})} if label else {}
+        found = rows(self._api.ask("GET", "/images/json", query))
+        used = containers_by_image(rows(self._api.ask("GET", "/containers/json", {"all": "true"})))
         return tuple(local_image(image, used) for image in found)
+
+    @_translated
+    def info(self) -> EngineInfo:
+        asked = time.time()
+        answer = row(self._api.ask("GET", "/info"))
+        return engine_info(answer, asked, time.time(), is_here=unix_path(self._address.url) is not None)
+
+    def builder(self) -> str:
+        shown = self._run([*self._buildx_argv(), "inspect"], timeout=ANSWER_SECONDS)
+        return shown.stdout if shown.ok else ""
+
+    @_translated
+    def images_bytes(self) -> int:
+        answer = row(self._api.ask("GET", "/system/df", {"type": "image"}))
+        return int(answer.get("LayersSize") or 0)
 
     @_translated
     def remove_image(self, id: str) -> bool:

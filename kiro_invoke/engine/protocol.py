@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -49,12 +49,30 @@ class EngineFacts:
 
 
 @dataclass(frozen=True)
+class EngineInfo:
+    """What an engine tells of itself and its machine. `root` is its data folder, `storage` its storage driver.
+
+    `clock` is its time (epoch) when it answered, `asked` ours just before we asked and `answered` just after. `is_here`
+    tells whether its machine is this one, so that `root` is a folder here.
+    """
+
+    root: str = ""
+    storage: str = ""
+    clock: float = 0.0
+    asked: float = 0.0
+    answered: float = 0.0
+    is_here: bool = False
+    proxies: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ImageFacts:
-    """A local image: content id, labels, size in bytes."""
+    """A local image: content id, labels, size in bytes, the content ids of its layers from the bottom up."""
 
     id: str
     labels: Mapping[str, str]
     size: int
+    layers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,7 +98,8 @@ class CacheRecord:
 class LocalImage:
     """An image among many: its content id, its names, labels, and when it was made (seconds since the epoch).
 
-    `in_use`: a container, running or not, stands on it.
+    `in_use`: a container, running or not, stands on it; `containers` are the names of those. `size` is in bytes, with
+    layers that other images have too.
     """
 
     id: str
@@ -88,6 +107,8 @@ class LocalImage:
     labels: Mapping[str, str]
     created: float
     in_use: bool = False
+    containers: tuple[str, ...] = ()
+    size: int = 0
 
 
 class RegistrySilent(Exception):
@@ -160,8 +181,20 @@ class Engine(Protocol):
         One that is in use, is part of an image, or has records on it that stay, stays.
         """
 
+    def info(self) -> EngineInfo:
+        """What the engine tells of itself."""
+
+    def builder(self) -> str:
+        """What `docker buildx inspect` tells of the builder in use; "" where it fails."""
+
+    def images_bytes(self) -> int:
+        """What all images hold together, each layer once."""
+
     def images_labelled(self, label: str) -> tuple[LocalImage, ...]:
-        """The images that carry `label`, a text `name=value`, those without a name included."""
+        """The images that carry `label`, a text `name` or `name=value`, those without a name included.
+
+        All images for "".
+        """
 
     def remove_image(self, id: str) -> bool:
         """Remove an image; False if it has a name or something uses it and it stays, or it is gone already."""

@@ -12,6 +12,7 @@ from kiro_invoke.engine.protocol import (
     CacheRecord,
     Completed,
     EngineFacts,
+    EngineInfo,
     ImageFacts,
     LocalImage,
     RegistryRefused,
@@ -135,6 +136,8 @@ class FakeEngine:
         self.history_asked: list[tuple[str, ...]] = []
         self.records: Sequence[CacheRecord] = ()
         self.local_images: Sequence[LocalImage] = ()
+        self.told = EngineInfo(root="/var/lib/docker", storage="overlay2")
+        self.builder_told = ""
         self._facts = replace(FACTS, ours=ours)
         self._lock = threading.Lock()
         #: Called within every pull, for tests that want to see several at once.
@@ -235,8 +238,21 @@ class FakeEngine:
         return {record.id for record in self.records} & {*ids} - kept[0] - kept[1]
 
     def images_labelled(self, label: str) -> tuple[LocalImage, ...]:
-        name, _, value = label.partition("=")
-        return tuple(image for image in self.local_images if image.labels.get(name) == value)
+        name, equals, value = label.partition("=")
+        return tuple(
+            image
+            for image in self.local_images
+            if not name or (image.labels.get(name) == value if equals else name in image.labels)
+        )
+
+    def info(self) -> EngineInfo:
+        return self.told
+
+    def builder(self) -> str:
+        return self.builder_told
+
+    def images_bytes(self) -> int:
+        return sum(image.size for image in self.local_images)
 
     def remove_image(self, id: str) -> bool:
         found = [image for image in self.local_images if image.id == id and not image.in_use]
