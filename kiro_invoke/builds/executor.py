@@ -79,7 +79,10 @@ def execute(
                 raise EngineError(
                     f"the engine went away: {_reason(progress.plain)}", fix="start it and build again"
                 )
+            log.flush()
             failed = failure(progress, plan, root, log.path)
+            if log.trouble:
+                failed.fix = f"{failed.fix}, which is cut short: {log.trouble}"
             failed.attempt = attempt(_executed(progress, clock() - begun, at))
             raise failed
     return _executed(progress, clock() - begun, at)

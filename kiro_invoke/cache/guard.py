@@ -88,7 +88,9 @@ def need_of(
         added = sum(_added(build, warm, sizes) for build in builds) // len(builds)
         total += added
         count = f"the last {len(builds)} builds" if len(builds) > 1 else "the last build"
-        causes.append(f"{count} of {', '.join(warm)} added {told_bytes(added)}{' each' * (len(builds) > 1)}")
+        causes.append(
+            f"{count} of {', '.join(warm)} added {told_bytes(added)}{' on average' * (len(builds) > 1)}"
+        )
     elif warm:
         held = min(sum(sizes.values()), UNKNOWN_BYTES)
         total += held
@@ -110,11 +112,12 @@ def decide(room: Room, need: Need, floor: int, could_free: Sequence[Freeable]) -
     if wanted <= 0:
         return Enough(f"{room}, {told_bytes(need.bytes)} needed: {need.cause}")
     cause = (
-        f"{room}, this build probably needs {told_bytes(need.bytes)} and {told_bytes(floor)} are to stay free"
+        f"{room}, this build probably needs {told_bytes(need.bytes)} ({need.cause})"
+        f" and {told_bytes(floor)} are to stay free"
     )
     if sum(each.bytes for each in could_free) >= wanted:
         return CleanFirst(wanted, cause)
-    return Stop(f"{cause} ({need.cause})", remedies(could_free))
+    return Stop(cause, f"{remedies(could_free)}; or set a lower disk.floor in kiro.yaml")
 
 
 def remedies(could_free: Iterable[Freeable]) -> str:
@@ -125,4 +128,4 @@ def remedies(could_free: Iterable[Freeable]) -> str:
         if each.bytes > 0
     ]
     others = "`docker system df` shows what else the engine holds, and `docker system prune` removes what nobody uses"
-    return "; ".join([*known, others, "or set a lower disk: floor in kiro.yaml"])
+    return "; ".join([*known, others])

@@ -30,6 +30,8 @@ Say = Callable[[str], None]
 
 #: As the history keeps a step's text.
 _LONGEST = 500
+#: Most builds of many days find nothing to do, and tell nothing of what others add.
+_LOOKED_THROUGH = Window(last=500)
 
 
 class Cleaner(Protocol):
@@ -54,13 +56,13 @@ class SupersededCleaner:
         whose = owner(self.project, self.recipes)
         known = self.engine.images_labelled(f"{LABEL_CHECKOUT}={whose.checkout}")
         records = self.engine.cache_records()
-        made = read_made(self.project.state / LAYERS).layers
+        made = read_made(self.project.state / LAYERS).read(records, self.engine.facts.address).layers
         if superseded_images(known, whose).remove:
             # what they hold is free to go once they are gone
             records = tuple(replace(one, shared=one.shared and one.id not in made) for one in records)
         plan = superseded_records(records, whose, made=made, now=time.time())
         size = sum(item.size for item in plan.remove)
-        return (Freeable("what newer builds replaced", "kiro build", size),) if size else ()
+        return (Freeable("what newer builds replaced", "kiro clean-cache", size),) if size else ()
 
     def free(self, bytes: int, say: Say) -> int:
         done = reclaim(self.engine, self.project, self.recipes, cause=f"{told_bytes(bytes)} are wanted")
@@ -142,13 +144,16 @@ def _former(project: Project, say: Say) -> tuple[Former, ...]:
     with suppress(KiroError):
         if not store.path.exists():
             return ()
+        ran = {row.build for row in store.images(_LOOKED_THROUGH) if row.image.ran}
+        builds = [
+            build
+            for build in store.builds(_LOOKED_THROUGH)
+            if build.id in ran and build.way == IMAGE and build.command != MEASURING
+        ][-FORMER_BUILDS:]
         before: int | None = None
-        for build in store.builds(Window(last=2 * FORMER_BUILDS)):
-            if build.way != IMAGE or build.command == MEASURING or build.cache_mounts is None:
-                continue
-            grew = build.cache_mounts - before if before is not None else 0
-            before = build.cache_mounts
-            ran = tuple((step.service, step.text) for step in store.steps(build.id) if ran_here(step))
-            if ran:
-                found.append(Former(ran, grew))
-    return tuple(found[-FORMER_BUILDS:])
+        for build in builds:
+            grew = 0 if before is None or build.cache_mounts is None else build.cache_mounts - before
+            before = before if build.cache_mounts is None else build.cache_mounts
+            steps = ((step.service, step.text) for step in store.steps(build.id) if ran_here(step))
+            found.append(Former(tuple(steps), grew))
+    return tuple(found)
