@@ -65,10 +65,13 @@ class SupersededCleaner:
         return (Freeable("what newer builds replaced", "kiro clean-cache", size),) if size else ()
 
     def free(self, bytes: int, say: Say) -> int:
-        done = reclaim(self.engine, self.project, self.recipes, cause=f"{told_bytes(bytes)} are wanted")
-        if done.freed:
-            say(f"reclaimed {told_bytes(done.freed)} of superseded layers and mounts: {done.cause}")
-        return done.freed
+        cause, freed = f"{told_bytes(bytes)} are wanted", 0
+        # what an image that was just removed still holds goes at the next look
+        while freed < bytes and (more := reclaim(self.engine, self.project, self.recipes, cause=cause).freed):
+            freed += more
+        if freed:
+            say(f"reclaimed {told_bytes(freed)} of superseded layers and mounts: {cause}")
+        return freed
 
 
 def clear(
@@ -99,9 +102,10 @@ def explain(
     shortage = failed.shortage if isinstance(failed, NoRoom) else shortage_of([failed.message])
     if shortage is None:
         return
-    told = explains(shortage, look(), in_memory=_in_memory(recipes))
+    told = explains(shortage, look(), in_memory=_in_memory(failed, recipes))
     failed.message = f"{failed.message}: {told.why}"
-    failed.fix = "; ".join(filter(None, (told.fix or remedies(_could_free(cleaner)), failed.fix)))
+    cleaning = remedies(_could_free(cleaner)) if told.is_engines else ""
+    failed.fix = "; ".join(filter(None, (told.fix, cleaning, failed.fix)))
 
 
 def _could_free(cleaner: Cleaner) -> Sequence[Freeable]:
@@ -111,13 +115,15 @@ def _could_free(cleaner: Cleaner) -> Sequence[Freeable]:
     return ()
 
 
-def _in_memory(recipes: Sequence[Recipe]) -> tuple[str, ...]:
-    """Where the steps of these Dockerfiles have file systems in memory."""
+def _in_memory(failed: BuildFailed, recipes: Sequence[Recipe]) -> tuple[str, ...]:
+    """Where the step that failed has file systems in memory; any step, where it is not known which one that was."""
     return tuple(
         mount.get("target") or mount.get("dst") or mount.get("destination") or ""
         for recipe in recipes
+        if failed.file is None or str(recipe.path).endswith(f"/{failed.file}")
         for stage in recipe.parsed.stages
         for one in stage.instructions
+        if failed.line is None or one.line <= failed.line <= one.last_line
         for mount in one.mounts
         if mount.get("type") == "tmpfs"
     )

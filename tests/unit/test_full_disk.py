@@ -94,22 +94,23 @@ def space(line: str = FULL) -> Shortage:
 def test_whose_disk_was_full() -> None:
     told = explains(space(), Room("/var/lib/docker", 46_000_000))
     assert told.why == (
-        "the engine's disk (/var/lib/docker) was full, 46.0 MB free now that what the step wrote is gone"
+        "the engine's disk was full (/var/lib/docker: 46.0 MB free now that what the step wrote is gone)"
     )
-    assert told.fix == ""
+    assert told.is_engines
     told = explains(space(), Room("/var/lib/docker", 80_000_000_000, 10**6))
     assert told.why == (
-        "the engine's disk (/var/lib/docker) has 80.0 GB free now that what the step wrote is gone:"
-        " unless it wrote as much, another file system was full"
+        "something was full (/var/lib/docker: 80.0 GB free now that what the step wrote is gone):"
+        " unless it wrote as much, that is another file system"
     )
     assert "/dev/shm" in told.fix
+    assert not told.is_engines
     assert explains(space(), None).why.startswith("a disk of the engine's machine was full, or")
 
 
 def test_files_can_be_used_up_where_bytes_are_not() -> None:
     told = explains(space(), Room("/var/lib/docker", 80_000_000_000, 3))
     assert told.why == "the engine's disk (/var/lib/docker) takes 3 more files, whatever room they need"
-    assert told.fix == ""
+    assert told.is_engines
 
 
 @pytest.mark.parametrize(
@@ -126,6 +127,17 @@ def test_a_file_system_of_the_steps_own(line: str, folder: str) -> None:
     assert not explains(
         space("write /scratches/x: no space left on device"), None, in_memory=["/scratch"]
     ).fix
+
+
+def test_where_no_path_is_named_the_steps_own_file_system_may_have_been_full() -> None:
+    told = explains(
+        space("no space left on device"), Room("/data", 46_000_000), in_memory=["", "/scratch", "/tmp"]
+    )
+    assert told.why == (
+        "/scratch, /tmp, in memory, or the engine's disk was full"
+        " (/data: 46.0 MB free now that what the step wrote is gone)"
+    )
+    assert told.is_engines
 
 
 def failed(lines: list[str]) -> BuildFailed:

@@ -292,8 +292,8 @@ def test_a_full_disk_is_explained_with_what_helps(project: Project) -> None:
     found = explained(project, error, Cleaning(4 * GB), looks(46 * MB))
     assert found is error
     assert found.message == (
-        "web: made RUN cook failed: the engine's disk (/data) was full,"
-        " 46.0 MB free now that what the step wrote is gone"
+        "web: made RUN cook failed: the engine's disk was full"
+        " (/data: 46.0 MB free now that what the step wrote is gone)"
     )
     assert found.fix is not None
     assert found.fix.startswith("`kiro clean-cache` would free 4.0 GB (old layers); `docker system df` shows")
@@ -304,6 +304,16 @@ def test_a_full_disk_is_explained_with_what_helps(project: Project) -> None:
 def test_a_mount_in_memory_is_found_in_the_dockerfile(project: Project) -> None:
     found = explained(project, no_room(project, FULL), Cleaning(), looks(46 * MB))
     assert "/scratch is a file system in memory" in found.message
+
+
+def test_mounts_of_other_steps_are_no_explanation(project: Project) -> None:
+    for line, told in ((2, "/scratch is a file system"), (4, "the engine's disk was full")):
+        error = no_room(project, FULL)
+        error.line = line
+        assert told in explained(project, error, Cleaning(), looks(46 * MB)).message
+    error = no_room(project, FULL)
+    error.file = "api/Dockerfile.fast"
+    assert "the engine's disk was full" in explained(project, error, Cleaning(), looks(46 * MB)).message
 
 
 def test_an_engine_that_cannot_tell_what_helps_is_no_obstacle(project: Project) -> None:
@@ -317,7 +327,7 @@ def test_a_base_image_without_room_is_explained(project: Project) -> None:
         "cannot pull a: failed to register layer: write /x: no space left on device", fix="try"
     )
     found = explained(project, error, Cleaning(), looks(10 * MB))
-    assert "the engine's disk (/data) was full" in found.message
+    assert "the engine's disk was full (/data: 10.0 MB free" in found.message
 
 
 def test_other_failures_stay_as_they_are(project: Project) -> None:
