@@ -20,6 +20,10 @@ LABEL_CHECKOUT = "dev.kiro.checkout"
 LABEL_REVISION = "dev.kiro.revision"
 #: Set by a Dockerfile: the file of the image that holds the revision its build step found.
 LABEL_PROOF = "dev.kiro.proof"
+#: On the base images of a measured copy, and so on all images that stand on them: the copy's checkout.
+LABEL_MEASURED = "dev.kiro.benchmark"
+#: What the names of a measured copy's images begin with.
+MEASURED_IMAGES = "kiro-benchmark"
 #: A build argument of BuildKit's own: it gives all cache mounts a namespace and leaves the layers' keys alone.
 _NAMESPACE = "BUILDKIT_CACHE_MOUNT_NS"
 
