@@ -12,6 +12,7 @@ from kiro_invoke.builds.clean import reads_context
 from kiro_invoke.builds.dockerfile import Dockerfile, Stage
 from kiro_invoke.builds.planner import Recipe
 from kiro_invoke.cache.made import ran_here, why_due
+from kiro_invoke.cache.namespaces import read_namespaces
 from kiro_invoke.cache.places import cache_mounts
 from kiro_invoke.cache.proving import read_proven
 from kiro_invoke.cache.records import MOUNT, mount_id
@@ -132,7 +133,17 @@ def owner(project: Project, recipes: Iterable[Recipe]) -> Owner:
     services = frozenset(recipe.service.name for recipe in of_ours)
     images = frozenset(read_proven(project.state).ids)
     apart = frozenset({replace(project, root=project.measured).checkout})
-    return Owner(project.name, project.checkout, services, mounts, images, apart)
+    namespaces = read_namespaces(project)
+    return Owner(
+        project.name,
+        project.checkout,
+        services,
+        mounts,
+        images,
+        apart,
+        current=namespaces.current(project.names),
+        changed=namespaces.changed,
+    )
 
 
 def prune_leaves(engine: Engine, ids: Sequence[str]) -> Set[str]:

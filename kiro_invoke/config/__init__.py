@@ -82,6 +82,7 @@ def load(start: Path, environ: Mapping[str, str], *, services: Sequence[str] = (
         watching=watching,
         recording=recording,
         files=tuple(files.items()),
+        others=tuple(each.service.name for each in found if each not in chosen),
     )
 
 
