@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TextIO
 
 from kiro_invoke.builds.progress import Ended, Event, Observer, Printed
+from kiro_invoke.model.amounts import told_bytes
 from kiro_invoke.model.errors import UsageError
 from kiro_invoke.model.record import BuildRecord
 from kiro_invoke.plain import clean, worth_telling
@@ -128,7 +129,7 @@ def show_record(out: Paper, record: BuildRecord, total: float) -> None:
             verdict = "cached" if stage.cached else f"{stage.seconds:.1f} s"
             style = "green" if stage.cached else "yellow"
             out.line(f"       {clean(stage.name):<13}", (f"{verdict:>8}", style))
-    out.line(f"cache  {size(record.cache_bytes)}")
+    out.line(f"cache  {told_bytes(record.cache_bytes)}")
     out.line((f"total  {total:.1f} s", "bold"))
 
 
@@ -142,13 +143,3 @@ def show_timings(out: Paper, record: BuildRecord) -> None:
         look = Look(min(max(out.console.width, _NARROWEST), _WIDEST_BARS), is_plain)
     for line in waterfall(record, look):
         out.line(*line)
-
-
-def size(count: int) -> str:
-    """Bytes as people write them: 1.2 GB (decimal units, as Docker does)."""
-    amount, unit = float(count), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if amount < 1000 or unit == "TB":
-            break
-        amount /= 1000
-    return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"

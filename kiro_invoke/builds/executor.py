@@ -95,13 +95,16 @@ def _executed(progress: Progress, seconds: float, at: float) -> Executed:
 
 
 def failure(progress: Progress, plan: BuildPlan, root: Path, log: Path) -> BuildFailed:
-    """What went wrong, for a person: the step as `service Dockerfile:line`, its last lines, the log."""
+    """What went wrong, for a person: the step as `service Dockerfile:line`, its last lines, the log.
+
+    NoRoom where something was full.
+    """
     step, place = progress.failed_step(), progress.failed_place()
     blamed = (step[0].target if step else "") or progress.failed_target()
     target = next((target for target in plan.targets if target.name == blamed), None)
     reason = _shortened(f"{step[0].stage} {step[0].text}".strip()) if step else _reason(progress.plain)
     what = f"{target.service}: {reason}" if target else reason
-    return BuildFailed(
+    failed = BuildFailed(
         f"{what} failed" if step else what,
         file=shown(target.dockerfile, root) if target else place[0] if place else None,
         line=place[1] if place else None,
@@ -109,6 +112,10 @@ def failure(progress: Progress, plan: BuildPlan, root: Path, log: Path) -> Build
         log=str(log),
         tail=step[1] if step and step[1] else progress.plain[-20:],
     )
+    from kiro_invoke.builds.full_disk import NoRoom, shortage_of  # few builds fail
+
+    shortage = shortage_of(progress.failed_lines())
+    return NoRoom.of(failed, shortage) if shortage else failed
 
 
 def images(

@@ -88,6 +88,11 @@ class _Vertex:
     lines: list[str] = field(default_factory=list)
 
     @property
+    def printed(self) -> list[str]:
+        """Its last lines, those without an end too."""
+        return [*self.lines, *(_shown(rest) for rest in self.rest.values() if rest)]
+
+    @property
     def is_cached(self) -> bool:
         """Whether this build found it done."""
         return self.cached or (self.ran_before and not self.runs)
@@ -162,11 +167,19 @@ class Progress:
 
     def failed_step(self) -> tuple[StepName, tuple[str, ...]] | None:
         """The first step that failed, and its last 20 lines."""
-        for vertex in self._vertexes.values():
-            if vertex.error and "context canceled" not in vertex.error:
-                unended = [_shown(rest) for rest in vertex.rest.values() if rest]
-                return vertex.name, tuple([*vertex.lines, *unended][-20:])
-        return None
+        vertex = self._failed
+        return (vertex.name, tuple(vertex.printed[-20:])) if vertex else None
+
+    def failed_lines(self) -> tuple[str, ...]:
+        """What there is to learn a failure's reason from: the last 200 lines of the step, then the engine's words."""
+        vertex = self._failed
+        own = (*vertex.printed, *vertex.error.splitlines()) if vertex else ()
+        return (*own, *self._plain)
+
+    @property
+    def _failed(self) -> _Vertex | None:
+        failed = (one for one in self._vertexes.values() if one.error and "context canceled" not in one.error)
+        return next(failed, None)
 
     def failed_place(self) -> tuple[str, int] | None:
         """`(Dockerfile's name, line)` of the failure, as the engine printed it."""

@@ -11,6 +11,7 @@ from itertools import chain
 from kiro_invoke.builds.dockerfile import Dockerfile
 from kiro_invoke.cache.records import LAYER, instruction
 from kiro_invoke.engine.protocol import CacheRecord
+from kiro_invoke.model.amounts import told_bytes
 from kiro_invoke.model.record import Step
 
 #: Layers that may gather before they are looked through, in bytes. On an engine with thousands of records to look
@@ -83,7 +84,7 @@ def why_due(dockerfiles: Iterable[Dockerfile], steps: Sequence[Step], gathered: 
                 if seed is not None and seed.name in ran:
                     return f"stage {seed.name} ran: what its former result seeded is not used again"
     if gathered > GATHERED_BYTES:
-        return f"{gathered / 1e6:.0f} MB of layers were made since the last time"
+        return f"{told_bytes(gathered)} of layers were made since the last time"
     return ""
 
 

@@ -25,6 +25,7 @@ from kiro_invoke.engine.bases import Base, Say
 from kiro_invoke.engine.brake import Brake
 from kiro_invoke.engine.protocol import Engine
 from kiro_invoke.engine.side_by_side import beside
+from kiro_invoke.model.amounts import told_bytes
 from kiro_invoke.model.errors import BaseUnavailable, BuildFailed, ConfigError
 from kiro_invoke.model.plan import BuildPlan, Sending
 from kiro_invoke.model.record import BaseRecord, BuildRecord, ImageChange
@@ -160,7 +161,7 @@ def run(
     if reclaimed and reclaimed.trouble:
         say(f"superseded layers and mounts were not reclaimed: {reclaimed.trouble}")
     if reclaimed and reclaimed.freed:
-        say(f"reclaimed {reclaimed.freed / 1e6:.0f} MB of superseded layers and mounts: {reclaimed.cause}")
+        say(f"reclaimed {told_bytes(reclaimed.freed)} of superseded layers and mounts: {reclaimed.cause}")
     size = cache_size(engine, project)
     record = _described(attempt(done), prepared, project, drawn)
     return replace(record, cache_bytes=size.bytes, cache_mounts=size.mounts)

@@ -14,7 +14,7 @@ from kiro_invoke.builds.progress import Observer
 from kiro_invoke.builds.proof import NotProven
 from kiro_invoke.cache import proving, warm
 from kiro_invoke.cache.namespaces import clean_namespace
-from kiro_invoke.commands import opening
+from kiro_invoke.commands import guarding, opening
 from kiro_invoke.commands.recording import Recorder, veiled
 from kiro_invoke.commands.surface import Answer, Surface
 from kiro_invoke.engine.brake import Brake
@@ -130,10 +130,24 @@ def build_now(
     shown: Observer | None = None,
     brake: Brake | None = None,
 ) -> BuildRecord:
-    """Make the base images available, then build the plan as one graph.
+    """Make room and the base images available, then build the plan as one graph.
 
     `shown` is told what happens, in place of a screen. executor.Stopped where the brake ended it.
     """
+    guarding.make_room(project, engine, recipes, surface.say, is_clean=request.clean)
+    with guarding.explaining(project, engine, recipes):
+        return _built(surface, project, engine, recipes, request, shown, brake)
+
+
+def _built(
+    surface: Surface,
+    project: Project,
+    engine: Engine,
+    recipes: tuple[Recipe, ...],
+    request: Request,
+    shown: Observer | None,
+    brake: Brake | None,
+) -> BuildRecord:
     prepared = _prepared(surface, project, engine, recipes, request)
     for line in opening.standin_lines(prepared.bases):
         surface.say(line)

@@ -11,8 +11,8 @@ from kiro_invoke.metrics.causes import Invalidation
 from kiro_invoke.metrics.regressions import FEWEST
 from kiro_invoke.metrics.report import Report, ServiceReport
 from kiro_invoke.metrics.statistics import Bar, CacheGrowth, Growth
+from kiro_invoke.model.amounts import told_bytes
 from kiro_invoke.plain import clean
-from kiro_invoke.screen import size
 
 #: A line's texts, some with a style (see Paper.line).
 Line = tuple[str | tuple[str, str], ...]
@@ -87,7 +87,7 @@ def _cache(cache: CacheGrowth) -> Iterator[Line]:
 
 
 def _grown(growth: Growth) -> str:
-    return f"{size(growth.last)} ({change(growth.change)})"
+    return f"{told_bytes(growth.last)} ({change(growth.change)})"
 
 
 def _invalidations(found: Sequence[Invalidation]) -> Iterator[Line]:

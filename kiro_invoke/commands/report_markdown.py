@@ -8,8 +8,8 @@ from datetime import tzinfo
 
 from kiro_invoke.commands.report_words import change, nothing, seconds, share, slower, when
 from kiro_invoke.metrics.report import Report
+from kiro_invoke.model.amounts import told_bytes
 from kiro_invoke.plain import clean
-from kiro_invoke.screen import size
 
 _LONGEST, _ROWS = 160, 15
 _SPECIAL = re.compile(r"[^\w ./:,=+-]|_")
@@ -97,7 +97,7 @@ def _cache(report: Report) -> Iterator[str]:
     if known:
         yield grid(
             ["size", "first", "last", "change"],
-            ([name, size(g.first), size(g.last), change(g.change)] for name, g in known),
+            ([name, told_bytes(g.first), told_bytes(g.last), change(g.change)] for name, g in known),
             right=3,
         )
 

@@ -25,8 +25,8 @@ from kiro_invoke.metrics.history import History
 from kiro_invoke.metrics.regressions import FEWEST
 from kiro_invoke.metrics.report import Report
 from kiro_invoke.metrics.statistics import place_of
+from kiro_invoke.model.amounts import told_bytes
 from kiro_invoke.plain import clean
-from kiro_invoke.screen import size
 
 #: So many points are drawn, however many builds there are; each group of builds has some.
 _POINTS, _FEWEST_POINTS = 3000, 20
@@ -144,7 +144,7 @@ def _template() -> Template:
     environment.filters |= {
         "seconds": seconds,
         "share": share,
-        "size": size,
+        "size": told_bytes,
         "change": change,
         "when": when,
         "clean": clean,

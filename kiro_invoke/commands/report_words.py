@@ -6,7 +6,7 @@ from datetime import UTC, datetime, tzinfo
 
 from kiro_invoke.metrics.regressions import Regression
 from kiro_invoke.metrics.report import Report
-from kiro_invoke.screen import size
+from kiro_invoke.model.amounts import told_bytes
 
 NONE_RECORDED = "no build is recorded yet: `kiro build` and `kiro watch` record each build"
 
@@ -29,7 +29,7 @@ def share(ratio: float | None) -> str:
 
 def change(bytes: int) -> str:
     """A difference of sizes, with its sign."""
-    return f"{'-' if bytes < 0 else '+'}{size(abs(bytes))}"
+    return f"{'-' if bytes < 0 else '+'}{told_bytes(abs(bytes))}"
 
 
 def when(epoch: float, zone: tzinfo | None) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from kiro_invoke.commands.report_fields import fields
 from kiro_invoke.commands.report_lines import lines, text
 from kiro_invoke.commands.surface import Answer, Surface, whole
 from kiro_invoke.config import find_root, load
+from kiro_invoke.config.quantities import age_of
 from kiro_invoke.metrics.entry import Window
 from kiro_invoke.metrics.history import History
 from kiro_invoke.metrics.report import Report, report
@@ -25,8 +25,7 @@ from kiro_invoke.plain import clean
 NAME = "report"
 EXTENSIONS = (".json", ".md", ".html", ".txt", ".xml")
 _STATE = ".kiro"
-_AGE = re.compile(r"([0-9]{1,9})([smhdw])")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_DAY = 86_400
 
 
 def tell(
@@ -106,12 +105,12 @@ def window_of(last: str | None, after: str | None, *, now: float) -> Window:
 
 def _time(given: str, now: float) -> float:
     """Seconds since the epoch of a date, a time or an age. One without an offset is the machine's."""
-    age = _AGE.fullmatch(given)
-    if age:
-        return max(now - int(age[1]) * _UNITS[age[2]], 0.0)
+    age = age_of(given)
+    if age is not None:
+        return max(now - age, 0.0)
     try:
         found = datetime.fromisoformat(given).timestamp()
-        datetime.fromtimestamp(found + 2 * _UNITS["d"])  # can be told, in any place's time
+        datetime.fromtimestamp(found + 2 * _DAY)  # can be told, in any place's time
         return max(found, 0.0)
     except (ValueError, OverflowError):
         raise UsageError(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from kiro_invoke.builds.built import configuration
-from kiro_invoke.config import inputs, live, metrics
+from kiro_invoke.config import disk, inputs, live, metrics
 from kiro_invoke.config.names import shown, slug, slug_complaint
 from kiro_invoke.config.nodes import FILE, Given, Value, read
 from kiro_invoke.config.services import Found, Repository, configured, detected, selected
@@ -27,6 +27,7 @@ _KEYS = (
     "build_args",
     "watch",
     "metrics",
+    "disk",
 )
 
 
@@ -61,6 +62,7 @@ def load(start: Path, environ: Mapping[str, str], *, services: Sequence[str] = (
     }
     watching, watch_settings = live.watching(fields.get("watch"), environ)
     recording, metrics_settings = metrics.recording(fields.get("metrics"), environ)
+    floor, disk_settings = disk.disk_floor(fields.get("disk"), environ)
     found = _found(fields.get("services"), Repository(root, name.text))
     chosen = selected(found, services)
     settings = [version.setting("version")] if version else []
@@ -68,7 +70,7 @@ def load(start: Path, environ: Mapping[str, str], *, services: Sequence[str] = (
     settings += _service_settings(chosen, fields.get("services"), by_option=bool(services))
     if bundle:
         settings.append(bundle.setting("ca_bundle", str(ca_bundle)))
-    settings += [*_row_settings(rows), *watch_settings, *metrics_settings]
+    settings += [*_row_settings(rows), *watch_settings, *metrics_settings, *disk_settings]
     return Project(
         root=root,
         name=name.text,
@@ -81,6 +83,7 @@ def load(start: Path, environ: Mapping[str, str], *, services: Sequence[str] = (
         settings=tuple(settings),
         watching=watching,
         recording=recording,
+        disk_floor=floor,
         files=tuple(files.items()),
         others=tuple(each.service.name for each in found if each not in chosen),
     )

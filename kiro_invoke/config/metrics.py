@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from kiro_invoke.config.names import shown
 from kiro_invoke.config.nodes import Given, Value, outranked
+from kiro_invoke.config.quantities import age_of
 from kiro_invoke.model.service import Recording, Setting
 
 _KEYS = ("keep", "record")
 _FOREVER = "forever"
-_AGE = re.compile(r"(?P<count>[1-9][0-9]{0,5})(?P<unit>[mhdw])")
-_SECONDS = {"m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0}
 _TRUTH = {"true": True, "false": False}
 
 
@@ -34,12 +32,12 @@ def recording(value: Value | None, environ: Mapping[str, str]) -> tuple[Recordin
 def _keep(given: Given) -> float | None:
     if given.text == _FOREVER:
         return None
-    match = _AGE.fullmatch(given.text)
-    if match is None:
+    age = age_of(given.text)
+    if not age:
         raise given.refused(
             f'metrics.keep: "{shown(given.text)}" is no age', "write one like 365d, 12h or 8w, or forever"
         )
-    return int(match["count"]) * _SECONDS[match["unit"]]
+    return age
 
 
 def _record(given: Given) -> bool:

@@ -90,9 +90,16 @@ class Recording:
     keep_seconds: float | None = 365 * 86_400.0
 
 
+#: What is to stay free on the engine's disk, in bytes, where nothing else was said.
+DISK_FLOOR = 3_000_000_000
+
+
 @dataclass(frozen=True)
 class Project:
-    """The whole configuration, merged. `root` is the repository's folder, absolute."""
+    """The whole configuration, merged. `root` is the repository's folder, absolute.
+
+    `disk_floor`: the bytes that builds are to leave free on the engine's disk, 0 where nobody looks.
+    """
 
     root: Path
     name: str
@@ -105,6 +112,7 @@ class Project:
     settings: tuple[Setting, ...] = ()
     watching: Watching = PATIENT
     recording: Recording = Recording()
+    disk_floor: int = DISK_FLOOR
     #: The files that say what is built and run, with their contents' hashes, as they were before they were read.
     files: tuple[tuple[str, str], ...] = ()
     #: The services that were not chosen.

@@ -159,7 +159,7 @@ def test_what_was_cached_and_what_is_no_layer_was_not_made() -> None:
         ([step("FROM debian:13-slim", stage="toolchain")], 0, ""),
         ([step("RUN cook", stage="cook", cached=True)], 0, ""),
         ([step("RUN build")], GATHERED_BYTES, ""),
-        ([step("RUN build")], GATHERED_BYTES + 1, "1000 MB of layers were made since the last time"),
+        ([step("RUN build")], GATHERED_BYTES + 1, "1.0 GB of layers were made since the last time"),
     ],
 )
 def test_it_is_time_when_a_seed_was_replaced_or_much_has_gathered(
@@ -356,7 +356,7 @@ def test_source_layers_gather_before_they_are_looked_through(
         assert must_read(ours, project, ran) is (n == 0)
         done = after_build(ours, project, recipes, ran, records)
         seen.append(done and (done.cause, sorted(done.records)))
-    cause = "1200 MB of layers were made since the last time"
+    cause = "1.2 GB of layers were made since the last time"
     assert (seen, read) == ([None, None, None, None, (cause, ["made0", "made1", "made2"]), None], 1)
     assert reclaim.reclaim(ours, project, recipes).records == ("made3",)
     kept = json.loads((project.state / LAYERS).read_text())

@@ -15,7 +15,7 @@ from kiro_invoke.board import Board
 from kiro_invoke.builds.progress import Ended, Event, Printed, Started, StepName
 from kiro_invoke.model.record import BaseRecord, BuildRecord, ImageRecord, StageRecord, Step
 from kiro_invoke.plain import clean
-from kiro_invoke.screen import Paper, lines, observer_for, quiet, show_record, show_timings, size
+from kiro_invoke.screen import Paper, lines, observer_for, quiet, show_record, show_timings
 
 RUN = StepName("web", "build", "RUN make")
 FROM = StepName("web", "build", "FROM debian")
@@ -348,19 +348,3 @@ def test_timings_are_plain_text_elsewhere() -> None:
     show_timings(out, timed())
     assert max(map(len, text(out).splitlines())) <= 80
     assert "#" * 61 in text(out)
-
-
-@pytest.mark.parametrize(
-    ("count", "shown"),
-    [
-        (0, "0 B"),
-        (999, "999 B"),
-        (1000, "1.0 kB"),
-        (999_900, "999.9 kB"),
-        (1_234_567, "1.2 MB"),
-        (5 * 10**12, "5.0 TB"),
-        (5 * 10**15, "5000.0 TB"),
-    ],
-)
-def test_size(count: int, shown: str) -> None:
-    assert size(count) == shown
