@@ -16,14 +16,15 @@ _ROUNDS = 5
 
 @dataclass(frozen=True)
 class Cleaned:
-    """What is gone, what was to go and is still there, and the bytes that are free by a second reading."""
+    """What is gone, what was to go and is still there, what stays, and the bytes that are free by a second reading."""
 
-    images: tuple[Going, ...] = ()
-    records: tuple[Going, ...] = ()
-    left: tuple[Going, ...] = ()
-    freed: int = 0
-    before: Holdings | None = None
-    after: Holdings | None = None
+    images: tuple[Going, ...]
+    records: tuple[Going, ...]
+    left: tuple[Going, ...]
+    keep: tuple[Going, ...]
+    freed: int
+    before: Holdings
+    after: Holdings
 
 
 def clean(engine: Engine, look: Callable[[], Holdings], wish: Wish) -> Cleaned:
@@ -48,7 +49,9 @@ def clean(engine: Engine, look: Callable[[], Holdings], wish: Wish) -> Cleaned:
     else:
         plan = plan_clean(now, wish)
     left = tuple(going for going in (*plan.images, *plan.records) if going.item.id in now.by_id)
-    return Cleaned(tuple(images.values()), tuple(records.values()), left, _freed(before, now), before, now)
+    return Cleaned(
+        tuple(images.values()), tuple(records.values()), left, plan.keep, _freed(before, now), before, now
+    )
 
 
 def _remove(engine: Engine, plan: CleanPlan, images: dict[str, Going]) -> bool:

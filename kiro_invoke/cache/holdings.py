@@ -120,6 +120,12 @@ class Holdings:
         own, below = (tuple(id for id, _ in self._layers(one)) for one in (image, base))
         return bool(below) and own[: len(below)] == below
 
+    def held_by(self, items: Iterable[Holding]) -> int:
+        """What these things hold, whoever else holds it too."""
+        items = tuple(items)
+        rest = sum(item.size for item in items if not item.is_image)
+        return self.all_image_bytes({item.id for item in items if item.is_image}) + rest
+
     def bytes_of(self, items: Iterable[Holding]) -> int:
         """What all of these hold: what images hold, and what the cache holds besides."""
         items = tuple(items)

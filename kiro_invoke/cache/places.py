@@ -34,12 +34,12 @@ class Kind(StrEnum):
     IMAGE = "images"
     STANDIN = "stand-ins"
 
-    @property
-    def is_mount(self) -> bool:
-        return self in MOUNTS
+    def counted(self, count: int) -> str:
+        """So many of them, in words."""
+        if self in (Kind.LAYER, Kind.IMAGE, Kind.STANDIN):
+            return f"{count} {self if count != 1 else str(self).removesuffix('s')}"
+        return f"{count} {str(self).removesuffix(' mounts')} mount{'s' if count != 1 else ''}"
 
-
-MOUNTS = (Kind.REGISTRY, Kind.NPM, Kind.TARGET, Kind.DEPENDENCIES, Kind.OTHER)
 
 #: What a mount holds, by its id or by where it lies, the first that fits.
 _HOLDS = (

@@ -100,7 +100,7 @@ def twin_of(records: Sequence[CacheRecord], images: Sequence[LocalImage], owner:
         and name != owner.checkout
         and not _is_apart(name, owner)
     )
-    return next(by_mounts, "") or next(by_images, "")
+    return min({*by_mounts, *by_images}, default="")
 
 
 def _is_apart(namespace: str, owner: Owner) -> bool:
