@@ -153,6 +153,46 @@ def config(_ctx: Context, service: list[str], format: str = "text") -> None:
     perform("config", format, managing.show_config(service))
 
 
+@task(iterable=["service"], auto_shortflags=False, help={"service": _SERVICE, "format": _FORMAT})
+def show_cache(_ctx: Context, service: list[str], format: str = "text") -> None:
+    """Show what the engine holds of this project: mounts, layers, images, by service; and what it will drop."""
+    from kiro_invoke.commands import show_cache
+    from kiro_invoke.commands.surface import perform
+
+    perform("show-cache", format, show_cache.show_cache(service))
+
+
+@task(
+    iterable=["service"],
+    auto_shortflags=False,
+    help={
+        "what": "build (layers and mounts), images (with stand-ins), or all (default).",
+        "service": _SERVICE,
+        "older-than": "Only what was not used for this long: 7d, 12h.",
+        "max-size": "Only as much as it takes to hold no more than this: 5GB.",
+        "dry-run": _DRY,
+        "yes": "Agree beforehand.",
+        "format": _FORMAT,
+    },
+)
+def clean_cache(
+    _ctx: Context,
+    service: list[str],
+    what: str = "all",
+    older_than: str | None = None,
+    max_size: str | None = None,
+    dry_run: bool = False,
+    yes: bool = False,
+    format: str = "text",
+) -> None:
+    """Remove what the engine holds of this project, and nothing of anybody else's."""
+    from kiro_invoke.commands import clean_cache
+    from kiro_invoke.commands.surface import perform
+
+    asked = clean_cache.Asked(what, tuple(service), older_than, max_size, dry_run, yes)
+    perform("clean-cache", format, clean_cache.clean_cache(asked))
+
+
 _LINES = "text, or jsonl: one object a line on standard output."
 
 
@@ -313,5 +353,18 @@ def measure(
 
 
 ns = Collection(
-    warm_cache, build, up, down, logs, watch, setup, config, classify, replay_history, measure, report
+    warm_cache,
+    show_cache,
+    clean_cache,
+    build,
+    up,
+    down,
+    logs,
+    watch,
+    setup,
+    config,
+    classify,
+    replay_history,
+    measure,
+    report,
 )

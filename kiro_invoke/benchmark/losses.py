@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
-from kiro_invoke.builds.bake import LABEL_CHECKOUT
+from kiro_invoke.builds.bake import LABEL_CHECKOUT, LABEL_MEASURED, MEASURED_IMAGES
 from kiro_invoke.cache.reclaim import drop_namespace
 from kiro_invoke.cache.records import MOUNT, Graph, mount_id
 from kiro_invoke.cache.remembered import LAYERS, read_made, write_made
@@ -14,10 +14,7 @@ from kiro_invoke.model.errors import EngineError
 from kiro_invoke.model.record import Step
 from kiro_invoke.model.service import Project
 
-#: All that a measurement makes in an engine is named so.
-NAME = "kiro-benchmark"
-#: On the base images of a copy, and so on all images that stand on them: the copy's checkout.
-LABEL = "dev.kiro.benchmark"
+NAME, LABEL = MEASURED_IMAGES, LABEL_MEASURED
 
 
 def note(engine: Engine, project: Project, steps: Sequence[Step]) -> None:

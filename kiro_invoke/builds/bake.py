@@ -20,6 +20,10 @@ LABEL_CHECKOUT = "dev.kiro.checkout"
 LABEL_REVISION = "dev.kiro.revision"
 #: Set by a Dockerfile: the file of the image that holds the revision its build step found.
 LABEL_PROOF = "dev.kiro.proof"
+#: On the base images of a measured copy, and so on all images that stand on them: the copy's checkout.
+LABEL_MEASURED = "dev.kiro.benchmark"
+#: What the names of a measured copy's images begin with.
+MEASURED_IMAGES = "kiro-benchmark"
 #: A build argument of BuildKit's own: it gives all cache mounts a namespace and leaves the layers' keys alone.
 _NAMESPACE = "BUILDKIT_CACHE_MOUNT_NS"
 
@@ -28,14 +32,16 @@ _NAMESPACE = "BUILDKIT_CACHE_MOUNT_NS"
 class Surroundings:
     """What every target of a build is given besides its own Dockerfile and context.
 
-    `checkout` labels images, `namespace` is that of the cache mounts ("": none). `sending` gives Dockerfiles
-    the folders that are sent for them; without, a target is built from the person's own. `without_proof` are
-    the services and Dockerfiles that name no file as proof: one that a base image names is not theirs.
+    `checkout` labels images, `namespace` is that of the cache mounts ("": none) of all services but those that
+    `namespaces` tells another one of. `sending` gives Dockerfiles the folders that are sent for them; without, a
+    target is built from the person's own. `without_proof` are the services and Dockerfiles that name no file as
+    proof: one that a base image names is not theirs.
     """
 
     project: str
     checkout: str = ""
     namespace: str = ""
+    namespaces: Mapping[str, str] = field(default_factory=dict)
     sending: Sending = field(default_factory=dict)
     contexts: Mapping[str, str] = field(default_factory=dict)
     build_args: Mapping[str, str] = field(default_factory=dict)
@@ -63,11 +69,12 @@ def _target(target: Target, around: Surroundings) -> dict[str, object]:
     contexts = {ref: literal(image) for ref, image in around.contexts.items()}
     if sent and sent.skeleton:
         contexts[SKELETON] = literal(str(sent.skeleton))
+    namespace = around.namespaces.get(target.service, around.namespace)
     wanted: dict[str, object] = {
         "context": literal(str(sent.context if sent else target.context)),
         "target": None if target.stage.isdigit() else literal(target.stage),
         "contexts": contexts,
-        "args": args | {_NAMESPACE: around.namespace} if around.namespace else args,
+        "args": args | {_NAMESPACE: namespace} if namespace else args,
         "secret": [literal(secret_option(secret)) for secret in around.secrets],
         "ssh": [literal(entry) for entry in around.ssh],
         # else a cached build would still change the image's id, and containers would be recreated

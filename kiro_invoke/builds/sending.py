@@ -62,6 +62,19 @@ def mirrored(
         yield sending
 
 
+@contextmanager
+def unhurried(
+    recipes: Sequence[Recipe], project: Project, *, waiting: Callable[[str], None]
+) -> Iterator[None]:
+    """Keep builds of these recipes from beginning, and wait for those that run. `waiting` as for `mirrored`."""
+    place = project.state / CONTEXTS
+    with ExitStack() as holding:
+        for name, wanted in sorted(_by_mirror(recipes, project.root).items()) if place.is_dir() else ():
+            service = wanted.recipes[0].service.name
+            holding.enter_context(held(place, name, lambda service=service: waiting(service)))  # type: ignore[misc]
+        yield
+
+
 def _refreshed(mirror: Mirror, wanted: _Wanted, project: Project, now: Callable[[], int]) -> Mirrored:
     """The mirror, refreshed by ignore rules that are still the same afterwards."""
     rules = _as_they_are_now(wanted, mirror.name, project.root)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterable, Sequence, Set
 from contextlib import suppress
@@ -10,9 +9,11 @@ from dataclasses import dataclass, replace
 
 from kiro_invoke.builds.bake import LABEL_CHECKOUT
 from kiro_invoke.builds.clean import reads_context
-from kiro_invoke.builds.dockerfile import Dockerfile, Stage, expand
+from kiro_invoke.builds.dockerfile import Dockerfile, Stage
 from kiro_invoke.builds.planner import Recipe
 from kiro_invoke.cache.made import ran_here, why_due
+from kiro_invoke.cache.namespaces import read_namespaces
+from kiro_invoke.cache.places import cache_mounts
 from kiro_invoke.cache.proving import read_proven
 from kiro_invoke.cache.records import MOUNT, mount_id
 from kiro_invoke.cache.remembered import LAYERS, mounts_weight, read_made, weight, write_made
@@ -23,8 +24,6 @@ from kiro_invoke.model.record import Step
 from kiro_invoke.model.service import Project
 
 _NOTHING = Superseded((), ())
-
-_VARIABLE = re.compile(r"\$\{?(\w+)")
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def reclaim(
     made = read_made(file).read(before, address)
     write_made(file, made)
     plan = superseded_records(before, whose, made=made.layers, now=clock())
-    gone = _prune(engine, [item.id for item in plan.remove])
+    gone = prune_leaves(engine, [item.id for item in plan.remove])
     left = engine.cache_records() if gone else before
     after = {record.id for record in left}
     freed = {record.id: record.size for record in before if record.id in gone and record.id not in after}
@@ -121,7 +120,7 @@ def drop_namespace(engine: Engine, namespace: str) -> None:
             for record in engine.cache_records()
             if record.kind == MOUNT
         ]
-        _prune(engine, [id for id, mount in known if mount and mount[0] == namespace])
+        prune_leaves(engine, [id for id, mount in known if mount and mount[0] == namespace])
 
 
 def owner(project: Project, recipes: Iterable[Recipe]) -> Owner:
@@ -134,10 +133,20 @@ def owner(project: Project, recipes: Iterable[Recipe]) -> Owner:
     services = frozenset(recipe.service.name for recipe in of_ours)
     images = frozenset(read_proven(project.state).ids)
     apart = frozenset({replace(project, root=project.measured).checkout})
-    return Owner(project.name, project.checkout, services, mounts, images, apart)
+    namespaces = read_namespaces(project)
+    return Owner(
+        project.name,
+        project.checkout,
+        services,
+        mounts,
+        images,
+        apart,
+        current=namespaces.current(project.names),
+        changed=namespaces.changed,
+    )
 
 
-def _prune(engine: Engine, ids: Sequence[str]) -> Set[str]:
+def prune_leaves(engine: Engine, ids: Sequence[str]) -> Set[str]:
     """Those of `ids` that could be removed: again and again, until nothing changes."""
     gone: set[str] = set()
     while left := [id for id in ids if id not in gone]:
@@ -150,12 +159,9 @@ def _prune(engine: Engine, ids: Sequence[str]) -> Set[str]:
 
 def _mounts(dockerfile: Dockerfile) -> Iterable[tuple[str, bool]]:
     """The ids of a Dockerfile's cache mounts, and whether each is seeded with the project's own files."""
-    values = {name: value for name, value in dockerfile.arguments.items() if value is not None}
-    for stage in dockerfile.stages:
-        for mount in (mount for one in stage.instructions for mount in one.mounts):
-            id = mount.get("id") or mount.get("target") or mount.get("dst") or mount.get("destination") or ""
-            if mount.get("type") == "cache" and id and {*_VARIABLE.findall(id)} <= values.keys():
-                yield expand(id, values), _of_project(dockerfile, mount.get("from", ""))
+    for one in (one for stage in dockerfile.stages for one in stage.instructions):
+        for id, seed in cache_mounts(dockerfile, one):
+            yield id, _of_project(dockerfile, seed)
 
 
 def _of_project(dockerfile: Dockerfile, seed: str) -> bool:

@@ -12,12 +12,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, S
 from dataclasses import dataclass
 
 from kiro_invoke.builds.bake import LABEL_CHECKOUT, LABEL_PROJECT, LABEL_SERVICE
+from kiro_invoke.cache.namespaces import is_clean, is_own
 from kiro_invoke.cache.records import MOUNT, Graph, instruction, last_used, mount_id
 from kiro_invoke.engine.protocol import CacheRecord, LocalImage
 
 #: How many of a thing stay: what is used now, and what a change taken back needs again.
 KEEP = 2
-#: How long the mounts of a clean build stay: while it runs, its steps may not have them in use.
+#: How long mounts stay that no build uses again: while one runs that does, its steps may not have them in use.
 CLEAN_SECONDS = 3600.0
 
 _COPIED = ("COPY ", "ADD ", "WORKDIR ")
@@ -39,12 +40,19 @@ class Owner:
     #: namespaces of copies whose layers stand on base images of their own, so that none is shared with them
     apart: Set[str] = frozenset()
 
-    def namespace_is_clean(self, namespace: str) -> bool:
-        """Whether it is that of a clean build, which nobody uses again."""
-        return namespace.startswith(f"{self.checkout}-clean-")
+    #: namespaces that builds of this checkout use now (None: its own one), and when that changed last (epoch seconds)
+    current: Set[str] | None = None
+    changed: float = 0.0
+
+    def why_not_used(self, namespace: str) -> str:
+        """Why no build will use a namespace of this checkout again, or ""."""
+        if is_clean(namespace, self.checkout):
+            return "a clean build used it once"
+        current = {self.checkout} if self.current is None else self.current
+        return "" if namespace in current else "its namespace was replaced"
 
     def has_namespace(self, namespace: str) -> bool:
-        return namespace == self.checkout or self.namespace_is_clean(namespace)
+        return is_own(namespace, self.checkout)
 
 
 @dataclass(frozen=True)
@@ -151,7 +159,7 @@ def _own_mounts(records: Iterable[CacheRecord], owner: Owner) -> Iterator[_OwnMo
 
 
 def _old_mounts(graph: Graph, mounts: Iterable[_OwnMount], owner: Owner, now: float) -> dict[str, str]:
-    """The mounts that go, and why: all but the last used of each id, and those of clean builds.
+    """The mounts that go, and why: all but the last used of each id, and those that no build uses again.
 
     When a mount was used is told by what was made on the layer that it was seeded from.
     """
@@ -160,14 +168,15 @@ def _old_mounts(graph: Graph, mounts: Iterable[_OwnMount], owner: Owner, now: fl
         seeds = [graph.recency(seed) for seed in mount.record.parents if seed in graph.by_id]
         return mount.record.in_use, max(seeds, default=0.0), mount.record.created
 
-    by_id: defaultdict[str, list[_OwnMount]] = defaultdict(list)
+    by_id: defaultdict[tuple[str, str], list[_OwnMount]] = defaultdict(list)
     old: dict[str, str] = {}
     for mount in mounts:
-        if not owner.namespace_is_clean(mount.namespace):
-            by_id[mount.id].append(mount)
-        elif not mount.record.in_use and last_used(mount.record) < now - CLEAN_SECONDS:
-            old[mount.record.id] = "a clean build used it once"
-    for id, several in by_id.items():
+        why = owner.why_not_used(mount.namespace)
+        if not why:
+            by_id[mount.namespace, mount.id].append(mount)
+        elif not mount.record.in_use and max(last_used(mount.record), owner.changed) < now - CLEAN_SECONDS:
+            old[mount.record.id] = why
+    for (_namespace, id), several in by_id.items():
         several.sort(key=recency, reverse=True)
         old |= dict.fromkeys(
             (mount.record.id for mount in several[KEEP:]), f"{KEEP} mounts {id} were used since"

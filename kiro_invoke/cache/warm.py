@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -18,6 +18,7 @@ from kiro_invoke.builds.planner import Profile, Recipe, base_refs, shown, withou
 from kiro_invoke.builds.progress import Observer
 from kiro_invoke.builds.proof import names_proof
 from kiro_invoke.cache.made import ran_here
+from kiro_invoke.cache.namespaces import read_namespaces
 from kiro_invoke.cache.proving import prove
 from kiro_invoke.cache.remembered import cache_size, must_read
 from kiro_invoke.engine.bases import Base, Say
@@ -50,7 +51,12 @@ class Prepared:
 
     def in_namespace(self, namespace: str) -> Prepared:
         """The same build with cache mounts of its own."""
-        return replace(self, around=replace(self.around, namespace=namespace))
+        return replace(self, around=replace(self.around, namespace=namespace, namespaces={}))
+
+    def moved(self, services: Iterable[str], namespace: str) -> Prepared:
+        """The same build, in which only these services have cache mounts of their own."""
+        namespaces = {**self.around.namespaces, **dict.fromkeys(services, namespace)}
+        return replace(self, around=replace(self.around, namespaces=namespaces))
 
     def without_foreign_proofs(self) -> Prepared:
         """The same build, in which no image is proven by a file that only its base image names."""
@@ -228,6 +234,7 @@ def surroundings(project: Project, recipes: Sequence[Recipe], bases: Sequence[Ba
         project=project.name,
         checkout=project.checkout,
         namespace=project.checkout,
+        namespaces=read_namespaces(project).moved,
         contexts=contexts,
         build_args=dict(project.build_args),
         secrets=(*ca, *project.secrets),

@@ -13,6 +13,7 @@ from kiro_invoke.builds.planner import Profile, Recipe, cleaned, plan_everything
 from kiro_invoke.builds.progress import Observer
 from kiro_invoke.builds.proof import NotProven
 from kiro_invoke.cache import proving, warm
+from kiro_invoke.cache.namespaces import clean_namespace
 from kiro_invoke.commands import guarding, opening
 from kiro_invoke.commands.recording import Recorder, veiled
 from kiro_invoke.commands.surface import Answer, Surface
@@ -209,12 +210,9 @@ def _prepared(
     trusting = replace(project, ca_bundle=opening.ca_bundle(project, surface))
     prepared = warm.prepare(trusting, recipes, request.planning, bases, offline_syntax=syntax)
     prepared = prepared.without_foreign_proofs()
-    return prepared.in_namespace(clean_namespace(project, time.time_ns())) if request.clean else prepared
-
-
-def clean_namespace(project: Project, now: int) -> str:
-    """A namespace whose cache mounts are all empty: no build ever had it."""
-    return f"{project.checkout}-clean-{now:x}"
+    if request.clean:
+        return prepared.in_namespace(clean_namespace(project.checkout, time.time_ns()))
+    return prepared
 
 
 def _dry(project: Project, recipes: tuple[Recipe, ...], request: Request) -> Answer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 from kiro_invoke import config
 from kiro_invoke.builds.planner import Profile, Recipe, plan_images
@@ -72,7 +71,7 @@ def _to_start(
             f'no service "{unknown[0]}" in {compose.files[0].name}', fix=f"choose from: {', '.join(known)}"
         )
     started = needed(composed, services)
-    ours = replace(project, services=tuple(s for s in project.services if s.name in started))
+    ours = project.only(started)
     recipes = warm.read_recipes(ours, (Profile.DEV,))
     check_images(composed, {recipe.service.name: recipe.tag for recipe in recipes}, compose.files[0].name)
     return started, recipes

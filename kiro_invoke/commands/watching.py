@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from kiro_invoke import config
@@ -227,7 +227,7 @@ class _Watch:
         """What is started; the project with what of that is built here; the Dockerfiles, read."""
         composed = compose.services()
         started = needed(composed, self._wishes.services)
-        own = replace(project, services=tuple(s for s in project.services if s.name in started))
+        own = project.only(started)
         recipes = warm.read_recipes(own, (Profile.DEV,))
         tags = {recipe.service.name: recipe.tag for recipe in recipes}
         check_images(composed, tags, compose.files[0].name)

@@ -85,6 +85,7 @@ def load(start: Path, environ: Mapping[str, str], *, services: Sequence[str] = (
         recording=recording,
         disk_floor=floor,
         files=tuple(files.items()),
+        others=tuple(each.service.name for each in found if each not in chosen),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +23,31 @@ def image_facts(image: Mapping[str, Any]) -> ImageFacts:
         size=int(image["Size"]),
         layers=tuple(map(str, layers)),
     )
+
+
+#: How the history of an image tells of what makes no layer; an older engine writes it behind a comment of the shell's.
+_WITHOUT_LAYER = re.compile(
+    r"(?:/bin/sh -c #\(nop\) +)?"
+    r"(?:ARG|CMD|ENTRYPOINT|ENV|EXPOSE|HEALTHCHECK|LABEL|MAINTAINER|ONBUILD|SHELL|STOPSIGNAL|USER|VOLUME)\b"
+)
+
+
+def layers_with_sizes(image: ImageFacts, history: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, int], ...]:
+    """An image's layers with their bytes, as its history (newest first) tells.
+
+    The engine does not say which entries made a layer. Where ours is not the right number of them, the uppermost layer
+    gets all that is left: what it says of the image's whole is right then.
+    """
+    made = [int(entry.get("Size") or 0) for entry in reversed(history) if _made_layer(entry)]
+    if len(made) != len(image.layers):
+        made = [size for size in made if size]
+    if len(made) != len(image.layers):
+        made = [0] * (len(image.layers) - 1) + [image.size]
+    return tuple(zip(image.layers, made, strict=False))
+
+
+def _made_layer(entry: Mapping[str, Any]) -> bool:
+    return bool(entry.get("Size")) or not _WITHOUT_LAYER.match(str(entry.get("CreatedBy") or ""))
 
 
 def engine_info(answer: Mapping[str, Any], asked: float, answered: float, *, is_here: bool) -> EngineInfo:

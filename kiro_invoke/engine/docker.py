@@ -17,6 +17,7 @@ from kiro_invoke.engine.answers import (
     containers_by_image,
     engine_info,
     image_facts,
+    layers_with_sizes,
     local_image,
     names_of,
 )
@@ -240,6 +241,13 @@ class DockerEngine:
     def builder(self) -> str:
         shown = self._run([*self._buildx_argv(), "inspect"], timeout=ANSWER_SECONDS)
         return shown.stdout if shown.ok else ""
+
+    @_translated
+    def image_layers(self, id: str) -> tuple[tuple[str, int], ...]:
+        facts = self.image(id)
+        if facts is None:
+            return ()
+        return layers_with_sizes(facts, rows(self._api.ask("GET", f"/images/{id}/history")))
 
     @_translated
     def images_bytes(self) -> int:

@@ -187,6 +187,9 @@ class Engine(Protocol):
     def builder(self) -> str:
         """What `docker buildx inspect` tells of the builder in use; "" where it fails."""
 
+    def image_layers(self, id: str) -> tuple[tuple[str, int], ...]:
+        """An image's layers from the bottom up: content id, bytes. Empty where the image is gone."""
+
     def images_bytes(self) -> int:
         """What all images hold together, each layer once."""
 

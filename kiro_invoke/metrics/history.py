@@ -67,7 +67,7 @@ def read_history(db: sqlite3.Connection, window: Window) -> History:
         counts=_counts(db, meant),
         tallies=_tallies(db, meant),
         wrong=_wrong(db, meant),
-        sizes=_sizes(db, meant),
+        sizes=read_sizes(db, meant[0]),
         stages=_stages(db, (_start(db, Window(meant[0], STAGE_BUILDS)), MEASURING)),
         measured=measured,
     )
@@ -132,8 +132,9 @@ def _wrong(db: sqlite3.Connection, meant: _Meant) -> list[Wrong]:
     return list(map(Wrong._make, found))
 
 
-def _sizes(db: sqlite3.Connection, meant: _Meant) -> list[CacheSize]:
-    """The first and the last reading of each size, and of both."""
+def read_sizes(db: sqlite3.Connection, start: float) -> list[CacheSize]:
+    """The first and the last reading of each size, and of both, since then."""
+    meant: _Meant = (start, MEASURING)
     found = set()
     for read in ("cache_layers NOT NULL", "cache_mounts NOT NULL", "cache_layers + cache_mounts NOT NULL"):
         for order in ("ASC", "DESC"):

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from kiro_invoke.engine.files import refuse_links
 from kiro_invoke.metrics.details import Details, read_details
-from kiro_invoke.metrics.entry import BuildRow, Entry, ImageEntry, ImageRow, StageRow, Window
-from kiro_invoke.metrics.history import History, read_history
+from kiro_invoke.metrics.entry import BuildRow, CacheSize, Entry, ImageEntry, ImageRow, StageRow, Window
+from kiro_invoke.metrics.history import History, read_history, read_sizes
 from kiro_invoke.metrics.schema import VERSION, migrate, version_of
 from kiro_invoke.metrics.unsettled import unsettled
 from kiro_invoke.model.errors import KiroError
@@ -148,6 +148,11 @@ class Store:
         """What a report of a window is made from, of one moment."""
         with self._opened() as db, _transaction(db, "BEGIN"):
             return read_history(db, window)
+
+    def sizes(self, after: float) -> tuple[CacheSize, ...]:
+        """What the engine's cache held at the first and at the last build since then, as far as it was read."""
+        with self._opened() as db:
+            return tuple(read_sizes(db, after))
 
     def details(self, history: History, builds: Sequence[int]) -> Details:
         """What the charts of a history tell besides; `builds` are those whose causes are told."""

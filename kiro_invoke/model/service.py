@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -114,6 +115,19 @@ class Project:
     disk_floor: int = DISK_FLOOR
     #: The files that say what is built and run, with their contents' hashes, as they were before they were read.
     files: tuple[tuple[str, str], ...] = ()
+    #: The services that were not chosen.
+    others: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all services, chosen or not."""
+        return tuple(dict.fromkeys((*(service.name for service in self.services), *self.others)))
+
+    def only(self, names: Collection[str]) -> Project:
+        """The same, with these of its chosen services."""
+        chosen = tuple(service for service in self.services if service.name in names)
+        others = tuple(name for name in self.names if name not in names)
+        return replace(self, services=chosen, others=others)
 
     @property
     def checkout(self) -> str:

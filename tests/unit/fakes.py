@@ -138,6 +138,7 @@ class FakeEngine:
         self.local_images: Sequence[LocalImage] = ()
         self.told = EngineInfo(root="/var/lib/docker", storage="overlay2")
         self.builder_told = ""
+        self.layers: dict[str, Sequence[tuple[str, int]]] = {}
         self._facts = replace(FACTS, ours=ours)
         self._lock = threading.Lock()
         #: Called within every pull, for tests that want to see several at once.
@@ -250,6 +251,9 @@ class FakeEngine:
 
     def builder(self) -> str:
         return self.builder_told
+
+    def image_layers(self, id: str) -> tuple[tuple[str, int], ...]:
+        return tuple(self.layers.get(id, ()))
 
     def images_bytes(self) -> int:
         return sum(image.size for image in self.local_images)

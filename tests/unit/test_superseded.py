@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from kiro_invoke.cache.namespaces import clean_namespace
 from kiro_invoke.cache.records import LAYER, MOUNT, Graph, mount_id
 from kiro_invoke.cache.superseded import (
     CLEAN_SECONDS,
@@ -268,8 +269,62 @@ def test_what_was_made_and_is_no_more_is_no_matter() -> None:
     ("age", "in_use", "goes"), [(CLEAN_SECONDS + 1, False, True), (5, False, False), (9e3, True, False)]
 )
 def test_a_clean_builds_mounts_go_when_it_is_surely_over(age: float, in_use: bool, goes: bool) -> None:
-    clean = replace(mount("clean", "cook2", namespace=f"{OURS}-clean-1f", at=NOW - age), in_use=in_use)
+    clean = replace(mount("clean", "cook2", namespace=clean_namespace(OURS, 1), at=NOW - age), in_use=in_use)
     assert gone((*cache(1, 2), clean)) == ({"clean"} if goes else set())
+
+
+# --- namespaces that were replaced
+
+
+NEWER, NEWEST = f"{OURS}-r{1:016x}", f"{OURS}-r{2:016x}"
+
+
+def gone_of(records: tuple[CacheRecord, ...], **known: object) -> set[str]:
+    whose = replace(OWNER, **known)  # type: ignore[arg-type]
+    return {item.id for item in superseded_records(records, whose, made=frozenset(), now=NOW).remove}
+
+
+@pytest.mark.parametrize(
+    ("age", "changed", "in_use", "goes"),
+    [
+        (CLEAN_SECONDS + 1, 9e3, False, True),
+        (5, 9e3, False, False),
+        (9e3, CLEAN_SECONDS - 1, False, False),
+        (9e3, 9e3, True, False),
+    ],
+    ids=["replaced", "just made: a build tries it", "just replaced: a build may use it", "in use"],
+)
+def test_mounts_of_a_replaced_namespace_go_when_no_build_can_use_them(
+    age: float, changed: float, in_use: bool, goes: bool
+) -> None:
+    left = replace(mount("left", "cook2", namespace=NEWER, at=NOW - age), in_use=in_use)
+    now = mount("now", "cook2", namespace=NEWEST, at=NOW - age)
+    found = gone_of((*cache(1, 2), left, now), current={OURS, NEWEST}, changed=NOW - changed)
+    assert found == ({"left"} if goes else set())
+
+
+def test_the_checkouts_own_namespace_is_replaced_where_no_service_is_left_in_it() -> None:
+    left, now = (
+        mount("left", "toolchain", name="app-deps"),
+        mount("now", "toolchain", name="app-deps", namespace=NEWER),
+    )
+    assert gone_of((*TOOLCHAIN, left, now), current={NEWER}) == {"left"}
+    assert gone_of((*TOOLCHAIN, left, now), current={OURS, NEWER}) == set()
+
+
+def test_services_in_several_namespaces_do_not_count_for_each_other() -> None:
+    """A registry that three share by its id: each has its own, and needs it."""
+    used = {OURS, NEWER, NEWEST}
+    mounts = [mount(f"of-{one}", "toolchain", name="app-deps", namespace=one, at=5) for one in used]
+    assert gone_of((*TOOLCHAIN, *mounts), current=used) == set()
+
+
+def test_our_own_other_namespaces_are_nobody_elses() -> None:
+    records = (*cache(1, 2, 3, 4), mount("now", "cook1", namespace=NEWER))
+    found = gone_of(records, current={OURS, NEWER})
+    assert not found & {"now", "cook1", "recipe1"}
+    assert found >= {"target1", *ids(2)}
+    assert gone_of(cache(1, 2, 3, 4), current={OURS, NEWER}) == ids(1, 2)
 
 
 # --- recorded

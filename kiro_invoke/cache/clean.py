@@ -1,0 +1,78 @@
+"""Carry out what was planned to go, and tell what is free then by a second reading. Decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kiro_invoke.cache.cleaning import CleanPlan, Going, Wish, plan_clean
+from kiro_invoke.cache.holdings import Holding, Holdings
+from kiro_invoke.cache.reclaim import prune_leaves
+from kiro_invoke.engine.protocol import Engine
+
+#: How often is planned anew: what an image held shows only when it is gone.
+_ROUNDS = 5
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """What is gone, what was to go and is still there, what stays, and the bytes that are free by a second reading."""
+
+    images: tuple[Going, ...]
+    records: tuple[Going, ...]
+    left: tuple[Going, ...]
+    keep: tuple[Going, ...]
+    freed: int
+    before: Holdings
+    after: Holdings
+
+
+def clean(engine: Engine, look: Callable[[], Holdings], wish: Wish) -> Cleaned:
+    """Remove what `wish` asks for: images, then leaf by leaf what the cache holds, until nothing changes.
+
+    Each round is planned on what is read anew: it is told, and taken, as it is now.
+    """
+    before = now = look()
+    images: dict[str, Going] = {}
+    records: dict[str, Going] = {}
+    for _ in range(_ROUNDS):
+        plan = plan_clean(now, wish)
+        removed = _remove(engine, plan, images)
+        if removed:
+            now = look()
+            plan = plan_clean(now, wish)
+        gone = prune_leaves(engine, [going.item.id for going in plan.records])
+        records |= {going.item.id: going for going in plan.records if going.item.id in gone}
+        if not removed and not gone:
+            break
+        now = look()
+    else:
+        plan = plan_clean(now, wish)
+    left = tuple(going for going in (*plan.images, *plan.records) if going.item.id in now.by_id)
+    return Cleaned(
+        tuple(images.values()), tuple(records.values()), left, plan.keep, _freed(before, now), before, now
+    )
+
+
+def _remove(engine: Engine, plan: CleanPlan, images: dict[str, Going]) -> bool:
+    """Take away the planned images, noted in `images`; whether any went."""
+    gone = {going.item.id: going for going in plan.images if _removed(engine, going.item)}
+    images |= gone
+    return bool(gone)
+
+
+def _removed(engine: Engine, image: Holding) -> bool:
+    for name in image.names:
+        facts = engine.image(name)
+        if facts is not None and facts.id == image.id:  # a build may have given it to another one meanwhile
+            engine.untag(name)
+    return engine.remove_image(image.id) or engine.image(image.id) is None
+
+
+def _freed(before: Holdings, after: Holdings) -> int:
+    """The bytes that all that was there before holds less now; what others made meanwhile does not count."""
+    known = {record.id for record in before.facts.records}
+    images = {image.id for image in before.facts.images}
+    cache = sum(record.size for record in after.facts.records if record.id in known and not record.shared)
+    held = after.all_image_bytes(images)
+    return max(0, before.cache_bytes + before.all_image_bytes(images) - cache - held)

@@ -1,0 +1,57 @@
+"""Which rules an engine's garbage collection of its build cache follows, and who says so."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from kiro_invoke.cache.collecting import GcRule, default_rules, rules_set, rules_told
+from kiro_invoke.engine.protocol import Engine, EngineInfo
+
+#: Where an engine looks for its configuration if it is not told another place.
+DAEMON_JSON = Path("/etc/docker/daemon.json")
+
+
+@dataclass(frozen=True)
+class GcRules:
+    """The rules in order (none: the engine never collects), and where they are from, in words; None: not known.
+
+    `disk_bytes` and `disk_free` are those of the disk that the engine's data is on, None where it is not here.
+    """
+
+    rules: tuple[GcRule, ...] | None
+    origin: str
+    disk_bytes: int | None = None
+    disk_free: int | None = None
+
+
+def gc_rules(
+    engine: Engine, info: EngineInfo, *, told: str | None = None, daemon_json: Path = DAEMON_JSON
+) -> GcRules:
+    """The rules of the builder in use: as buildx tells them, else as configured, else as the engine's defaults are.
+
+    `told` is what `engine.builder()` said, where it was asked already.
+    """
+    size, free = _disk(info)
+    said = engine.builder() if told is None else told
+    if "Status:" in said and "running" in said:
+        return GcRules(rules_told(said), "docker buildx inspect", size, free)
+    if size is None:
+        return GcRules(None, "the engine's machine is not this one, and buildx does not tell")
+    version = engine.facts.version
+    with suppress(OSError):
+        found = rules_set(daemon_json.read_text(errors="replace"), size, version)
+        if found is not None:
+            return GcRules(found, str(daemon_json), size, free)
+    return GcRules(default_rules(size, version), f"the defaults of engine {version}", size, free)
+
+
+def _disk(info: EngineInfo) -> tuple[int | None, int | None]:
+    """Size and free bytes of the disk with the engine's data; None where that is not here."""
+    if info.is_here and info.root:
+        with suppress(OSError):
+            disk = shutil.disk_usage(info.root)
+            return disk.total, disk.free
+    return None, None

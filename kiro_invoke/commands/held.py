@@ -1,0 +1,74 @@
+"""What the commands about the cache share: everything of this checkout, read now, and what its services are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from kiro_invoke import config
+from kiro_invoke.builds.planner import Profile, Recipe
+from kiro_invoke.builds.sending import unhurried
+from kiro_invoke.cache.holdings import Holdings
+from kiro_invoke.cache.usage import look
+from kiro_invoke.cache.warm import read_recipes
+from kiro_invoke.commands import opening
+from kiro_invoke.commands.surface import Surface
+from kiro_invoke.engine.protocol import Engine
+from kiro_invoke.model.errors import ConfigError
+from kiro_invoke.model.service import Project
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A checkout with all its services and an engine. `services` are those that were asked for (none: all)."""
+
+    project: Project
+    recipes: tuple[Recipe, ...]
+    services: frozenset[str]
+    engine: Engine
+
+    def look(self) -> Holdings:
+        """What the engine holds of it now."""
+        return look(self.engine, self.project, self.recipes, measured_namespaces(self.project))
+
+    @contextmanager
+    def resting(self, surface: Surface) -> Iterator[None]:
+        """While inside, no build of this checkout runs; one that does is waited for."""
+
+        def waiting(service: str) -> None:
+            surface.say(f"waiting for a build of {service} to end")
+
+        with unhurried(self.recipes, self.project, waiting=waiting):
+            yield
+
+
+def open_checkout(surface: Surface, services: Sequence[str]) -> Checkout:
+    """The checkout and its engine; UsageError for a service that it does not have.
+
+    What another service's layers and mounts are must be known as well: so all are read, whichever were asked for. Where
+    one cannot be, it is said, and what would be its alone stays.
+    """
+    project = config.load(surface.folder, surface.environ)
+    if services:
+        config.load(surface.folder, surface.environ, services=services)
+    recipes: list[Recipe] = []
+    for service in project.services:
+        try:
+            recipes += read_recipes(replace(project, services=(service,)), (Profile.DEV, Profile.PROD))
+        except ConfigError as error:
+            surface.say(f"{service.name} cannot be looked through: {error}")
+    state = project.state if project.state.is_dir() else None
+    engine = opening.open_engine(surface, setup=False, state=state)
+    return Checkout(project, tuple(recipes), frozenset(services), engine)
+
+
+def measured_namespaces(project: Project) -> frozenset[str]:
+    """The namespaces of the copies of a project that measurements left in the state folder."""
+    home = project.measured.parent
+    try:
+        folders = [entry.name for entry in os.scandir(home) if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        folders = []
+    return frozenset(replace(project, root=home / name).checkout for name in folders)
