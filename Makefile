@@ -6,7 +6,7 @@ KIRO := $(PY) -m kiro_invoke.cli
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help warm-cache build up down logs watch setup config classify replay-history test-build-performance report test test-unit test-loop test-docker test-long lint clean
+.PHONY: help warm-cache build up down logs watch setup config classify replay-history test-build-performance report doctor test test-unit test-loop test-docker test-long lint clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name text; do printf '%-22s %s\n' "$$name" "$$text"; done
@@ -54,6 +54,9 @@ test-build-performance: $(VENV)/.installed ## Measure how fast images are built,
 
 report: $(VENV)/.installed ## Tell what the recorded builds come to (ARGS="--output report.html")
 	@$(KIRO) report $(ARGS)
+
+doctor: $(VENV)/.installed ## Find what makes builds slow (ARGS=--fix: mend what can be)
+	@$(KIRO) doctor $(ARGS)
 
 lint: $(VENV)/.installed ## Style, types, import contract
 	@$(PY) -m ruff check .

@@ -352,6 +352,23 @@ def measure(
     perform("test-build-performance", format, benchmarking.test_build_performance(asked))
 
 
+@task(
+    iterable=["service"],
+    auto_shortflags=False,
+    help={
+        "service": _SERVICE,
+        "fix": "Mend what can be mended safely, after telling what: an engine's cache limit, missing ignore lines.",
+        "format": _FORMAT,
+    },
+)
+def doctor(_ctx: Context, service: list[str], fix: bool = False, format: str = "text") -> None:
+    """Find what makes builds slow: the engine, the machine, Dockerfiles, contexts."""
+    from kiro_invoke.commands import examining
+    from kiro_invoke.commands.surface import perform
+
+    perform("doctor", format, examining.doctor(service, fix=fix))
+
+
 ns = Collection(
     warm_cache,
     show_cache,
@@ -367,4 +384,5 @@ ns = Collection(
     replay_history,
     measure,
     report,
+    doctor,
 )

@@ -89,12 +89,12 @@ def names_proof(dockerfile: Dockerfile, stage: str) -> bool:
     """
     return any(
         instruction.keyword == "LABEL" and _NAMES_PROOF.search(f"{instruction.rest} ")
-        for one in _lineage(dockerfile, dockerfile.stage(stage))
+        for one in lineage(dockerfile, dockerfile.stage(stage))
         for instruction in one.instructions
     )
 
 
-def _lineage(dockerfile: Dockerfile, stage: Stage | None) -> Iterator[Stage]:
+def lineage(dockerfile: Dockerfile, stage: Stage | None) -> Iterator[Stage]:
     """A stage and those that it is FROM; all before it where only the engine knows which."""
     values: dict[str, str] = {}
     for name, default in dockerfile.arguments.items():

@@ -123,6 +123,12 @@ def drop_namespace(engine: Engine, namespace: str) -> None:
         prune_leaves(engine, [id for id, mount in known if mount and mount[0] == namespace])
 
 
+def drop_records(engine: Engine, ids: Sequence[str]) -> None:
+    """Remove these records; what cannot be removed stays."""
+    with suppress(EngineError):
+        prune_leaves(engine, ids)
+
+
 def owner(project: Project, recipes: Iterable[Recipe]) -> Owner:
     """Whose things may go: this checkout's, of the services and mounts that these recipes name."""
     of_ours = [recipe for recipe in recipes if recipe.service in project.services]
