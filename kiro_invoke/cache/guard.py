@@ -33,11 +33,15 @@ class Need:
 
 @dataclass(frozen=True)
 class Freeable:
-    """What could be removed: what it is, the command that does it, the bytes that it holds."""
+    """What could be removed: what it is, the command that does it, the bytes that it holds.
+
+    `asks`: only a person may have it removed.
+    """
 
     what: str
     command: str
     bytes: int
+    asks: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,7 @@ def _added(build: Former, services: Sequence[str], sizes: Mapping[str, int]) -> 
 
 
 def decide(room: Room, need: Need, floor: int, could_free: Sequence[Freeable]) -> Enough | CleanFirst | Stop:
-    """Whether a build may begin. `could_free` is what may be removed for it without being asked."""
+    """Whether a build may begin. `could_free` is what may be removed for it."""
     if floor <= 0:
         return Enough("no floor is set")
     wanted = need.bytes + floor - room.free
@@ -115,7 +119,7 @@ def decide(room: Room, need: Need, floor: int, could_free: Sequence[Freeable]) -
         f"{room}, this build probably needs {told_bytes(need.bytes)} ({need.cause})"
         f" and {told_bytes(floor)} are to stay free"
     )
-    if sum(each.bytes for each in could_free) >= wanted:
+    if sum(each.bytes for each in could_free if not each.asks) >= wanted:
         return CleanFirst(wanted, cause)
     return Stop(cause, f"{remedies(could_free)}; or set a lower disk.floor in kiro.yaml")
 

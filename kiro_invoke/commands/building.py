@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kiro_invoke import config
 from kiro_invoke.builds.planner import Profile, Recipe, cleaned, plan_everything, plan_images
@@ -26,6 +26,9 @@ from kiro_invoke.model.record import BuildRecord, StageRecord, Step
 from kiro_invoke.model.service import Project
 from kiro_invoke.plain import clean
 from kiro_invoke.screen import observer_for, show_record, show_timings
+
+if TYPE_CHECKING:
+    from kiro_invoke.commands.clearing import Cleaner
 
 Planning = Callable[[tuple[Recipe, ...]], BuildPlan]
 
@@ -134,8 +137,14 @@ def build_now(
 
     `shown` is told what happens, in place of a screen. executor.Stopped where the brake ended it.
     """
-    guarding.make_room(project, engine, recipes, surface.say, is_clean=request.clean)
-    with guarding.explaining(project, engine, recipes):
+
+    def cleaner() -> Cleaner:
+        from kiro_invoke.commands import held, own_room  # most builds have plenty of room
+
+        return own_room.OldestCleaner(held.whole_checkout(surface, engine))
+
+    guarding.make_room(project, engine, recipes, surface.say, is_clean=request.clean, cleaner=cleaner)
+    with guarding.explaining(project, engine, recipes, cleaner=cleaner):
         return _built(surface, project, engine, recipes, request, shown, brake)
 
 

@@ -16,14 +16,14 @@ from kiro_invoke.cache.made import ran_here
 from kiro_invoke.cache.proving import read_proven
 from kiro_invoke.cache.reclaim import owner, reclaim
 from kiro_invoke.cache.remembered import LAYERS, read_made
-from kiro_invoke.cache.superseded import superseded_images, superseded_records
+from kiro_invoke.cache.superseded import Superseded, superseded_images, superseded_records
 from kiro_invoke.commands.recording import veiled
 from kiro_invoke.engine.disk import Room
 from kiro_invoke.engine.protocol import Engine
 from kiro_invoke.metrics.entry import IMAGE, MEASURING, Window
 from kiro_invoke.metrics.store import Store
 from kiro_invoke.model.amounts import told_bytes
-from kiro_invoke.model.errors import BuildFailed, EngineError, KiroError
+from kiro_invoke.model.errors import BuildFailed, KiroError
 from kiro_invoke.model.service import Project
 
 Say = Callable[[str], None]
@@ -38,7 +38,7 @@ class Cleaner(Protocol):
     """Makes room for a build on the engine's disk, from what is this project's own."""
 
     def could_free(self) -> Sequence[Freeable]:
-        """What may be removed without being asked."""
+        """What may be removed."""
 
     def free(self, bytes: int, say: Say) -> int:
         """Remove as much of it; the bytes that were freed. `say` is told what went."""
@@ -53,6 +53,11 @@ class SupersededCleaner:
     recipes: Sequence[Recipe]
 
     def could_free(self) -> Sequence[Freeable]:
+        size = sum(item.size for item in self.planned().remove)
+        return (Freeable("what newer builds replaced", "kiro clean-cache", size),) if size else ()
+
+    def planned(self) -> Superseded:
+        """The layers and mounts that go."""
         whose = owner(self.project, self.recipes)
         known = self.engine.images_labelled(f"{LABEL_CHECKOUT}={whose.checkout}")
         records = self.engine.cache_records()
@@ -60,9 +65,7 @@ class SupersededCleaner:
         if superseded_images(known, whose).remove:
             # what they hold is free to go once they are gone
             records = tuple(replace(one, shared=one.shared and one.id not in made) for one in records)
-        plan = superseded_records(records, whose, made=made, now=time.time())
-        size = sum(item.size for item in plan.remove)
-        return (Freeable("what newer builds replaced", "kiro clean-cache", size),) if size else ()
+        return superseded_records(records, whose, made=made, now=time.time())
 
     def free(self, bytes: int, say: Say) -> int:
         cause, freed = f"{told_bytes(bytes)} are wanted", 0
@@ -96,7 +99,11 @@ def clear(
 
 
 def explain(
-    failed: BuildFailed, recipes: Sequence[Recipe], cleaner: Cleaner, *, look: Callable[[], Room | None]
+    failed: BuildFailed,
+    recipes: Sequence[Recipe],
+    cleaner: Callable[[], Cleaner],
+    *,
+    look: Callable[[], Room | None],
 ) -> None:
     """Let a failure say what was full and what would help, where that is why it failed."""
     shortage = failed.shortage if isinstance(failed, NoRoom) else shortage_of([failed.message])
@@ -108,10 +115,10 @@ def explain(
     failed.fix = "; ".join(filter(None, (told.fix, cleaning, failed.fix)))
 
 
-def _could_free(cleaner: Cleaner) -> Sequence[Freeable]:
+def _could_free(cleaner: Callable[[], Cleaner]) -> Sequence[Freeable]:
     """What would help, as far as an engine without room tells it."""
-    with suppress(EngineError):
-        return cleaner.could_free()
+    with suppress(KiroError):
+        return cleaner().could_free()
     return ()
 
 

@@ -164,10 +164,17 @@ def test_with_plenty_or_elsewhere_nothing_is_read(project: Project, monkeypatch:
 
 def test_what_was_never_built_is_said_where_it_does_not_fit(project: Project) -> None:
     cleaner = Cleaning()
-    make_room(project, FakeEngine(), recipes(project), pytest.fail, cleaner=cleaner, look=looks(5 * GB))
+    make_room(
+        project, FakeEngine(), recipes(project), pytest.fail, cleaner=lambda: cleaner, look=looks(5 * GB)
+    )
     with pytest.raises(BuildFailed) as stopped:
         make_room(
-            project, FakeEngine(), recipes(project), pytest.fail, cleaner=cleaner, look=looks(5 * GB - 1)
+            project,
+            FakeEngine(),
+            recipes(project),
+            pytest.fail,
+            cleaner=lambda: cleaner,
+            look=looks(5 * GB - 1),
         )
     assert stopped.value.code is ExitCode.BUILD_FAILED
     assert stopped.value.message == (
@@ -240,7 +247,12 @@ def test_build_arguments_hide_no_step(project: Project) -> None:
 def test_room_is_made_and_said(project: Project) -> None:
     cleaner, said = Cleaning(4 * GB), list[str]()
     make_room(
-        project, FakeEngine(), recipes(project), said.append, cleaner=cleaner, look=looks(2 * GB, 6 * GB)
+        project,
+        FakeEngine(),
+        recipes(project),
+        said.append,
+        cleaner=lambda: cleaner,
+        look=looks(2 * GB, 6 * GB),
     )
     assert cleaner.wanted == [3 * GB]
     assert said[0].startswith("2.0 GB free on the engine's disk (/data)")
@@ -251,7 +263,9 @@ def test_room_is_made_and_said(project: Project) -> None:
 def test_room_that_did_not_come_is_no_room(project: Project) -> None:
     cleaner, said = Cleaning(4 * GB), list[str]()
     with pytest.raises(BuildFailed) as stopped:
-        make_room(project, FakeEngine(), recipes(project), said.append, cleaner=cleaner, look=looks(2 * GB))
+        make_room(
+            project, FakeEngine(), recipes(project), said.append, cleaner=lambda: cleaner, look=looks(2 * GB)
+        )
     assert stopped.value.message.endswith("are to stay free, though 4.0 GB were freed")
     assert "`kiro clean-cache` would free 4.0 GB (old layers)" in str(stopped.value)
 
@@ -281,7 +295,7 @@ def no_room(project: Project, line: str) -> BuildFailed:
 def explained(project: Project, error: Exception, cleaner: Cleaning, look: Look) -> KiroError:
     with (
         pytest.raises(KiroError) as raised,
-        explaining(project, FakeEngine(), recipes(project), cleaner=cleaner, look=look),
+        explaining(project, FakeEngine(), recipes(project), cleaner=lambda: cleaner, look=look),
     ):
         raise error
     return raised.value
