@@ -17,6 +17,8 @@ from kiro_invoke.model.record import Step
 #: only where it is not the engine's own, the stage only where the Dockerfile has several.
 _STEP = re.compile(r"^\[(?P<head>[^\]]*?) *\d+/\d+\] (?P<text>.*)$", re.DOTALL)
 _ONLY_STAGE = "stage-0"
+#: Of what a step printed, so many lines are kept.
+_KEPT_LINES = 200
 #: `[target internal] load build definition from Dockerfile`: the first that an engine does for a target.
 _BEGINS = re.compile(r"^\[(?:[^\]]* )?internal\] load build definition\b")
 #: What carries a context's bytes: `[internal] load build context`, `[target context NAME] load from client`.
@@ -161,12 +163,18 @@ class Progress:
         )
 
     def failed_step(self) -> tuple[StepName, tuple[str, ...]] | None:
-        """The first step that failed, and its last 20 lines."""
+        """The first step that failed, and its last 200 lines."""
         for vertex in self._vertexes.values():
             if vertex.error and "context canceled" not in vertex.error:
                 unended = [_shown(rest) for rest in vertex.rest.values() if rest]
-                return vertex.name, tuple([*vertex.lines, *unended][-20:])
+                return vertex.name, tuple([*vertex.lines, *unended][-_KEPT_LINES:])
         return None
+
+    def failed_services(self) -> tuple[str, ...]:
+        """The services whose step that is."""
+        failed = (v for v in self._vertexes.values() if v.error and "context canceled" not in v.error)
+        targets = next((vertex.targets for vertex in failed), set())
+        return tuple(sorted({self._targets[target] for target in targets if target in self._targets}))
 
     def failed_place(self) -> tuple[str, int] | None:
         """`(Dockerfile's name, line)` of the failure, as the engine printed it."""
@@ -229,7 +237,7 @@ class Progress:
         *whole, vertex.rest[stream] = (vertex.rest.get(stream, b"") + data).split(b"\n")
         for line in map(_shown, whole):
             vertex.lines.append(line)
-            del vertex.lines[:-200]
+            del vertex.lines[:-_KEPT_LINES]
             self._observer(Printed(vertex.name, line))
 
 

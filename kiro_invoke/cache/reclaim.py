@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -13,7 +13,7 @@ from kiro_invoke.builds.clean import reads_context
 from kiro_invoke.builds.dockerfile import Dockerfile, Stage, expand
 from kiro_invoke.builds.planner import Recipe
 from kiro_invoke.cache.made import ran_here, why_due
-from kiro_invoke.cache.namespaces import read_namespaces
+from kiro_invoke.cache.namespaces import Namespaces, read_namespaces
 from kiro_invoke.cache.proving import read_proven
 from kiro_invoke.cache.records import MOUNT, mount_id
 from kiro_invoke.cache.remembered import LAYERS, mounts_weight, read_made, weight, write_made
@@ -50,12 +50,14 @@ def after_build(
     steps: Sequence[Step],
     records: Callable[[], Sequence[CacheRecord]],
     *,
+    tried: Set[str] = frozenset(),
     clock: Callable[[], float] = time.time,
 ) -> Reclaimed | None:
     """Note what a build made, and reclaim where it is time to; None where it is not. `records` reads the cache's.
 
-    `recipes` are all that the build was planned from. Costs nothing after a build in which no step ran, and next
-    to nothing where it is known what such steps leave; trouble with the engine is told in the answer, never raised.
+    `recipes` are all that the build was planned from, `tried` as in `owner`. Costs nothing after a build in which no
+    step ran, and next to nothing where it is known what such steps leave; trouble with the engine is told in the
+    answer, never raised.
     """
     if not any(map(ran_here, steps)):
         return None
@@ -70,7 +72,9 @@ def after_build(
         write_made(file, made)
         gathered = made.gathered + made.reckoned_bytes
         cause = why_due((recipe.parsed for recipe in recipes), steps, gathered)
-        return reclaim(engine, project, recipes, found, cause=cause, clock=clock) if cause else None
+        if not cause:
+            return None
+        return reclaim(engine, project, recipes, found, cause=cause, tried=tried, clock=clock)
     except EngineError as trouble:
         return Reclaimed(cause, trouble=trouble.message)
 
@@ -82,13 +86,14 @@ def reclaim(
     records: Sequence[CacheRecord] | None = None,
     *,
     cause: str = "asked for",
+    tried: Set[str] = frozenset(),
     clock: Callable[[], float] = time.time,
 ) -> Reclaimed:
     """Remove what this checkout superseded, images first: what they hold, the cache cannot free.
 
     `records` are the cache's, where they were read just now.
     """
-    whose = owner(project, recipes)
+    whose = owner(project, recipes, tried)
     known = engine.images_labelled(f"{LABEL_CHECKOUT}={whose.checkout}")
     images = [image.id for image in superseded_images(known, whose).remove if engine.remove_image(image.id)]
     before = engine.cache_records() if images or records is None else records
@@ -116,17 +121,49 @@ def reclaim(
 
 def drop_namespace(engine: Engine, namespace: str) -> None:
     """Remove the cache mounts of a clean build, which nobody uses again; what cannot be removed now, later is."""
+    _drop(engine, lambda mount: mount[0] == namespace)
+
+
+def drop_mounts(engine: Engine, mounts: Set[tuple[str, str]]) -> None:
+    """Remove cache mounts by namespace and id; what cannot be removed now, later is."""
+    _drop(engine, lambda mount: mount in mounts)
+
+
+def _drop(engine: Engine, goes: Callable[[tuple[str, str]], bool]) -> None:
     with suppress(EngineError):
         known = [
             (record.id, mount_id(record.description))
             for record in engine.cache_records()
             if record.kind == MOUNT
         ]
-        _prune(engine, [id for id, mount in known if mount and mount[0] == namespace])
+        _prune(engine, [id for id, mount in known if mount and goes(mount)])
 
 
-def owner(project: Project, recipes: Iterable[Recipe]) -> Owner:
-    """Whose things may go: this checkout's, of the services and mounts that these recipes name."""
+def mounts_left(
+    recipes: Iterable[Recipe], names: Iterable[str], moved: Collection[str], before: Namespaces
+) -> frozenset[tuple[str, str]]:
+    """The mounts, by namespace and id, that services which `moved` leave behind and no other service uses.
+
+    `recipes` are those of all services, and `names` their names: where one has none here, nobody knows what it uses.
+    """
+    ids: dict[str, set[str]] = {}
+    for recipe in recipes:
+        ids.setdefault(recipe.service.name, set()).update(id for id, _of_project in _mounts(recipe.parsed))
+    left: set[tuple[str, str]] = set()
+    for service in moved:
+        namespace = before.of(service)
+        staying = [name for name in names if name not in moved and before.of(name) == namespace]
+        if all(name in ids for name in staying):
+            used = {id for name in staying for id in ids[name]}
+            left |= {(namespace, id) for id in ids.get(service, set()) - used}
+    return frozenset(left)
+
+
+def owner(project: Project, recipes: Iterable[Recipe], tried: Set[str] = frozenset()) -> Owner:
+    """Whose things may go: this checkout's, of the services and mounts that these recipes name.
+
+    `tried` are namespaces that no service uses yet: a build that is not over does.
+    """
     of_ours = [recipe for recipe in recipes if recipe.service in project.services]
     mounts: dict[str, bool] = {}
     for recipe in of_ours:
@@ -136,6 +173,7 @@ def owner(project: Project, recipes: Iterable[Recipe]) -> Owner:
     images = frozenset(read_proven(project.state).ids)
     apart = frozenset({replace(project, root=project.measured).checkout})
     namespaces = read_namespaces(project)
+    current = namespaces.current(project.names) | tried
     return Owner(
         project.name,
         project.checkout,
@@ -143,7 +181,7 @@ def owner(project: Project, recipes: Iterable[Recipe]) -> Owner:
         mounts,
         images,
         apart,
-        current=namespaces.current(project.names),
+        current=current,
         changed=namespaces.changed,
     )
 

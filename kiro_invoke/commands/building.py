@@ -11,16 +11,16 @@ from typing import Any
 from kiro_invoke import config
 from kiro_invoke.builds.planner import Profile, Recipe, cleaned, plan_everything, plan_images
 from kiro_invoke.builds.progress import Observer
-from kiro_invoke.builds.proof import NotProven
 from kiro_invoke.cache import proving, warm
 from kiro_invoke.cache.namespaces import clean_namespace
 from kiro_invoke.commands import opening
 from kiro_invoke.commands.recording import Recorder, veiled
+from kiro_invoke.commands.retrying import Building
 from kiro_invoke.commands.surface import Answer, Surface
 from kiro_invoke.engine.brake import Brake
 from kiro_invoke.engine.files import make_state_folder
 from kiro_invoke.engine.protocol import Engine
-from kiro_invoke.model.errors import BaseUnavailable, BuildFailed, EngineError
+from kiro_invoke.model.errors import BaseUnavailable, EngineError
 from kiro_invoke.model.plan import BuildPlan
 from kiro_invoke.model.record import BuildRecord, StageRecord, Step
 from kiro_invoke.model.service import Project
@@ -130,35 +130,40 @@ def build_now(
     shown: Observer | None = None,
     brake: Brake | None = None,
 ) -> BuildRecord:
-    """Make the base images available, then build the plan as one graph.
+    """Make the base images available, then build the plan as one graph; once more where a cache mount is damaged.
 
     `shown` is told what happens, in place of a screen. executor.Stopped where the brake ended it.
     """
     prepared = _prepared(surface, project, engine, recipes, request)
     for line in opening.standin_lines(prepared.bases):
         surface.say(line)
-    observer: Observer
-    showing: AbstractContextManager[object]
-    observer, showing = (shown, nullcontext()) if shown else observer_for(surface.err, surface.environ)
+
+    def attempt(prepared: warm.Prepared) -> BuildRecord:
+        observer: Observer
+        showing: AbstractContextManager[object]
+        observer, showing = (shown, nullcontext()) if shown else observer_for(surface.err, surface.environ)
+        with showing:
+            return warm.run(prepared, project, engine, observer, say=surface.say, brake=brake)
+
     images = [target.tag for target in prepared.plan.targets if target.tag]
     recorder = Recorder(project, request.command, engine.facts.address, surface.say, is_clean=request.clean)
     recorder.prepare()
-    try:
-        with showing:
-            record = warm.run(prepared, project, engine, observer, say=surface.say, brake=brake)
-    except BuildFailed as error:
-        recorder.failed(error)
-        if isinstance(error, NotProven):
-            proving.check_names(engine, images, project.checkout)
-        raise
-    finally:
-        if request.clean:
-            from kiro_invoke.cache.reclaim import drop_namespace  # most builds take nothing back
-
-            drop_namespace(engine, prepared.around.namespace)
-    recorder.built(record)
+    building = Building(surface, project, engine, recorder, attempt, brake)
+    record = _cleanly(building, prepared) if request.clean else building.twice(prepared)
     for line in proving.notes(proving.read_proven(project.state), images):
         surface.say(line)
+    return record
+
+
+def _cleanly(building: Building, prepared: warm.Prepared) -> BuildRecord:
+    """Its cache mounts held nothing before, and go afterwards: none can have been damaged."""
+    from kiro_invoke.cache.reclaim import drop_namespace  # most builds take nothing back
+
+    try:
+        record = building.once(prepared)
+    finally:
+        drop_namespace(building.engine, prepared.around.namespace)
+    building.recorder.built(record)
     return record
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 
@@ -55,9 +55,22 @@ class Recorder:
         if self._project.recording.record:
             self._ready = beside(self._prepare)
 
-    def built(self, record: BuildRecord) -> None:
-        """A build succeeded."""
-        self.remember(lambda: self.entry(record))
+    def built(self, record: BuildRecord, *, cured: Mapping[str, str] | None = None) -> None:
+        """A build succeeded; after another had failed, it tells of each service that was `cured` of what."""
+        if not cured:
+            self.remember(lambda: self.entry(record))
+            return
+        changes = tuple(
+            replace(
+                change,
+                cause=f"{change.cause}; {cured[change.service]}" if change.cause else cured[change.service],
+            )
+            if change.service in cured
+            else change
+            for change in record.changes
+        )
+        self._is_clean = True  # what it ran anew, no change foretold
+        self.remember(lambda: self.entry(replace(record, changes=changes)))
 
     def failed(self, error: BuildFailed) -> None:
         """A build failed; not one that the engine was never asked for."""
