@@ -113,7 +113,7 @@ Caused by:
   failed to unpack package `itoa v1.0.19`
 
 Caused by:
-  unable to read .cargo-ok file at "/usr/local/cargo/registry/src/index/itoa-1.0.19/.cargo-ok": Not a directory (os error 20)"""
+  unable to read .cargo-ok file at "/usr/local/cargo/registry/src/i/itoa/.cargo-ok": Not a directory (os error 20)"""
 
 CACHE_A_FILE = """\
  Downloading crates ...
@@ -152,7 +152,7 @@ npm ERR! code ENOENT
 npm ERR! syscall stat
 npm ERR! path /root/.npm/_cacache/content-v2/sha512/8c/93/ed4d40c86516
 npm ERR! errno ENOENT
-npm ERR! enoent Invalid response body while trying to fetch https://r: ENOENT: no such file, stat '/root/.npm/_cacache/1'"""
+npm ERR! enoent Invalid response body while trying to fetch https://r: ENOENT: no such file, stat '/x/_cacache/1'"""
 
 NPM_A_FILE = """\
 npm ERR! code ENOTDIR

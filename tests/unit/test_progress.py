@@ -263,7 +263,7 @@ def test_output_of_a_step_that_is_not_known_is_dropped() -> None:
     assert fed(log(b"x\n"), {"only": "web"})[1].events == []
 
 
-def test_a_failure_keeps_the_last_20_lines_the_unended_one_included() -> None:
+def test_a_failure_keeps_the_last_200_lines_the_unended_one_included() -> None:
     name = "[a 1/1] RUN x"
     many = b"".join(b"line %d\n" % n for n in range(300)) + b"unended"
     before, _ = fed(
@@ -273,7 +273,7 @@ def test_a_failure_keeps_the_last_20_lines_the_unended_one_included() -> None:
     for progress in (before, after):
         failed = progress.failed_step()
         assert failed is not None
-        assert failed[1] == (*(f"line {n}" for n in range(281, 300)), "unended")
+        assert failed[1] == (*(f"line {n}" for n in range(101, 300)), "unended")
 
 
 def test_a_printed_line_names_its_step() -> None:
