@@ -144,13 +144,13 @@ def _signatures(lines: Sequence[str]) -> Iterator[Corruption]:
             if pattern.match(line):
                 yield _found(damage, _telling(line, after))
         if _TORN.match(line) and any(map(_UNPACKING.match, near)) and any(map(_CARGO.match, near)):
-            yield _found(Damage.REGISTRY, f"{_last(near, _UNPACKING)}: {line.strip()}")
+            yield _found(Damage.REGISTRY, f"{line.strip()}: {_last(near, _UNPACKING)}")
         if _CHECKSUM.match(line) or (_REGISTRY_FILE.match(line) and any(map(_CARGO.match, (line, *near)))):
             yield _found(Damage.REGISTRY, line)
         if _SOURCE_CUT.match(line) and any(map(_IN_REGISTRY.match, after)):
             yield _found(Damage.REGISTRY, line)
         if _WRONG_SHAPE.match(line) and any(map(_PREPARING.match, near)):
-            yield _found(Damage.TARGET, f"{_last(near, _PREPARING)}: {line.strip()}")
+            yield _found(Damage.TARGET, f"{line.strip()}: {_last(near, _PREPARING)}")
 
 
 def _telling(line: str, after: Sequence[str]) -> str:
