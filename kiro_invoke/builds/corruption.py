@@ -50,7 +50,7 @@ def diagnose(lines: Sequence[str], mounts: Iterable[str] = ()) -> Corruption | N
     lines = [_COLOUR.sub("", line) for line in lines]
     if any(_NO_ROOM.search(line) for line in lines):
         return None
-    return next(_signatures(lines), None) or next(_read_only(lines, tuple(mounts)), None)
+    return next(_read_only(lines, tuple(mounts)), None) or next(_signatures(lines), None)
 
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")

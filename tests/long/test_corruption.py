@@ -5,6 +5,7 @@ Some damages are no harm: a helper in the Dockerfile starts afresh, or nothing r
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -227,6 +228,7 @@ def read_only(service: Service, folder: str) -> Iterator[None]:
 
 
 def test_a_mount_that_cannot_be_written_is_given_up(crates: Crates) -> None:
+    crates.plant("/kiro/registry", "rm -rf /kiro/registry/src/*/itoa*")
     with read_only(crates, "/kiro/registry"):
         word = crates.edit_dependencies()
         assert words(crates.cured("read-only"))["main"] == word
@@ -257,7 +259,10 @@ def test_where_the_second_attempt_fails_as_well_all_is_as_before(crates: Crates)
 @dataclass
 class Modules(Service):
     def edit(self, packages: dict[str, str], word: str) -> None:
+        """Other packages, in an install that no earlier run has left in the engine's cache."""
         write_packages(self.root / "page", packages)
+        file = self.root / "page/package.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), "config": {"run": PROJECT}}))
         needed = " ".join(f'require("{name}");' for name in packages)
         (self.root / "page/main.js").write_text(f'{needed} console.log("{word}", require("ms")("1s"));\n')
 

@@ -183,6 +183,18 @@ npm error path /root/.npm/_cacache/tmp/1f
 npm error errno -30
 npm error rofs EROFS: read-only file system, open '/root/.npm/_cacache/tmp/1f'"""
 
+READ_ONLY_REGISTRY = """\
+error: failed to download `itoa v1.0.19`
+
+Caused by:
+  failed to unpack package `itoa v1.0.19`
+
+Caused by:
+  failed to create directory `/usr/local/cargo/registry/src/index.crates.io-1949cf8c6b5b557f/itoa-1.0.19`
+
+Caused by:
+  Read-only file system (os error 30)"""
+
 READ_ONLY_FRESH = "kiro-fresh: Read-only file system (os error 30)"
 
 DAMAGED = {
@@ -211,6 +223,7 @@ DAMAGED = {
 
 READ_ONLY = {
     "target": (READ_ONLY_TARGET, Damage.TARGET),
+    "registry": (READ_ONLY_REGISTRY, Damage.REGISTRY),
     "npm": (READ_ONLY_NPM, Damage.PACKAGES),
     "kiro-fresh": (READ_ONLY_FRESH, Damage.TARGET),
 }
