@@ -61,6 +61,19 @@ def warm_cache(
 @task(
     iterable=["service"],
     auto_shortflags=False,
+    help={"service": _SERVICE, "dry-run": _DRY, "format": _FORMAT},
+)
+def refresh_cache(_ctx: Context, service: list[str], dry_run: bool = False, format: str = "text") -> None:
+    """Make the caches anew: build in new cache mounts, then remove what that replaced."""
+    from kiro_invoke.commands import refreshing
+    from kiro_invoke.commands.surface import perform
+
+    perform("refresh-cache", format, refreshing.refresh_cache(service, dry_run=dry_run))
+
+
+@task(
+    iterable=["service"],
+    auto_shortflags=False,
     help={
         "service": _SERVICE,
         "prod": "The production images (Dockerfile) instead of the development ones (Dockerfile.fast).",
@@ -313,5 +326,17 @@ def measure(
 
 
 ns = Collection(
-    warm_cache, build, up, down, logs, watch, setup, config, classify, replay_history, measure, report
+    warm_cache,
+    refresh_cache,
+    build,
+    up,
+    down,
+    logs,
+    watch,
+    setup,
+    config,
+    classify,
+    replay_history,
+    measure,
+    report,
 )

@@ -13,7 +13,7 @@ from kiro_invoke.builds.clean import reads_context
 from kiro_invoke.builds.dockerfile import Dockerfile, Stage, expand
 from kiro_invoke.builds.planner import Recipe
 from kiro_invoke.cache.made import ran_here, why_due
-from kiro_invoke.cache.namespaces import Namespaces, read_namespaces
+from kiro_invoke.cache.namespaces import Namespaces, is_own, read_namespaces
 from kiro_invoke.cache.proving import read_proven
 from kiro_invoke.cache.records import MOUNT, mount_id
 from kiro_invoke.cache.remembered import LAYERS, mounts_weight, read_made, weight, write_made
@@ -124,19 +124,43 @@ def drop_namespace(engine: Engine, namespace: str) -> None:
     _drop(engine, lambda mount: mount[0] == namespace)
 
 
-def drop_mounts(engine: Engine, mounts: Set[tuple[str, str]]) -> None:
-    """Remove cache mounts by namespace and id; what cannot be removed now, later is."""
-    _drop(engine, lambda mount: mount in mounts)
+def drop_mounts(engine: Engine, mounts: Set[tuple[str, str]]) -> int:
+    """Remove cache mounts by namespace and id, and tell their bytes; what cannot be removed now, later is."""
+    return _drop(engine, lambda mount: mount in mounts)
 
 
-def _drop(engine: Engine, goes: Callable[[tuple[str, str]], bool]) -> None:
+def _drop(engine: Engine, goes: Callable[[tuple[str, str]], bool]) -> int:
     with suppress(EngineError):
         known = [
-            (record.id, mount_id(record.description))
+            (record, mount_id(record.description))
             for record in engine.cache_records()
             if record.kind == MOUNT
         ]
-        _prune(engine, [id for id, mount in known if mount and goes(mount)])
+        going = {record.id: record.size for record, mount in known if mount and goes(mount)}
+        return sum(going[id] for id in _prune(engine, [*going]))
+    return 0
+
+
+def drop_unused(engine: Engine, project: Project, since: float) -> int:
+    """Remove mounts, made before `since` (epoch seconds), of this checkout's namespaces that no service uses now.
+
+    Their bytes.
+    """
+    namespaces = read_namespaces(project)
+    current = namespaces.current(project.names)
+    with suppress(EngineError):
+        going = {
+            record.id: record.size
+            for record in engine.cache_records()
+            if record.kind == MOUNT
+            and (mount := mount_id(record.description))
+            and is_own(mount[0], project.checkout)
+            and mount[0] not in current
+            and record.created < since
+            and not record.in_use
+        }
+        return sum(going[id] for id in _prune(engine, [*going]))
+    return 0
 
 
 def mounts_left(

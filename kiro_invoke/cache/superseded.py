@@ -96,6 +96,12 @@ def superseded_images(images: Iterable[LocalImage], owner: Owner) -> Superseded:
     return Superseded(tuple(remove), tuple(keep))
 
 
+def replaced_images(images: Iterable[LocalImage], owner: Owner, since: float) -> tuple[LocalImage, ...]:
+    """This checkout's images of before `since` (epoch seconds) that have no name any more, and no container."""
+    own = (image for image in images if _is_own(image, owner))
+    return tuple(image for image in own if not (image.names or image.in_use) and image.created < since)
+
+
 def _is_own(image: LocalImage, owner: Owner) -> bool:
     labels = image.labels
     return (

@@ -101,7 +101,7 @@ def perform_build(surface: Surface, request: Request) -> Answer:
     project = config.load(surface.folder, surface.environ, services=request.services)
     recipes = warm.read_recipes(project, request.profiles)
     if request.dry_run:
-        return _dry(project, recipes, request)
+        return planned(project, recipes, request)
     if request.show_definition:
         return _definition(surface, project, recipes, request)
     make_state_folder(project.state)
@@ -134,9 +134,26 @@ def build_now(
 
     `shown` is told what happens, in place of a screen. executor.Stopped where the brake ended it.
     """
-    prepared = _prepared(surface, project, engine, recipes, request)
+    prepared = prepared_for(surface, project, engine, recipes, request)
     for line in opening.standin_lines(prepared.bases):
         surface.say(line)
+    recorder = Recorder(project, request.command, engine.facts.address, surface.say, is_clean=request.clean)
+    building = begun(surface, project, engine, recorder, shown=shown, brake=brake)
+    record = _cleanly(building, prepared) if request.clean else building.twice(prepared)
+    tell_of_proofs(surface, project, prepared)
+    return record
+
+
+def begun(
+    surface: Surface,
+    project: Project,
+    engine: Engine,
+    recorder: Recorder,
+    *,
+    shown: Observer | None = None,
+    brake: Brake | None = None,
+) -> Building:
+    """What one attempt is and another would be, shown on the screen or told to `shown`."""
 
     def attempt(prepared: warm.Prepared) -> BuildRecord:
         observer: Observer
@@ -145,14 +162,15 @@ def build_now(
         with showing:
             return warm.run(prepared, project, engine, observer, say=surface.say, brake=brake)
 
-    images = [target.tag for target in prepared.plan.targets if target.tag]
-    recorder = Recorder(project, request.command, engine.facts.address, surface.say, is_clean=request.clean)
     recorder.prepare()
-    building = Building(surface, project, engine, recorder, attempt, brake)
-    record = _cleanly(building, prepared) if request.clean else building.twice(prepared)
+    return Building(surface, project, engine, recorder, attempt, brake)
+
+
+def tell_of_proofs(surface: Surface, project: Project, prepared: warm.Prepared) -> None:
+    """Say of which images the label alone is proof."""
+    images = [target.tag for target in prepared.plan.targets if target.tag]
     for line in proving.notes(proving.read_proven(project.state), images):
         surface.say(line)
-    return record
 
 
 def _cleanly(building: Building, prepared: warm.Prepared) -> BuildRecord:
@@ -185,9 +203,10 @@ def record_fields(record: BuildRecord, total: float) -> dict[str, Any]:
     }
 
 
-def _prepared(
+def prepared_for(
     surface: Surface, project: Project, engine: Engine, recipes: tuple[Recipe, ...], request: Request
 ) -> warm.Prepared:
+    """The build that is asked for, its base images made available."""
     resolver = opening.base_resolver(project, engine, surface, pull=request.pull)
     try:
         bases = resolver(warm.wanted_bases(project, recipes), surface.say)
@@ -206,7 +225,8 @@ def _prepared(
     return prepared
 
 
-def _dry(project: Project, recipes: tuple[Recipe, ...], request: Request) -> Answer:
+def planned(project: Project, recipes: tuple[Recipe, ...], request: Request) -> Answer:
+    """What would be built."""
     plan = request.planning(recipes)
     bases = warm.wanted_bases(project, recipes)
     fields = {
@@ -235,7 +255,7 @@ def _definition(surface: Surface, project: Project, recipes: tuple[Recipe, ...],
         prepared = warm.prepare(project, recipes, request.planning, ()).without_foreign_proofs()
     else:
         make_state_folder(project.state)
-        prepared = _prepared(surface, project, engine, recipes, request)
+        prepared = prepared_for(surface, project, engine, recipes, request)
         for line in opening.standin_lines(prepared.bases):
             surface.say(line)
     text = prepared.definition

@@ -73,29 +73,26 @@ class Building:
         """Nothing is remembered of a namespace in which the build failed as well."""
         if self.brake is not None and self.brake.pulled:
             raise Stopped
-        record = self.in_new_namespace(cure.prepared, cure.services, cure.namespace)
+        record = self.in_new_namespace(cure.prepared, cure.namespace)
+        settle(self.surface, self.project, self.engine, cure.services, cure.namespace)
         self.recorder.built(record, cured=cure.causes)
         return record
 
-    def in_new_namespace(
-        self, prepared: warm.Prepared, services: Collection[str], namespace: str
-    ) -> BuildRecord:
-        """One attempt in it; the services move there if it succeeds, and else nothing is left of it."""
+    def in_new_namespace(self, prepared: warm.Prepared, namespace: str) -> BuildRecord:
+        """One attempt in it; nothing is left of it where that fails."""
         from kiro_invoke.cache.reclaim import drop_namespace
 
         try:
-            record = self.once(prepared)
+            return self.once(prepared)
         except BaseException:
             drop_namespace(self.engine, namespace)
             raise
-        settle(self.surface, self.project, self.engine, services, namespace)
-        return record
 
 
 def settle(
     surface: Surface, project: Project, engine: Engine, services: Collection[str], namespace: str
-) -> None:
-    """From now on these services are in that namespace; what they leave behind, and no other uses, goes."""
+) -> int:
+    """From now on these services are in that namespace; what they leave behind, and no other uses, goes: its bytes."""
     from kiro_invoke.cache.reclaim import drop_mounts
 
     before = read_namespaces(project)
@@ -103,8 +100,8 @@ def settle(
         move(project, services, namespace)
     except OSError as error:
         surface.say(f"the new namespace of cache mounts cannot be remembered: {error.strerror}")
-        return
-    drop_mounts(engine, left_behind(surface, project, services, before))
+        return 0
+    return drop_mounts(engine, left_behind(surface, project, services, before))
 
 
 def left_behind(
