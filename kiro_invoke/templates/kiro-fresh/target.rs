@@ -181,10 +181,17 @@ pub fn beyond(target: &Path, cooked: Option<&Path>) -> io::Result<Vec<(PathBuf, 
 
 /// A program or library in a target that is not whole, as a full disk or a lost machine leaves it. Cargo counts it as
 /// compiled; to run an empty one, as a build script, does nothing and succeeds. What build scripts write may be anything.
-pub fn torn(target: &Path) -> io::Result<Option<PathBuf>> {
-    for (path, meta) in walk(target)? {
-        let is_generated = path.ancestors().any(|part| part.ends_with("out"));
-        if meta.is_file() && meta.mode() & 0o111 != 0 && !is_generated && !is_whole(&path, meta.len())? {
+pub fn torn(folder: &Path) -> io::Result<Option<PathBuf>> {
+    for item in gone(fs::read_dir(folder))?.into_iter().flatten() {
+        let item = item?;
+        let Some(meta) = gone(item.metadata())? else { continue };
+        let path = item.path();
+        let may_hold = || !["incremental", ".fingerprint", ".kiro", "out"].iter().any(|name| path.ends_with(name));
+        if meta.is_dir() && may_hold() {
+            if let Some(found) = torn(&path)? {
+                return Ok(Some(found));
+            }
+        } else if meta.is_file() && meta.mode() & 0o111 != 0 && !is_whole(&path, meta.len())? {
             return Ok(Some(path));
         }
     }
