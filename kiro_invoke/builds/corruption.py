@@ -103,6 +103,18 @@ _ALONE = (
         Damage.PACKAGES,
         r"error (?:Incorrect integrity when fetching from the cache|.*Integrity check failed) for ",
     ),
+    (
+        Damage.PACKAGES,
+        r"dpkg-deb: error: .*/var/cache/apt/archives/\S+ (?:is not a Debian format archive|.*corrupt)",
+    ),
+    (
+        Damage.PACKAGES,
+        r"E: Problem with MergeList /var/lib/apt/lists/|E: The package cache file is corrupted",
+    ),
+    (Damage.PACKAGES, r"E: List directory /var/lib/apt/lists/\S* is missing.*Not a directory\)"),
+    # of what was installed, nothing is edited
+    (Damage.MODULES, r"SyntaxError: Error parsing \S*/node_modules/\S+/package\.json: "),
+    (Damage.MODULES, r"\[UNLOADABLE_DEPENDENCY\] Could not load \S*node_modules/"),
     (Damage.PACKAGES, r"\S* ?YN0018: .*The remote archive doesn't match the expected checksum"),
     (
         Damage.PACKAGES,
@@ -129,6 +141,10 @@ _SOURCE_CUT = re.compile(
     r"error(?:\[E\d+\])?: (?:this file contains an unclosed delimiter|unknown start of token: \\u\{0\}"
     r"|couldn't read `?\S*/registry/src/)"
 )
+_SCRIPT_CUT = re.compile(r"SyntaxError: Unexpected end of (?:JSON )?input$")
+_IN_MODULE = re.compile(r"/\S*/node_modules/\S+:\d+$")
+_BUNDLED_CUT = re.compile(r"\[PARSE_ERROR\] .*but found `EOF`|\S \[ERROR\] Unexpected end of file$")
+_OF_MODULE = re.compile(r"\W*\bnode_modules/\S+:\d+:\d+\b")
 _IN_REGISTRY = re.compile(r"\s*--> \S*/registry/src/")
 _PREPARING = re.compile(r"\s+failed to (?:create directory|open|read|write|remove file) `?\S*/target/")
 _WRONG_SHAPE = re.compile(r"\s+(?:File exists|Not a directory|Is a directory|Input/output error) \(os error")
@@ -149,6 +165,10 @@ def _signatures(lines: Sequence[str]) -> Iterator[Corruption]:
             yield _found(Damage.REGISTRY, line)
         if _SOURCE_CUT.match(line) and any(map(_IN_REGISTRY.match, after)):
             yield _found(Damage.REGISTRY, line)
+        if _SCRIPT_CUT.match(line) and (place := _first(near, _IN_MODULE)):
+            yield _found(Damage.MODULES, f"{line.strip()}: {place}")
+        if _BUNDLED_CUT.match(line) and (place := _first(after, _OF_MODULE)):
+            yield _found(Damage.MODULES, f"{line.strip()}: {place}")
         if _WRONG_SHAPE.match(line) and any(map(_PREPARING.match, near)):
             yield _found(Damage.TARGET, f"{line.strip()}: {_last(near, _PREPARING)}")
 
@@ -159,6 +179,12 @@ def _telling(line: str, after: Sequence[str]) -> str:
         return line
     notes = (re.match(r"\s+= note: (.*)", one) for one in after)
     return next((note[1] for note in notes if note), line)
+
+
+def _first(lines: Sequence[str], pattern: re.Pattern[str]) -> str:
+    """The first line of that pattern, without a frame around it; "" if there is none."""
+    found = (line for line in lines if pattern.match(line))
+    return next((re.sub(r"^[^\w/]+|[^\w/]+$", "", line) for line in found), "")
 
 
 def _last(lines: Sequence[str], pattern: re.Pattern[str]) -> str:

@@ -22,7 +22,7 @@ from kiro_invoke.model.record import FailedStep
 
 _TELLING: Mapping[Damage, re.Pattern[str]] = {
     Damage.REGISTRY: re.compile("registry|cargo/git|cargo-git"),
-    Damage.PACKAGES: re.compile("npm|yarn|cache"),
+    Damage.PACKAGES: re.compile("npm|yarn|apt|cache"),
     Damage.MODULES: re.compile("modules"),
     Damage.TARGET: re.compile("target|deps"),
     Damage.UNKNOWN: re.compile(""),

@@ -199,6 +199,17 @@ def test_a_damage_that_only_costs_time(crates: Crates, script: str, said: str) -
     assert said in log
 
 
+def test_what_a_build_script_wrote_may_be_empty(crates: Crates) -> None:
+    """An empty file that may be run is no torn program there: the target would start afresh each time."""
+    crates.plant(
+        "/mounted", "for f in /mounted/debug/build/side-*/out; do install -m 755 /dev/null $f/empty; done"
+    )
+    word = crates.edit()
+    log, printed = crates.harmless()
+    assert words(printed)["main"] == word
+    assert "starting the target afresh" not in log
+
+
 @pytest.mark.parametrize("size", [0, 4096])
 def test_a_program_that_is_torn_is_not_shipped(crates: Crates, size: int) -> None:
     """Cargo counts it as built, and nothing concerns it: without kiro-fresh, it would be in the image as it is."""

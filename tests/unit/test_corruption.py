@@ -170,6 +170,41 @@ error Incorrect integrity when fetching from the cache for "has". Cache has "sha
 YARN_BERRY = """\
 ➤ YN0018: │ path-key@npm:2.0.1: The remote archive doesn't match the expected checksum"""
 
+APT_ARCHIVE = """\
+dpkg-deb: error: '/var/cache/apt/archives/procps_2%3a4.0.4-9_amd64.deb' is not a Debian format archive
+dpkg: error processing archive /var/cache/apt/archives/procps_2%3a4.0.4-9_amd64.deb (--unpack):
+ dpkg-deb --control subprocess returned error exit status 2"""
+
+APT_LISTS = """\
+Reading package lists...
+E: Encountered a section with no Package: header
+E: Problem with MergeList /var/lib/apt/lists/deb.debian.org_debian_dists_trixie_main_binary-amd64_Packages
+E: The package lists or status file could not be parsed or opened."""
+
+TORN_MODULE = """\
+/app/node_modules/react/cjs/react.development.js:54
+    function PureComponent(pr
+
+
+SyntaxError: Unexpected end of input
+    at wrapSafe (node:internal/modules/cjs/loader:1472:18)"""
+
+EMPTY_MANIFEST = """\
+node:internal/modules/package_json_reader:93
+        throw error;
+        ^
+
+SyntaxError: Error parsing /app/node_modules/vite/package.json: Unexpected end of JSON input"""
+
+BUNDLED = """\
+Build failed with 1 error:
+
+\x1b[31m[PARSE_ERROR] \x1b[0mExpected `}` but found `EOF`
+     \x1b[38;5;246m╭\x1b[0m\x1b[38;5;246m─\x1b[0m[ node_modules/react-dom/cjs/react-dom-client.production.js:632:43 ]"""
+
+GARBAGE_MODULE = """\
+\x1b[31m[UNLOADABLE_DEPENDENCY] \x1b[0mCould not load node_modules/react-dom/cjs/react-dom-client.production.js"""
+
 READ_ONLY_TARGET = """\
 error: failed to open: /app/target/debug/.cargo-lock
 
@@ -218,6 +253,12 @@ DAMAGED = {
     "npm cache a file": (NPM_A_FILE, Damage.PACKAGES, "ENOTDIR"),
     "pnpm": (PNPM, Damage.PACKAGES, "TARBALL_INTEGRITY"),
     "yarn": (YARN, Damage.PACKAGES, "Incorrect integrity"),
+    "an archive of apt's": (APT_ARCHIVE, Damage.PACKAGES, "is not a Debian format archive"),
+    "lists of apt's": (APT_LISTS, Damage.PACKAGES, "MergeList"),
+    "a module": (TORN_MODULE, Damage.MODULES, "react.development.js:54"),
+    "a module's manifest": (EMPTY_MANIFEST, Damage.MODULES, "vite/package.json"),
+    "a module that is bundled": (BUNDLED, Damage.MODULES, "react-dom-client.production.js:632:43"),
+    "a module that is garbage": (GARBAGE_MODULE, Damage.MODULES, "react-dom-client.production.js"),
     "yarn berry": (YARN_BERRY, Damage.PACKAGES, "YN0018"),
 }
 
@@ -324,6 +365,16 @@ npm ERR! syscall open
 npm ERR! path /app/package.json
 npm ERR! enoent ENOENT: no such file or directory, open '/app/package.json'""",
     "npm, offline": "npm ERR! code ENOTCACHED",
+    "a script that does not parse": """\
+/app/src/main.js:54
+    function wrong(
+
+SyntaxError: Unexpected end of input""",
+    "a page that is bundled": """\
+[PARSE_ERROR] Expected `}` but found `EOF`
+     ╭─[ src/App.tsx:632:43 ]""",
+    "a module that is not there": "[UNRESOLVED_IMPORT] Could not resolve 'left-pad' in src/App.tsx",
+    "a package of their own": "dpkg-deb: error: './own.deb' is not a Debian format archive",
     "a page that does not build": "src/App.tsx:3:1: error: Unexpected end of file",
     "a bind mount that is written to": "touch: cannot touch '/context/x': Read-only file system",
     "out of memory": """\

@@ -106,6 +106,14 @@ def test_a_step_that_two_targets_share_is_one_step() -> None:
     assert {step.stage for step in progress.steps} == {"base", "app", "other"}
 
 
+def test_a_failure_of_a_step_that_two_services_share_is_each_ones() -> None:
+    lines = [*vertex("[web-dev a 1/1] RUN x", started=START), *ran("[api-dev a 1/1] RUN x", error="e")]
+    targets = {"web-dev": "web", "api-dev": "api", "other": "third"}
+    progress, _ = fed(lines, targets)
+    assert progress.failed_services() == ("api", "web")
+    assert fed([], targets)[0].failed_services() == ()
+
+
 def test_a_step_that_two_services_share_is_a_step_of_each() -> None:
     progress, seen = fed(
         recorded("shared_step_of_two_services"), {"api-dev-app": "api", "web-dev-app": "web"}
