@@ -1,8 +1,8 @@
 """What a checkout's builds left behind on an engine and newer ones replaced. Pure: records in, a plan out.
 
-Records do not tell whose they are. Known to be of this checkout are: mounts of its namespaces that its
-Dockerfiles name; layers that its own builds were seen to make (see made); and what stands on a dependency layer that only
-mounts of its namespaces are seeded from. The last two most recently used of everything stay. If unsure, it stays.
+Records do not tell whose they are. Known to be of this checkout are: mounts of its namespaces that its Dockerfiles
+name; layers that its own builds were seen to make (see made); and what stands on a dependency layer that only mounts
+of its namespaces are seeded from. The last two most recently used of everything stay. If unsure, it stays.
 """
 
 from __future__ import annotations

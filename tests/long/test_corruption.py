@@ -166,13 +166,8 @@ GARBAGE = 'for f in {}; do head -c 99 /dev/urandom >"$f"; done'
             f"cd /kiro/registry; rm -rf src/*/itoa*; {HALF.format('cache/*/itoa*.crate')}",
             r"damaged \(unexpected end of file: failed to unpack .*\)",
         ),
-        (
-            "/kiro/registry",
-            f"cd /kiro/registry; rm -rf src/*/itoa*; {GARBAGE.format('cache/*/itoa*.crate')}",
-            r"damaged \(.*: failed to unpack .*\)",
-        ),
     ],
-    ids=["library of a dependency", "library of the target", "half a crate", "garbage in place of a crate"],
+    ids=["library of a dependency", "library of the target", "half a crate"],
 )
 def test_a_damage_that_fails_the_build_is_cured(crates: Crates, folder: str, script: str, said: str) -> None:
     crates.plant(folder, script)
@@ -298,18 +293,22 @@ def test_a_package_cache_that_is_damaged_is_given_up(page: Modules) -> None:
     assert page.cured(r"damaged \(.*ENOTDIR") == "second 1000\n"
 
 
-@pytest.mark.parametrize("script", ["truncate -s 9 {}", ": >{}"], ids=["torn", "empty"])
+@pytest.mark.parametrize(
+    ("script", "more"),
+    [('truncate -s 9 "$f"', "semver@7.6.3"), (': >"$f"', "uuid@8.3.2")],
+    ids=["torn", "empty"],
+)
 def test_packages_that_are_torn_in_the_cache_are_fetched_again_or_given_up(
-    page: Modules, script: str
+    page: Modules, script: str, more: str
 ) -> None:
     """npm asks for a package again whose archive is torn; what it knows of packages, it does not."""
-    find = "find /root/.npm/_cacache/content-v2 -type f"
-    page.plant("/root/.npm", f"{find} | while read -r f; do {script.format(chr(34) + '$f' + chr(34))}; done")
+    page.plant(
+        "/root/.npm", f"find /root/.npm/_cacache/content-v2 -type f | while read -r f; do {script}; done"
+    )
     page.plant("/modules", "rm -rf /modules/*")
-    number = next(_numbers)
-    page.edit({"ms": "ms@2.1.2"} | ({"semver": "semver@7.6.3"} if number % 2 else {}), f"third-{number}")
+    page.edit({"ms": "ms@2.1.2", more.partition("@")[0]: more}, more)
     page.build()
-    assert page.run() == f"third-{number} 1000\n"
+    assert page.run() == f"{more} 1000\n"
 
 
 def test_a_kept_package_that_is_torn_is_installed_again(page: Modules) -> None:
