@@ -61,6 +61,19 @@ def warm_cache(
 @task(
     iterable=["service"],
     auto_shortflags=False,
+    help={"service": _SERVICE, "dry-run": _DRY, "format": _FORMAT},
+)
+def refresh_cache(_ctx: Context, service: list[str], dry_run: bool = False, format: str = "text") -> None:
+    """Make the caches anew: build in new cache mounts, then remove what that replaced."""
+    from kiro_invoke.commands import refreshing
+    from kiro_invoke.commands.surface import perform
+
+    perform("refresh-cache", format, refreshing.refresh_cache(service, dry_run=dry_run))
+
+
+@task(
+    iterable=["service"],
+    auto_shortflags=False,
     help={
         "service": _SERVICE,
         "prod": "The production images (Dockerfile) instead of the development ones (Dockerfile.fast).",
@@ -373,6 +386,7 @@ ns = Collection(
     warm_cache,
     show_cache,
     clean_cache,
+    refresh_cache,
     build,
     up,
     down,

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 from kiro_invoke import config
 from kiro_invoke.builds.planner import Profile, Recipe, cleaned, plan_everything, plan_images
 from kiro_invoke.builds.progress import Observer
-from kiro_invoke.builds.proof import NotProven
 from kiro_invoke.cache import proving, warm
 from kiro_invoke.cache.namespaces import clean_namespace
 from kiro_invoke.commands import guarding, opening
 from kiro_invoke.commands.recording import Recorder, veiled
+from kiro_invoke.commands.retrying import Building
 from kiro_invoke.commands.surface import Answer, Surface
 from kiro_invoke.engine.brake import Brake
 from kiro_invoke.engine.files import make_state_folder
 from kiro_invoke.engine.protocol import Engine
-from kiro_invoke.model.errors import BaseUnavailable, BuildFailed, EngineError
+from kiro_invoke.model.errors import BaseUnavailable, EngineError
 from kiro_invoke.model.plan import BuildPlan
 from kiro_invoke.model.record import BuildRecord, StageRecord, Step
 from kiro_invoke.model.service import Project
@@ -104,7 +104,7 @@ def perform_build(surface: Surface, request: Request) -> Answer:
     project = config.load(surface.folder, surface.environ, services=request.services)
     recipes = warm.read_recipes(project, request.profiles)
     if request.dry_run:
-        return _dry(project, recipes, request)
+        return planned(project, recipes, request)
     if request.show_definition:
         return _definition(surface, project, recipes, request)
     make_state_folder(project.state)
@@ -133,7 +133,8 @@ def build_now(
     shown: Observer | None = None,
     brake: Brake | None = None,
 ) -> BuildRecord:
-    """Make room and the base images available, then build the plan as one graph.
+    """Make room and the base images available, then build the plan as one graph; once more where a cache mount
+    is damaged.
 
     `shown` is told what happens, in place of a screen. executor.Stopped where the brake ended it.
     """
@@ -157,31 +158,54 @@ def _built(
     shown: Observer | None,
     brake: Brake | None,
 ) -> BuildRecord:
-    prepared = _prepared(surface, project, engine, recipes, request)
+    prepared = prepared_for(surface, project, engine, recipes, request)
     for line in opening.standin_lines(prepared.bases):
         surface.say(line)
-    observer: Observer
-    showing: AbstractContextManager[object]
-    observer, showing = (shown, nullcontext()) if shown else observer_for(surface.err, surface.environ)
-    images = [target.tag for target in prepared.plan.targets if target.tag]
     recorder = Recorder(project, request.command, engine.facts.address, surface.say, is_clean=request.clean)
-    recorder.prepare()
-    try:
-        with showing:
-            record = warm.run(prepared, project, engine, observer, say=surface.say, brake=brake)
-    except BuildFailed as error:
-        recorder.failed(error)
-        if isinstance(error, NotProven):
-            proving.check_names(engine, images, project.checkout)
-        raise
-    finally:
-        if request.clean:
-            from kiro_invoke.cache.reclaim import drop_namespace  # most builds take nothing back
+    building = begun(surface, project, engine, recorder, shown=shown, brake=brake)
+    record = _cleanly(building, prepared) if request.clean else building.twice(prepared)
+    tell_of_proofs(surface, project, prepared)
+    return record
 
-            drop_namespace(engine, prepared.around.namespace)
-    recorder.built(record)
+
+def begun(
+    surface: Surface,
+    project: Project,
+    engine: Engine,
+    recorder: Recorder,
+    *,
+    shown: Observer | None = None,
+    brake: Brake | None = None,
+) -> Building:
+    """What one attempt is and another would be, shown on the screen or told to `shown`."""
+
+    def attempt(prepared: warm.Prepared) -> BuildRecord:
+        observer: Observer
+        showing: AbstractContextManager[object]
+        observer, showing = (shown, nullcontext()) if shown else observer_for(surface.err, surface.environ)
+        with showing:
+            return warm.run(prepared, project, engine, observer, say=surface.say, brake=brake)
+
+    recorder.prepare()
+    return Building(surface, project, engine, recorder, attempt, brake)
+
+
+def tell_of_proofs(surface: Surface, project: Project, prepared: warm.Prepared) -> None:
+    """Say of which images the label alone is proof."""
+    images = [target.tag for target in prepared.plan.targets if target.tag]
     for line in proving.notes(proving.read_proven(project.state), images):
         surface.say(line)
+
+
+def _cleanly(building: Building, prepared: warm.Prepared) -> BuildRecord:
+    """Its cache mounts held nothing before, and go afterwards: none can have been damaged."""
+    from kiro_invoke.cache.reclaim import drop_namespace  # most builds take nothing back
+
+    try:
+        record = building.once(prepared)
+    finally:
+        drop_namespace(building.engine, prepared.around.namespace)
+    building.recorder.built(record)
     return record
 
 
@@ -203,9 +227,10 @@ def record_fields(record: BuildRecord, total: float) -> dict[str, Any]:
     }
 
 
-def _prepared(
+def prepared_for(
     surface: Surface, project: Project, engine: Engine, recipes: tuple[Recipe, ...], request: Request
 ) -> warm.Prepared:
+    """The build that is asked for, its base images made available."""
     resolver = opening.base_resolver(project, engine, surface, pull=request.pull)
     try:
         bases = resolver(warm.wanted_bases(project, recipes), surface.say)
@@ -224,7 +249,8 @@ def _prepared(
     return prepared
 
 
-def _dry(project: Project, recipes: tuple[Recipe, ...], request: Request) -> Answer:
+def planned(project: Project, recipes: tuple[Recipe, ...], request: Request) -> Answer:
+    """What would be built."""
     plan = request.planning(recipes)
     bases = warm.wanted_bases(project, recipes)
     fields = {
@@ -253,7 +279,7 @@ def _definition(surface: Surface, project: Project, recipes: tuple[Recipe, ...],
         prepared = warm.prepare(project, recipes, request.planning, ()).without_foreign_proofs()
     else:
         make_state_folder(project.state)
-        prepared = _prepared(surface, project, engine, recipes, request)
+        prepared = prepared_for(surface, project, engine, recipes, request)
         for line in opening.standin_lines(prepared.bases):
             surface.say(line)
     text = prepared.definition
