@@ -138,15 +138,21 @@ def build_now(
 
     `shown` is told what happens, in place of a screen. executor.Stopped where the brake ended it.
     """
+    cleaner = cleaner_for(surface, engine)
+    guarding.make_room(project, engine, recipes, surface.say, is_clean=request.clean, cleaner=cleaner)
+    with guarding.explaining(project, engine, recipes, cleaner=cleaner):
+        return _built(surface, project, engine, recipes, request, shown, brake)
+
+
+def cleaner_for(surface: Surface, engine: Engine) -> Callable[[], Cleaner]:
+    """What makes room for a build where that is short."""
 
     def cleaner() -> Cleaner:
         from kiro_invoke.commands import held, own_room  # most builds have plenty of room
 
         return own_room.OldestCleaner(held.whole_checkout(surface, engine))
 
-    guarding.make_room(project, engine, recipes, surface.say, is_clean=request.clean, cleaner=cleaner)
-    with guarding.explaining(project, engine, recipes, cleaner=cleaner):
-        return _built(surface, project, engine, recipes, request, shown, brake)
+    return cleaner
 
 
 def _built(

@@ -10,25 +10,31 @@ from kiro_invoke import config
 from kiro_invoke.builds.bake import LABEL_CHECKOUT
 from kiro_invoke.builds.clean import mounting_stages
 from kiro_invoke.builds.planner import Profile, Recipe, plan_everything, shown, uncached
+from kiro_invoke.cache import clean as cleaning
 from kiro_invoke.cache import reclaim, warm
+from kiro_invoke.cache.cleaning import What, Wish
 from kiro_invoke.cache.namespaces import read_namespaces
 from kiro_invoke.cache.superseded import replaced_images
-from kiro_invoke.commands import opening
+from kiro_invoke.commands import guarding, opening
 from kiro_invoke.commands.building import (
     Request,
     begun,
+    cleaner_for,
     planned,
     prepared_for,
     record_fields,
     tell_of_proofs,
 )
+from kiro_invoke.commands.clean_cache import note_cleaned
+from kiro_invoke.commands.held import whole_checkout
 from kiro_invoke.commands.recording import Recorder
 from kiro_invoke.commands.retrying import Building, settle
 from kiro_invoke.commands.surface import Answer, Surface
 from kiro_invoke.engine.bases import Say
 from kiro_invoke.engine.files import make_state_folder
 from kiro_invoke.engine.protocol import Engine
-from kiro_invoke.model.errors import EngineError
+from kiro_invoke.model.amounts import told_bytes
+from kiro_invoke.model.errors import EngineError, KiroError
 from kiro_invoke.model.plan import BuildPlan
 from kiro_invoke.model.record import BuildRecord
 from kiro_invoke.model.service import Project
@@ -64,7 +70,7 @@ def refresh_cache(services: Sequence[str], *, dry_run: bool) -> Callable[[Surfac
 
         def show(to: Surface) -> None:
             show_record(to.out, record, total)
-            to.out.line(f"freed  {freed / 1e6:.0f} MB of what was replaced")
+            to.out.line(f"freed  {told_bytes(freed)} of what was replaced")
 
         return Answer(fields, show)
 
@@ -82,6 +88,21 @@ def _refresh(
 ) -> tuple[BuildRecord, int]:
     """The build, and the bytes that were freed afterwards."""
     since = time.time()
+    guarding.make_room(
+        project, engine, recipes, surface.say, is_clean=True, cleaner=cleaner_for(surface, engine)
+    )
+    with guarding.explaining(project, engine, recipes, cleaner=cleaner_for(surface, engine)):
+        return _in_new_namespace(surface, project, engine, recipes, request, since)
+
+
+def _in_new_namespace(
+    surface: Surface,
+    project: Project,
+    engine: Engine,
+    recipes: tuple[Recipe, ...],
+    request: Request,
+    since: float,
+) -> tuple[BuildRecord, int]:
     prepared = prepared_for(surface, project, engine, recipes, request)
     for line in opening.standin_lines(prepared.bases):
         surface.say(line)
@@ -94,7 +115,8 @@ def _refresh(
     freed = settle(surface, project, engine, services, namespace)
     recorder.built(record)
     tell_of_proofs(surface, project, prepared)
-    return record, freed + remove_replaced(engine, project, prepared.recipes, since, surface.say)
+    freed += remove_replaced(engine, project, prepared.recipes, since, surface.say)
+    return record, freed + remove_layers(surface, engine, services, since)
 
 
 def _or_as_before(building: Building, prepared: warm.Prepared, namespace: str) -> BuildRecord:
@@ -141,6 +163,22 @@ def remove_replaced(
         freed += reclaim.reclaim(engine, project, recipes, cause="refresh-cache replaced it").freed
     except EngineError as trouble:
         say(f"what was replaced is not all removed: {trouble.message}")
+    return freed
+
+
+def remove_layers(surface: Surface, engine: Engine, services: Sequence[str], since: float) -> int:
+    """Remove the layers of these services that no build has used since then; the bytes that this freed.
+
+    What an image holds stays: what is replaced, none does any more.
+    """
+    try:
+        checkout = whole_checkout(surface, engine)
+        wish = Wish(What.BUILD, frozenset(services), unused_since=since)
+        freed = cleaning.clean(engine, checkout.look, wish).freed
+        note_cleaned(checkout)
+    except KiroError as trouble:
+        surface.say(f"what was replaced is not all removed: {trouble.message}")
+        return 0
     return freed
 
 

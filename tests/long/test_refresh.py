@@ -10,6 +10,7 @@ import pytest
 
 from kiro_invoke import config
 from kiro_invoke.cache.namespaces import NAMESPACES, read_namespaces
+from kiro_invoke.cache.remembered import LAYERS, read_made
 from tests.support.crates import mounts_of, prune, records
 from tests.support.engine import docker, kiro
 
@@ -72,6 +73,12 @@ def mounts(root: Path) -> set[str]:
     return {record.id for record in mounts_of(config.load(root, {}).checkout, "-deps")}
 
 
+def layers(root: Path) -> set[str]:
+    """The layers of dependencies that builds here have made."""
+    made = read_made(root / ".kiro" / LAYERS).layers
+    return {record.id for record in records() if record.id in made and "cp /deps/runs" in record.description}
+
+
 def run(name: str) -> list[str]:
     return docker("run", "--rm", "--network=none", f"{PROJECT}/{name}:dev").split()
 
@@ -113,6 +120,8 @@ def test_a_refresh_replaces_what_there_was_and_frees_it(root: Path) -> None:
     kiro("build", "--service", "one", cwd=root)
     assert run("one") == ["first", "2"]
     (root / "two/text").write_text("second\n")
+    replaced = layers(root)
+    assert replaced
     ran = stages_that_ran(root, "refresh-cache")
     assert {("one", "deps"), ("two", "deps")} <= ran
     assert run("one") == ["first", "1"]
@@ -123,6 +132,8 @@ def test_a_refresh_replaces_what_there_was_and_frees_it(root: Path) -> None:
     assert len(now) == 2
     assert mounts(root) == {record.id for record in now}
     assert not known & mounts(root)
+    assert not replaced & {record.id for record in records()}
+    assert len(layers(root)) == 2
     assert not [name for name, id in before.items() if is_there(id)]
     assert stages_that_ran(root, "build") == set()
 
