@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from kiro_invoke import config
 from kiro_invoke.builds.planner import Profile, Recipe, cleaned, plan_everything, plan_images
@@ -14,7 +14,8 @@ from kiro_invoke.builds.progress import Observer
 from kiro_invoke.cache import proving, warm
 from kiro_invoke.cache.namespaces import clean_namespace
 from kiro_invoke.commands import guarding, opening
-from kiro_invoke.commands.recording import Recorder, veiled
+from kiro_invoke.commands.build_fields import record_fields, step_fields
+from kiro_invoke.commands.recording import Recorder
 from kiro_invoke.commands.retrying import Building
 from kiro_invoke.commands.surface import Answer, Surface
 from kiro_invoke.engine.brake import Brake
@@ -22,7 +23,7 @@ from kiro_invoke.engine.files import make_state_folder
 from kiro_invoke.engine.protocol import Engine
 from kiro_invoke.model.errors import BaseUnavailable, EngineError
 from kiro_invoke.model.plan import BuildPlan
-from kiro_invoke.model.record import BuildRecord, StageRecord, Step
+from kiro_invoke.model.record import BuildRecord
 from kiro_invoke.model.service import Project
 from kiro_invoke.plain import clean
 from kiro_invoke.screen import observer_for, show_record, show_timings
@@ -113,7 +114,7 @@ def perform_build(surface: Surface, request: Request) -> Answer:
     total = round(time.monotonic() - begun, 3)
     fields = record_fields(record, total)
     if request.timings:
-        fields |= {"steps": [_step_fields(step, record.began, project) for step in record.steps]}
+        fields |= {"steps": [step_fields(step, record.began, project) for step in record.steps]}
 
     def show(shown: Surface) -> None:
         show_record(shown.out, record, total)
@@ -215,24 +216,6 @@ def _cleanly(building: Building, prepared: warm.Prepared) -> BuildRecord:
     return record
 
 
-def record_fields(record: BuildRecord, total: float) -> dict[str, Any]:
-    """A build's part of the JSON object."""
-    return {
-        "seconds": total,
-        "base_images": [_without_empty(asdict(base)) for base in record.base_images],
-        "services": [
-            {
-                "name": image.service,
-                "image": image.image,
-                "dockerfile": image.dockerfile,
-                "stages": [_stage_fields(stage, record.began) for stage in image.stages],
-            }
-            for image in record.images
-        ],
-        "cache_bytes": record.cache_bytes,
-    }
-
-
 def prepared_for(
     surface: Surface, project: Project, engine: Engine, recipes: tuple[Recipe, ...], request: Request
 ) -> warm.Prepared:
@@ -290,33 +273,3 @@ def _definition(surface: Surface, project: Project, recipes: tuple[Recipe, ...],
             surface.say(line)
     text = prepared.definition
     return Answer({"definition": text}, lambda s: s.out.unwrapped(text))
-
-
-def _stage_fields(stage: StageRecord, began: float) -> dict[str, Any]:
-    """A stage's row; of one that ran also when, in seconds after the build's first step that ran."""
-    row: dict[str, Any] = {"name": stage.name, "seconds": stage.seconds, "cached": stage.cached}
-    if not stage.cached:
-        row |= {"started": round(stage.started - began, 3), "completed": round(stage.completed - began, 3)}
-    return row
-
-
-def _step_fields(step: Step, began: float, project: Project) -> dict[str, Any]:
-    """A step's row, with the same times."""
-    from kiro_invoke.metrics.entry import as_kept
-
-    step = as_kept(step)
-    row: dict[str, Any] = {
-        "service": step.service,
-        "stage": step.stage,
-        "text": veiled(step.text, project),
-        "cached": step.cached,
-        "seconds": step.seconds,
-    }
-    if not step.cached:
-        times = {"started": step.started, "completed": step.completed}
-        row |= {name: round(max(time - began, 0.0), 3) for name, time in times.items()}
-    return row
-
-
-def _without_empty(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if value != ""}

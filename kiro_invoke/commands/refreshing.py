@@ -16,13 +16,13 @@ from kiro_invoke.cache.cleaning import What, Wish
 from kiro_invoke.cache.namespaces import read_namespaces
 from kiro_invoke.cache.superseded import replaced_images
 from kiro_invoke.commands import guarding, opening
+from kiro_invoke.commands.build_fields import record_fields
 from kiro_invoke.commands.building import (
     Request,
     begun,
     cleaner_for,
     planned,
     prepared_for,
-    record_fields,
     tell_of_proofs,
 )
 from kiro_invoke.commands.clean_cache import note_cleaned
