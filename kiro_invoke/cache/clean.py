@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from kiro_invoke.cache.cleaning import CleanPlan, Going, Wish, plan_clean
 from kiro_invoke.cache.holdings import Holding, Holdings
 from kiro_invoke.cache.reclaim import prune_leaves
 from kiro_invoke.engine.protocol import Engine
+from kiro_invoke.model.errors import EngineError
 
 #: How often is planned anew: what an image held shows only when it is gone.
 _ROUNDS = 5
@@ -62,10 +64,15 @@ def _remove(engine: Engine, plan: CleanPlan, images: dict[str, Going]) -> bool:
 
 
 def _removed(engine: Engine, image: Holding) -> bool:
-    for name in image.names:
-        facts = engine.image(name)
-        if facts is not None and facts.id == image.id:  # a build may have given it to another one meanwhile
-            engine.untag(name)
+    with suppress(
+        EngineError
+    ):  # a container was made of it meanwhile, or somebody else takes the name away as well
+        for name in image.names:
+            facts = engine.image(name)
+            if (
+                facts is not None and facts.id == image.id
+            ):  # a build may have given it to another one meanwhile
+                engine.untag(name)
     return engine.remove_image(image.id) or engine.image(image.id) is None
 
 

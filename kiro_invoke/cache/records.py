@@ -11,13 +11,14 @@ from functools import cached_property
 from kiro_invoke.engine.protocol import CacheRecord
 
 LAYER, MOUNT = "regular", "exec.cachemount"
-_MOUNT_ID = re.compile(r'with id (".*")$', re.DOTALL)
+#: The last one: the step that a mount was made for may speak of ids as well.
+_MOUNT_ID = re.compile(r'.*with id ("(?:[^"\\]|\\.)*")$', re.DOTALL)
 _PLACE = re.compile(r"^\[[^\]]*\d+/\d+\] (?P<text>.*)$", re.DOTALL)
 
 
 def mount_id(description: str) -> tuple[str, str] | None:
     """Namespace and id of a cache mount, from what its record says of it."""
-    match = _MOUNT_ID.search(description)
+    match = _MOUNT_ID.match(description)
     try:
         namespace, _, id = str(json.loads(match[1])).partition("/") if match else ("", "", "")
     except ValueError:
@@ -52,6 +53,18 @@ class Graph:
             for parent in record.parents:
                 found[parent].add(record.id)
         return dict(found)
+
+    @cached_property
+    def leaves_first(self) -> Mapping[str, int]:
+        """The place of each record in an order in which all that was made on one comes before it."""
+        standing = {id: len(self.children.get(id, ())) for id in self.by_id}
+        order = [id for id, count in standing.items() if not count]
+        for id in order:
+            for parent in {*self.by_id[id].parents} & standing.keys():
+                standing[parent] -= 1
+                if not standing[parent]:
+                    order.append(parent)
+        return {id: place for place, id in enumerate(order)}
 
     def is_layer(self, id: str) -> bool:
         return id in self.by_id and self.by_id[id].kind == LAYER
