@@ -72,7 +72,7 @@ def whose(
     for record in records:
         if record.id in verdicts:
             continue
-        if record.id in made and twin:
+        if record.id in made and graph.is_layer(record.id) and twin:
             verdicts[record.id] = Verdict(Whose.UNSURE, f"{twin} builds the same steps, and may use it")
         elif why := _why_unsure(record, graph, owner, said, twin, candidates):
             verdicts[record.id] = Verdict(Whose.UNSURE, why)
