@@ -18,13 +18,17 @@ _ROUNDS = 5
 
 @dataclass(frozen=True)
 class Cleaned:
-    """What is gone, what was to go and is still there, what stays, and the bytes that are free by a second reading."""
+    """What is gone, what was to go and is still there, what stays, and the bytes that are free by a second reading.
+
+    `foretold` are the bytes that were reckoned to be.
+    """
 
     images: tuple[Going, ...]
     records: tuple[Going, ...]
     left: tuple[Going, ...]
     keep: tuple[Going, ...]
     freed: int
+    foretold: int
     before: Holdings
     after: Holdings
 
@@ -35,6 +39,7 @@ def clean(engine: Engine, look: Callable[[], Holdings], wish: Wish) -> Cleaned:
     Each round is planned on what is read anew: it is told, and taken, as it is now.
     """
     before = now = look()
+    foretold = plan_clean(before, wish).frees
     images: dict[str, Going] = {}
     records: dict[str, Going] = {}
     for _ in range(_ROUNDS):
@@ -52,7 +57,14 @@ def clean(engine: Engine, look: Callable[[], Holdings], wish: Wish) -> Cleaned:
         plan = plan_clean(now, wish)
     left = tuple(going for going in (*plan.images, *plan.records) if going.item.id in now.by_id)
     return Cleaned(
-        tuple(images.values()), tuple(records.values()), left, plan.keep, _freed(before, now), before, now
+        tuple(images.values()),
+        tuple(records.values()),
+        left,
+        plan.keep,
+        _freed(before, now),
+        foretold,
+        before,
+        now,
     )
 
 

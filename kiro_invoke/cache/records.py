@@ -11,14 +11,13 @@ from functools import cached_property
 from kiro_invoke.engine.protocol import CacheRecord
 
 LAYER, MOUNT = "regular", "exec.cachemount"
-#: The last one: the step that a mount was made for may speak of ids as well.
-_MOUNT_ID = re.compile(r'.*with id ("(?:[^"\\]|\\.)*")$', re.DOTALL)
+_MOUNT_ID = re.compile(r'with id (".*")$', re.DOTALL)
 _PLACE = re.compile(r"^\[[^\]]*\d+/\d+\] (?P<text>.*)$", re.DOTALL)
 
 
 def mount_id(description: str) -> tuple[str, str] | None:
     """Namespace and id of a cache mount, from what its record says of it."""
-    match = _MOUNT_ID.match(description)
+    match = _MOUNT_ID.search(description)
     try:
         namespace, _, id = str(json.loads(match[1])).partition("/") if match else ("", "", "")
     except ValueError:

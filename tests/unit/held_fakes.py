@@ -87,13 +87,19 @@ ALL = frozenset(record.id for record in BUILT)
 
 def image(
     id: str = "app", *names: str, checkout: str = OURS, project: str = "shop", service: str = "app",
-    created: float = 0, containers: Iterable[str] = (), size: int = 0, **labels: str,
+    created: float = 0, containers: Iterable[str] = (), size: int = 0, labels: Mapping[str, str] | None = None,
 ) -> LocalImage:  # fmt: skip
     """An image with a build's labels; none for an empty `checkout`."""
     given = {LABEL_PROJECT: project, LABEL_CHECKOUT: checkout, LABEL_SERVICE: service} if checkout else {}
     held = tuple(containers)
     return LocalImage(
-        f"sha256:{id}", names, {**given, **labels}, created, in_use=bool(held), containers=held, size=size
+        f"sha256:{id}",
+        names,
+        {**given, **(labels or {})},
+        created,
+        in_use=bool(held),
+        containers=held,
+        size=size,
     )
 
 

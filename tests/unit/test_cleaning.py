@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from hypothesis import given, settings
@@ -113,7 +113,7 @@ def test_a_name_that_somebody_gave_keeps_the_image() -> None:
 
 
 def test_a_stand_in_stays_with_an_image_on_it_that_does() -> None:
-    rust = image("rust", "kiro-standin/rust:1.95", "rust:1.95", checkout="", **{LABEL: "rust:1.95"})
+    rust = image("rust", "kiro-standin/rust:1.95", "rust:1.95", checkout="", labels={LABEL: "rust:1.95"})
     root = image("root", ROOT_IMAGE, checkout="")
     stacks = {"root": (("r", 1),), "rust": (("r", 1), ("s", 2)), "app": (("r", 1), ("s", 2), ("a", 3))}
     for app, whole in (
@@ -213,7 +213,7 @@ def test_an_image_leaves_to_the_cache_what_that_holds_as_well() -> None:
 
 
 def test_a_stand_in_goes_after_what_stands_on_it() -> None:
-    rust = image("rust", "kiro-standin/rust:1.95", checkout="", created=1, **{LABEL: "rust:1.95"})
+    rust = image("rust", "kiro-standin/rust:1.95", checkout="", created=1, labels={LABEL: "rust:1.95"})
     app = image("app", "shop/app:dev", created=50)
     held = held_of(
         images=[rust, app], layers={"rust": (("s", 2),), "app": (("s", 2), ("a", 3))}, bases=("rust:1.95",)
@@ -257,7 +257,7 @@ class Shared(FakeEngine):
     def __init__(self, records: Iterable[CacheRecord], images: Iterable[LocalImage], holds: set[str]) -> None:
         super().__init__({n: ImageFacts(i.id, i.labels, 1) for i in images for n in i.names})
         self.records, self.local_images, self.holds = tuple(records), tuple(images), holds
-        self.interfering = lambda: None
+        self.interfering: Callable[[], None] = lambda: None
 
     def cache_records(self) -> tuple[CacheRecord, ...]:
         here = any(one.id == "sha256:app" for one in self.local_images)
@@ -327,7 +327,7 @@ def test_an_image_that_a_container_is_made_of_meanwhile_is_told_as_left() -> Non
         raise EngineError("the engine refused: 409 conflict")
 
     engine.images["sha256:app"] = engine.images["shop/app:dev"]
-    engine.untag = refusing  # type: ignore[method-assign]
+    engine.untag = refusing  # type: ignore[method-assign,assignment]
     done = clean(engine, engine.look, Wish())
     assert [going.item.id for going in done.left] == ["sha256:app"]
     assert (done.images, done.freed) == ((), 0)

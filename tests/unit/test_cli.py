@@ -31,7 +31,7 @@ INVOKE = ("-m", "invoke")
 STREAMS = ("classify", "replay-history")
 TASKS = (
     "warm-cache", "build", "up", "down", "logs", "watch", "setup", "config", *STREAMS,
-    "test-build-performance", "report",
+    "test-build-performance", "report", "show-cache", "clean-cache",
 )  # fmt: skip
 #: No command of these tests may find an engine.
 ALONE = {

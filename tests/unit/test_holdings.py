@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from kiro_invoke.builds.bake import LABEL_MEASURED
-from kiro_invoke.cache.holdings import MEASURED, Holdings
+from kiro_invoke.cache.holdings import Holdings
 from kiro_invoke.cache.places import Kind
 from kiro_invoke.cache.records import Graph
+from kiro_invoke.cache.uses import MEASURED
 from kiro_invoke.engine.protocol import LocalImage
 from kiro_invoke.engine.standins import LABEL, ROOT_IMAGE
 from tests.unit.held_fakes import (
@@ -116,17 +117,17 @@ def test_what_somebody_made_of_our_image_is_not_ours(names: tuple[str, ...]) -> 
 def test_the_same_of_a_measured_copys_image() -> None:
     labels = {LABEL_MEASURED: COPY}
     images = [
-        image("app", checkout=COPY, **labels),
-        image("base", "kiro-benchmark/rust:1", checkout="", **labels),
-        image("commit", checkout=COPY, **labels),
-        image("named", "kiro-benchmark/x:1", "mine:1", checkout=COPY, **labels),
+        image("app", checkout=COPY, labels=labels),
+        image("base", "kiro-benchmark/rust:1", checkout="", labels=labels),
+        image("commit", checkout=COPY, labels=labels),
+        image("named", "kiro-benchmark/x:1", "mine:1", checkout=COPY, labels=labels),
     ]
     held = held_of(images=images)
     assert ours(held) == {"app", "base"}
     assert set(unsure(held)) == {"commit", "named"}
     assert item(held, "app").services == {MEASURED}
     assert (
-        held_of(images=[image("b", "kiro-benchmark/x:1", checkout="", **{LABEL_MEASURED: THEIRS})]).items
+        held_of(images=[image("b", "kiro-benchmark/x:1", checkout="", labels={LABEL_MEASURED: THEIRS})]).items
         == ()
     )
 
@@ -145,7 +146,7 @@ RUST_STACK = (*ROOT_STACK, ("rust", 900))
 
 def standins(*more: LocalImage, layers: dict[str, tuple[tuple[str, int], ...]] | None = None) -> Holdings:
     root = image("root", ROOT_IMAGE, checkout="", created=1)
-    rust = image("rust", "kiro-standin/rust:1.95", RUST, checkout="", created=2, **{LABEL: RUST})
+    rust = image("rust", "kiro-standin/rust:1.95", RUST, checkout="", created=2, labels={LABEL: RUST})
     stacks = {"root": ROOT_STACK, "rust": RUST_STACK, **(layers or {})}
     return held_of(images=[root, rust, *more], layers=stacks, bases=(RUST, "company/base:1"))
 
@@ -180,14 +181,14 @@ def test_an_image_of_others_that_stands_on_a_stand_in_keeps_it() -> None:
 
 
 def test_a_root_stays_for_stand_ins_that_are_not_ours() -> None:
-    node = image("node", "kiro-standin/node:24", "node:24", checkout="", **{LABEL: "node:24"})
+    node = image("node", "kiro-standin/node:24", "node:24", checkout="", labels={LABEL: "node:24"})
     assert ours(standins(node, layers={"node": (*ROOT_STACK, ("n", 1))})) <= {"rust"}
 
 
 def test_a_stand_in_that_somebody_named_and_one_with_a_container_are_held() -> None:
-    named = image("rust", "kiro-standin/rust:1.95", "mine:1", checkout="", **{LABEL: RUST})
+    named = image("rust", "kiro-standin/rust:1.95", "mine:1", checkout="", labels={LABEL: RUST})
     assert item(held_of(images=[named], bases=(RUST,)), "rust").held == "somebody named it mine:1"
-    used = image("rust", "kiro-standin/rust:1.95", checkout="", containers=["c"], **{LABEL: RUST})
+    used = image("rust", "kiro-standin/rust:1.95", checkout="", containers=["c"], labels={LABEL: RUST})
     assert item(held_of(images=[used], bases=(RUST,)), "rust").held == "container c stands on it"
 
 
