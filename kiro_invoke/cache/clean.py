@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from kiro_invoke.cache.cleaning import CleanPlan, Going, Wish, plan_clean
 from kiro_invoke.cache.holdings import Holding, Holdings
 from kiro_invoke.cache.reclaim import prune_leaves
-from kiro_invoke.engine.protocol import Engine
+from kiro_invoke.engine.protocol import Engine, ImageFacts
 from kiro_invoke.model.errors import EngineError
 
 #: How often is planned anew: what an image held shows only when it is gone.
@@ -76,16 +76,16 @@ def _remove(engine: Engine, plan: CleanPlan, images: dict[str, Going]) -> bool:
 
 
 def _removed(engine: Engine, image: Holding) -> bool:
-    with suppress(
-        EngineError
-    ):  # a container was made of it meanwhile, or somebody else takes the name away as well
+    """Whether it is gone; a container may have been made of it meanwhile, and its names are somebody else's too."""
+    with suppress(EngineError):
         for name in image.names:
-            facts = engine.image(name)
-            if (
-                facts is not None and facts.id == image.id
-            ):  # a build may have given it to another one meanwhile
+            if _is(image, engine.image(name)):  # a build may have given it to another one meanwhile
                 engine.untag(name)
     return engine.remove_image(image.id) or engine.image(image.id) is None
+
+
+def _is(image: Holding, facts: ImageFacts | None) -> bool:
+    return facts is not None and facts.id == image.id
 
 
 def _freed(before: Holdings, after: Holdings) -> int:

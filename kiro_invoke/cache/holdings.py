@@ -239,13 +239,7 @@ def _standins(facts: Facts, others: Sequence[str]) -> Iterator[Holding]:
     wanted = {standin_name(ref): ref for ref in facts.bases if recipe_for(ref)}
     found = [image for image in facts.images if _stands_in(image, wanted)]
     foreign = [image for image in facts.images if _is_foreign(image, facts, found)]
-    all_here = {
-        image.id for image in facts.images if any(name.startswith("kiro-standin/") for name in image.names)
-    }
     for image in found:
-        is_root = ROOT_IMAGE in image.names
-        if is_root and not all_here <= {one.id for one in found}:
-            continue
         names = tuple(name for name in image.names if _is_standins_name(name, wanted))
         user = next((one for one in foreign if _stands_on(one, image, facts)), None)
         if others:

@@ -238,6 +238,22 @@ def test_what_an_image_and_the_cache_hold_both_is_free_when_both_are_gone() -> N
     assert plan_clean(held, BUILD).frees == cache - 100 - 2
 
 
+def test_what_an_image_that_stays_holds_is_not_free_and_nothing_else_for_that() -> None:
+    records = changed(changed(BUILT, "build", shared=True), "bundle", shared=True)
+    web = image("old", "shop/web:dev", service="web")
+    app = image("app", "shop/app:dev", containers=["c"])
+    held = held_of(*records, images=[web, app], layers={"old": (("bundle", 5),), "app": (("build", 10),)})
+    plan = plan_clean(held, Wish())
+    assert plan.frees == sum(record.size for record in records if record.id in gone(plan))
+
+
+def test_a_stand_in_that_stays_holds_no_layers_of_services() -> None:
+    records = changed(BUILT, "build", shared=True)
+    rust = image("rust", "kiro-standin/rust:1.95", "mine:1", checkout="", labels={LABEL: "rust:1.95"})
+    held = held_of(*records, images=[image("app", "shop/app:dev"), rust], bases=("rust:1.95",))
+    assert of(held) == ALL | {"app"}
+
+
 def test_causes_are_told_once_for_all_that_have_them() -> None:
     plan = plan_clean(held_of(*BUILT), Wish())
     assert {cause: len(some) for cause, some in by_cause(plan.records)} == {

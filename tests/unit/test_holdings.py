@@ -182,7 +182,9 @@ def test_an_image_of_others_that_stands_on_a_stand_in_keeps_it() -> None:
 
 def test_a_root_stays_for_stand_ins_that_are_not_ours() -> None:
     node = image("node", "kiro-standin/node:24", "node:24", checkout="", labels={LABEL: "node:24"})
-    assert ours(standins(node, layers={"node": (*ROOT_STACK, ("n", 1))})) <= {"rust"}
+    held = standins(node, layers={"node": (*ROOT_STACK, ("n", 1))})
+    assert ours(held) == {"rust"}
+    assert unsure(held) == {"root": "the image kiro-standin/node:24 stands on it"}
 
 
 def test_a_stand_in_that_somebody_named_and_one_with_a_container_are_held() -> None:

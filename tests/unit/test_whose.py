@@ -156,6 +156,8 @@ def test_where_others_build_the_same_what_was_not_seen_to_be_made_here_is_theirs
     assert held.twin == THEIRS
     assert not ours(held) & {"sources2", "build2", "cook", "install"}
     assert {"source", "build", "target"} <= ours(held)
+    unseen = held_of(*BUILT, made=MADE - {"install"}, images=[image("theirs", checkout=THEIRS)])
+    assert "install" not in ours(unseen)
 
 
 def test_an_image_of_another_checkout_tells_of_a_twin() -> None:
