@@ -17,6 +17,7 @@ from kiro_invoke.cache.namespaces import clean_namespace
 from kiro_invoke.commands import guarding, opening
 from kiro_invoke.commands.recording import Recorder, veiled
 from kiro_invoke.commands.surface import Answer, Surface
+from kiro_invoke.engine.bases import Base
 from kiro_invoke.engine.brake import Brake
 from kiro_invoke.engine.files import make_state_folder
 from kiro_invoke.engine.protocol import Engine
@@ -159,7 +160,15 @@ def _built(
     recorder.prepare()
     try:
         with showing:
-            record = warm.run(prepared, project, engine, observer, say=surface.say, brake=brake)
+            record = warm.run(
+                prepared,
+                project,
+                engine,
+                observer,
+                say=surface.say,
+                brake=brake,
+                bases_again=lambda: _bases(surface, project, engine, recipes, pull=False),
+            )
     except BuildFailed as error:
         recorder.failed(error)
         if isinstance(error, NotProven):
@@ -197,11 +206,7 @@ def record_fields(record: BuildRecord, total: float) -> dict[str, Any]:
 def _prepared(
     surface: Surface, project: Project, engine: Engine, recipes: tuple[Recipe, ...], request: Request
 ) -> warm.Prepared:
-    resolver = opening.base_resolver(project, engine, surface, pull=request.pull)
-    try:
-        bases = resolver(warm.wanted_bases(project, recipes), surface.say)
-    except BaseUnavailable as trouble:
-        raise warm.placed(trouble, project, recipes) from None
+    bases = _bases(surface, project, engine, recipes, pull=request.pull)
     syntax = opening.unreachable_syntax(project, engine, recipes)
     if syntax:
         surface.say(
@@ -213,6 +218,17 @@ def _prepared(
     if request.clean:
         return prepared.in_namespace(clean_namespace(project.checkout, time.time_ns()))
     return prepared
+
+
+def _bases(
+    surface: Surface, project: Project, engine: Engine, recipes: tuple[Recipe, ...], *, pull: bool
+) -> tuple[Base, ...]:
+    """The base images, made available; BuildFailed names the line that asks for one which cannot be."""
+    resolver = opening.base_resolver(project, engine, surface, pull=pull)
+    try:
+        return resolver(warm.wanted_bases(project, recipes), surface.say)
+    except BaseUnavailable as trouble:
+        raise warm.placed(trouble, project, recipes) from None
 
 
 def _dry(project: Project, recipes: tuple[Recipe, ...], request: Request) -> Answer:
