@@ -6,7 +6,7 @@ KIRO := $(PY) -m kiro_invoke.cli
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help warm-cache refresh-cache build up down logs watch setup config classify replay-history test-build-performance report doctor test test-unit test-loop test-docker test-long lint clean
+.PHONY: help warm-cache show-cache clean-cache refresh-cache build up down logs watch setup config classify replay-history test-build-performance report doctor test test-unit test-loop test-docker test-long lint clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name text; do printf '%-22s %s\n' "$$name" "$$text"; done
@@ -51,6 +51,12 @@ classify: $(VENV)/.installed ## Tell what changed since the last build, and what
 
 replay-history: $(VENV)/.installed ## Tell which past commits changed dependencies (ARGS="--root backend")
 	@$(KIRO) replay-history $(ARGS)
+
+show-cache: $(VENV)/.installed ## Show what the Docker engine holds of this project (ARGS="--service backend")
+	@$(KIRO) show-cache $(ARGS)
+
+clean-cache: $(VENV)/.installed ## Remove this project's layers, mounts and images (ARGS=--dry-run: list them)
+	@$(KIRO) clean-cache --what all --yes $(ARGS)
 
 test-build-performance: $(VENV)/.installed ## Measure how fast images are built, and judge it (ARGS=--quick: a few minutes)
 	@$(KIRO) test-build-performance $(ARGS)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from kiro_invoke.cache.cleaning import CleanPlan, Going, Wish, plan_clean
 from kiro_invoke.cache.holdings import Holding, Holdings
 from kiro_invoke.cache.reclaim import prune_leaves
-from kiro_invoke.engine.protocol import Engine
+from kiro_invoke.engine.protocol import Engine, ImageFacts
+from kiro_invoke.model.errors import EngineError
 
 #: How often is planned anew: what an image held shows only when it is gone.
 _ROUNDS = 5
@@ -16,13 +18,17 @@ _ROUNDS = 5
 
 @dataclass(frozen=True)
 class Cleaned:
-    """What is gone, what was to go and is still there, what stays, and the bytes that are free by a second reading."""
+    """What is gone, what was to go and is still there, what stays, and the bytes that are free by a second reading.
+
+    `foretold` are the bytes that were reckoned to be.
+    """
 
     images: tuple[Going, ...]
     records: tuple[Going, ...]
     left: tuple[Going, ...]
     keep: tuple[Going, ...]
     freed: int
+    foretold: int
     before: Holdings
     after: Holdings
 
@@ -33,6 +39,7 @@ def clean(engine: Engine, look: Callable[[], Holdings], wish: Wish) -> Cleaned:
     Each round is planned on what is read anew: it is told, and taken, as it is now.
     """
     before = now = look()
+    foretold = plan_clean(before, wish).frees
     images: dict[str, Going] = {}
     records: dict[str, Going] = {}
     for _ in range(_ROUNDS):
@@ -50,7 +57,14 @@ def clean(engine: Engine, look: Callable[[], Holdings], wish: Wish) -> Cleaned:
         plan = plan_clean(now, wish)
     left = tuple(going for going in (*plan.images, *plan.records) if going.item.id in now.by_id)
     return Cleaned(
-        tuple(images.values()), tuple(records.values()), left, plan.keep, _freed(before, now), before, now
+        tuple(images.values()),
+        tuple(records.values()),
+        left,
+        plan.keep,
+        _freed(before, now),
+        foretold,
+        before,
+        now,
     )
 
 
@@ -62,11 +76,16 @@ def _remove(engine: Engine, plan: CleanPlan, images: dict[str, Going]) -> bool:
 
 
 def _removed(engine: Engine, image: Holding) -> bool:
-    for name in image.names:
-        facts = engine.image(name)
-        if facts is not None and facts.id == image.id:  # a build may have given it to another one meanwhile
-            engine.untag(name)
+    """Whether it is gone; a container may have been made of it meanwhile, and its names are somebody else's too."""
+    with suppress(EngineError):
+        for name in image.names:
+            if _is(image, engine.image(name)):  # a build may have given it to another one meanwhile
+                engine.untag(name)
     return engine.remove_image(image.id) or engine.image(image.id) is None
+
+
+def _is(image: Holding, facts: ImageFacts | None) -> bool:
+    return facts is not None and facts.id == image.id
 
 
 def _freed(before: Holdings, after: Holdings) -> int:

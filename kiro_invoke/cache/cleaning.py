@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -23,7 +23,7 @@ class Wish:
     """What a person asked for. `services`: only theirs (none: everybody's).
 
     `unused_since`: only what was not used since then (epoch). `at_most`: only as much as it takes to have no more than
-    so many bytes.
+    so many bytes of what is asked for.
     """
 
     what: What = What.ALL
@@ -64,32 +64,59 @@ class CleanPlan:
 
 def plan_clean(held: Holdings, wish: Wish) -> CleanPlan:
     """What goes when `wish` is asked for. What is in use, and what stays stands on, is not in it."""
-    stays: dict[str, str] = {}
-    for item in held.items:
-        if cause := _why_stays(item, wish):
-            stays[item.id] = cause
+    stays = {item.id: cause for item in held.items if (cause := _why_stays(item, wish))}
+    stays |= _stood_on(held, stays)
+    part_of = _part_of(held, stays)
+    stays |= part_of
     images = [item for item in held.items if item.is_image and item.id not in stays]
-    for item in [one for one in images if one.kind is Kind.STANDIN]:
-        user = next((one for one in held.items if one.id in stays and held.stand_on(item.id, one.id)), None)
-        if user is not None and user.id != item.id:
-            stays[item.id] = f"{user.what} stands on it and stays"
-    records = _free(held, stays)
-    chosen = [*(item for item in images if item.id not in stays), *records]
+    chosen = [*images, *_free(held, stays)]
     if wish.at_most is not None:
-        chosen = _until(held, chosen, wish.at_most)
+        chosen = _until(held, chosen, wish, wish.at_most)
     ids = {item.id for item in chosen}
     keep = [
         Going(item, stays.get(item.id) or _why_left(item, wish)) for item in held.items if item.id not in ids
     ]
-    going_images = tuple(Going(item, _why_goes(item, wish)) for item in chosen if item.is_image)
     going = [item for item in chosen if not item.is_image]
-    going.sort(key=lambda item: held.graph.depth(item.id), reverse=True)
+    going.sort(key=lambda item: held.graph.leaves_first[item.id])
     return CleanPlan(
-        going_images,
+        tuple(Going(item, _why_goes(item, wish)) for item in chosen if item.is_image),
         tuple(Going(item, _why_goes(item, wish)) for item in going),
         tuple(keep),
-        _frees(held, chosen),
+        _frees(held, chosen, part_of),
     )
+
+
+def _stood_on(held: Holdings, stays: Mapping[str, str]) -> dict[str, str]:
+    """The stand-ins that an image stands on which stays."""
+    staying = [item for item in held.items if item.is_image and item.id in stays]
+    found: dict[str, str] = {}
+    for item in held.items:
+        if item.kind is Kind.STANDIN and item.is_image and item.id not in stays:
+            user = next((one for one in staying if held.stand_on(item.id, one.id)), None)
+            if user is not None:
+                found[item.id] = f"{user.what} stands on it and stays"
+    return found
+
+
+def _part_of(held: Holdings, stays: Mapping[str, str]) -> dict[str, str]:
+    """The layers that an image may hold which stays. Which ones it holds, the engine does not tell.
+
+    What only an image held that is gone shows by the next reading.
+    """
+    staying = [item for item in held.items if item.is_image and item.id in stays]
+    found: dict[str, str] = {}
+    for item in held.items:
+        if item.shared and not item.is_image and item.id not in stays:
+            holder = next((image for image in staying if _may_hold(image, item)), None)
+            if holder is not None:
+                found[item.id] = f"{holder.what} may hold it and stays"
+    return found
+
+
+def _may_hold(image: Holding, layer: Holding) -> bool:
+    if (image.kind is Kind.STANDIN) != (layer.kind is Kind.STANDIN):
+        return False
+    return not image.services or not layer.services or bool(image.services & layer.services)
 
 
 def _why_stays(item: Holding, wish: Wish) -> str:
@@ -98,7 +125,7 @@ def _why_stays(item: Holding, wish: Wish) -> str:
         return item.why
     if item.held:
         return item.held
-    if wish.services and not (item.services and item.services <= wish.services):
+    if not _is_of_services(item, wish):
         return "it is of another service" if item.services else "it is not of one service"
     if wish.unused_since is not None and item.used >= wish.unused_since:
         return "it was used since"
@@ -111,7 +138,11 @@ def _why_stays(item: Holding, wish: Wish) -> str:
     return ""
 
 
-def _free(held: Holdings, stays: Set[str] | dict[str, str]) -> list[Holding]:
+def _is_of_services(item: Holding, wish: Wish) -> bool:
+    return not wish.services or (bool(item.services) and item.services <= wish.services)
+
+
+def _free(held: Holdings, stays: Mapping[str, str]) -> list[Holding]:
     """The records that may go: not what anything stands on that stays, somebody else's included."""
     graph = held.graph
     candidates = {item.id for item in held.items if not item.is_image and item.id not in stays}
@@ -119,38 +150,57 @@ def _free(held: Holdings, stays: Set[str] | dict[str, str]) -> list[Holding]:
     return [held.by_id[id] for id in candidates - standing]
 
 
-def _until(held: Holdings, chosen: Sequence[Holding], at_most: int) -> list[Holding]:
-    """Of these, the ones that go until no more than so many bytes are ours: what was used longest ago first.
+def _until(held: Holdings, chosen: Sequence[Holding], wish: Wish, at_most: int) -> list[Holding]:
+    """Of these, the ones that go until no more than so many bytes are left of what was asked for.
 
-    What stands on a thing was used no later than that, so it comes before it.
+    What was used longest ago goes first. What stands on a thing was used no later than that, so it comes before it.
     """
-    left = held.bytes_of(held.ours)
+    asked = [item for item in held.ours if _is_of_services(item, wish) and _is_kind(item, wish.what)]
+    records = [item for item in asked if not item.is_image]
+    in_images = held.image_bytes({item.id for item in asked if item.is_image})
+    besides = sum(item.size for item in records if not item.shared)
+    # an image that goes leaves to the cache what that holds as well
+    in_both = sum(item.size for item in records if item.shared) if wish.what is What.ALL else 0
     gone: list[Holding] = []
     images: set[str] = set()
-    for item in sorted(chosen, key=lambda one: (one.used, one.is_image, -_depth(held, one), one.id)):
-        if left <= at_most:
+    for item in sorted(chosen, key=lambda one: (one.used, *_place(held, one))):
+        if besides + max(in_images - held.image_bytes(images), in_both) <= at_most:
             break
         gone.append(item)
         if item.is_image:
-            left -= held.image_bytes({*images, item.id}) - held.image_bytes(images)
             images.add(item.id)
-        elif not item.shared:
-            left -= item.size
+        elif item.shared:
+            in_both -= item.size
+        else:
+            besides -= item.size
     return gone
 
 
-def _depth(held: Holdings, item: Holding) -> int:
-    return 0 if item.is_image else held.graph.depth(item.id)
+def _is_kind(item: Holding, what: What) -> bool:
+    return what is What.ALL or item.is_image == (what is What.IMAGES)
 
 
-def _frees(held: Holdings, chosen: Iterable[Holding]) -> int:
-    """The bytes that are free afterwards: of what an image and the cache hold both, both must go."""
+def _place(held: Holdings, item: Holding) -> tuple[bool, int, str]:
+    """In which order things of one time go: records before images, and what stands on another before that."""
+    place = -held.layer_count(item.id) if item.is_image else held.graph.leaves_first[item.id]
+    return item.is_image, place, item.id
+
+
+def _frees(held: Holdings, chosen: Iterable[Holding], part_of: Mapping[str, str]) -> int:
+    """The bytes that are free afterwards: of what an image and the cache hold both, both must go.
+
+    `part_of` are the layers of images that stay: no image that goes holds them alone.
+    """
     chosen = tuple(chosen)
     ids = {item.id for item in chosen}
-    kept_shared = sum(item.size for item in held.items if item.shared and item.id not in ids)
     images = {item.id for item in chosen if item.is_image}
+    held_yet = sum(
+        item.size
+        for item in held.items
+        if item.shared and not item.is_image and item.id not in ids and item.id not in part_of
+    )
     own = sum(item.size for item in chosen if not item.is_image and not item.shared)
-    return own + max(0, held.image_bytes(images) - kept_shared if images else 0)
+    return own + (max(0, held.image_bytes(images) - held_yet) if images else 0)
 
 
 def _why_goes(item: Holding, wish: Wish) -> str:

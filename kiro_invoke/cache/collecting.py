@@ -111,57 +111,79 @@ def will_go(
     A record goes after all that was made on it. Of those that are ready the one goes first that was used longest ago;
     an engine weighs how often it was used as well. `free`: the free bytes of the engine's disk.
     """
-    cache, at = _Cache(records, free), now
     usable = [rule for rule in rules if not rule.condition]
+    cache, at = _Cache(records, usable, free), now
     gone: list[Going] = []
     while True:
-        for rule in usable:
-            gone += [Going(id, at, _cause(rule)) for id in cache.drop(rule, at)]
-        later = [time for rule in usable if (time := cache.next(rule, at)) is not None]
+        for number, rule in enumerate(usable):
+            gone += [Going(id, at, _cause(rule)) for id in cache.drop(number, at)]
+        later = [time for number in range(len(usable)) if (time := cache.next(number, at)) is not None]
         if not later:
             return tuple(gone)
         at = min(later)
 
 
 class _Cache:
-    """The records that are left, while rules take from them."""
+    """The records that are left, while rules take from them.
 
-    def __init__(self, records: Iterable[CacheRecord], free: int | None) -> None:
+    Each rule, known by its number, has those that nothing stands on and that it is for: they wait until they were
+    unused for as long as it asks, and are then ready, the one first that was used longest ago.
+    """
+
+    def __init__(self, records: Iterable[CacheRecord], rules: Sequence[GcRule], free: int | None) -> None:
         self._left = {record.id: record for record in records}
         self._children = Counter(parent for record in self._left.values() for parent in record.parents)
         self._total = sum(record.size for record in self._left.values() if not record.shared)
         self._free = free
+        self._rules = rules
+        self._waiting: list[list[tuple[float, str]]] = [[] for _ in rules]
+        self._ready: list[list[tuple[float, str]]] = [[] for _ in rules]
+        for record in self._left.values():
+            self._loosen(record)
 
-    def drop(self, rule: GcRule, at: float) -> Iterator[str]:
-        """Take what `rule` takes at that time; the records' ids."""
-        keep = rule.keeps(self._total, self._free)
-        ready = [] if self._enough(keep) else [*self._loose(rule, at, self._left.values())]
-        heapq.heapify(ready)
+    def drop(self, number: int, at: float) -> Iterator[str]:
+        """Take what a rule takes at that time; the records' ids."""
+        keep = self._rules[number].keeps(self._total, self._free)
+        self._ripen(number, at)
+        ready = self._ready[number]
         while ready and not self._enough(keep):
-            record = self._left.pop(heapq.heappop(ready)[1])
+            record = self._left.pop(heapq.heappop(ready)[1], None)
+            if record is None:
+                continue  # another rule took it
             self._total -= record.size
             self._free = None if self._free is None else self._free + record.size
             self._children.subtract(record.parents)
-            above = (self._left[parent] for parent in record.parents if parent in self._left)
-            for one in self._loose(rule, at, above):
-                heapq.heappush(ready, one)
+            for parent in record.parents:
+                if parent in self._left:
+                    self._loosen(self._left[parent])
+            self._ripen(number, at)
             yield record.id
 
-    def next(self, rule: GcRule, at: float) -> float | None:
-        """When, after `at`, it could take another one; None: never."""
-        if self._enough(rule.keeps(self._total, self._free)):
+    def next(self, number: int, at: float) -> float | None:
+        """When, after `at`, a rule could take another one; None: never."""
+        if self._enough(self._rules[number].keeps(self._total, self._free)):
             return None
-        times = (ready_at(rule, self._left[id]) for _, id in self._loose(rule, math.inf, self._left.values()))
-        return min((time for time in times if time > at), default=None)
+        self._ripen(number, at)
+        return self._waiting[number][0][0] if self._waiting[number] else None
 
     def _enough(self, keep: int | None) -> bool:
         return keep is not None and self._total < keep
 
-    def _loose(self, rule: GcRule, at: float, records: Iterable[CacheRecord]) -> Iterator[tuple[float, str]]:
-        """Those that nothing stands on and that the rule takes at that time, with when they were used."""
-        for record in records:
-            if not self._children[record.id] and matches(rule, record) and ready_at(rule, record) <= at:
-                yield record.used, record.id
+    def _loosen(self, record: CacheRecord) -> None:
+        """Have it wait, once nothing stands on it, for the rules that take it."""
+        if self._children[record.id]:
+            return
+        for rule, waiting in zip(self._rules, self._waiting, strict=True):
+            if matches(rule, record):
+                heapq.heappush(waiting, (ready_at(rule, record), record.id))
+
+    def _ripen(self, number: int, at: float) -> None:
+        """Make ready what waited long enough, and forget what is gone."""
+        waiting = self._waiting[number]
+        while waiting and (waiting[0][0] <= at or waiting[0][1] not in self._left):
+            _, id = heapq.heappop(waiting)
+            if id in self._left:
+                heapq.heappush(self._ready[number], (self._left[id].used, id))
 
 
 def matches(rule: GcRule, record: CacheRecord) -> bool:

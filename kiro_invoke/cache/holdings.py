@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from kiro_invoke.builds.bake import (
@@ -15,14 +15,19 @@ from kiro_invoke.builds.bake import (
 )
 from kiro_invoke.builds.dockerfile import parse
 from kiro_invoke.cache.places import Kind, Places, mount_kind, mount_path, written_texts
-from kiro_invoke.cache.records import LAYER, MOUNT, Graph, instruction, last_used, mount_id
+from kiro_invoke.cache.records import MOUNT, Graph, instruction, mount_id
 from kiro_invoke.cache.superseded import Owner
-from kiro_invoke.cache.whose import Verdict, Whose, is_own_mount, other_checkouts, twin_of, whose
+from kiro_invoke.cache.uses import MEASURED, services_of, used_of
+from kiro_invoke.cache.whose import (
+    Verdict,
+    Whose,
+    other_checkouts,
+    same_image,
+    twin_of,
+    whose,
+)
 from kiro_invoke.engine.protocol import CacheRecord, LocalImage
 from kiro_invoke.engine.standins import ROOT_IMAGE, dockerfile, recipe_for, standin_name, stands_in
-
-#: In place of a service: what measurements keep.
-MEASURED = "(measured copy)"
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,9 @@ class Holdings:
     def _layers(self, image: str) -> tuple[tuple[str, int], ...]:
         return self.facts.layers.get(image, ())
 
+    def layer_count(self, image: str) -> int:
+        return len(self._layers(image))
+
     def stand_on(self, base: str, image: str) -> bool:
         """Whether an image was made on the layers of another."""
         own, below = (tuple(id for id, _ in self._layers(one)) for one in (image, base))
@@ -139,6 +147,11 @@ def holdings(facts: Facts) -> Holdings:
     """What is this checkout's of all that was read, and what may be."""
     twin = twin_of(facts.records, facts.images, facts.owner)
     others = other_checkouts(facts.records, facts.images, facts.owner)
+    bases = {name for ref in facts.bases for name in _standin_names(ref)}
+    same = same_image(
+        [image for image in facts.images if bases.isdisjoint(image.names)], facts.layers, facts.owner
+    )
+    twin = twin or same
     texts = _standin_texts(facts.bases)
     standins = {record.id for record in facts.records if Places.told(record) in texts}
     verdicts = whose(
@@ -148,10 +161,11 @@ def holdings(facts: Facts) -> Holdings:
         made=facts.made,
         twin=twin,
         standins=set() if others else standins,
+        is_same=bool(same),
     )
     graph = Graph(facts.records)
-    used = _used(graph, facts)
-    services = _services(graph, facts)
+    used = used_of(graph, facts.said)
+    services = services_of(graph, facts.owner, facts.said)
     records = (
         _record(graph.by_id[id], verdict, used[id], services[id], is_standin=id in standins)
         for id, verdict in verdicts.items()
@@ -182,41 +196,6 @@ def _record(
     )
 
 
-def _used(graph: Graph, facts: Facts) -> dict[str, float]:
-    """When each record was last used, as far as it shows: a mount by the steps that had it, a layer by what is on it.
-
-    What the engine says of a mount's use tells nothing: to it, weighing a mount is a use.
-    """
-    by_mount: dict[str, float] = {}
-    for record in graph.by_id.values():
-        if record.kind == LAYER:
-            for id in facts.said.mounts_of(record):
-                by_mount[id] = max(by_mount.get(id, 0.0), last_used(record))
-    used: dict[str, float] = {}
-    for id in sorted(graph.by_id, key=graph.depth, reverse=True):
-        record = graph.by_id[id]
-        known = mount_id(record.description) if record.kind == MOUNT else None
-        own = max(last_used(record), by_mount.get(known[1], 0.0) if known else 0.0)
-        used[id] = max((own, *(used[child] for child in graph.children.get(id, ()))))
-    return used
-
-
-def _services(graph: Graph, facts: Facts) -> dict[str, frozenset[str]]:
-    """Whose service each record is: as its Dockerfiles say, where several say it by what was made on it."""
-    found: dict[str, frozenset[str]] = {}
-    for id in sorted(graph.by_id, key=graph.depth, reverse=True):
-        record = graph.by_id[id]
-        if record.kind == MOUNT and is_own_mount(record, facts.owner):
-            known = mount_id(record.description)
-            if known and not facts.owner.has_namespace(known[0]):
-                found[id] = frozenset({MEASURED})
-                continue
-        said = facts.said.services_of(record)
-        above = frozenset[str]().union(*(found[child] for child in graph.children.get(id, ())))
-        found[id] = said if len(said) == 1 else (said & above or above or said)
-    return found
-
-
 # --- images
 
 
@@ -228,8 +207,10 @@ def _images(facts: Facts) -> Iterator[Holding]:
         ours = labels.get(LABEL_PROJECT) == owner.project and labels.get(LABEL_CHECKOUT) == owner.checkout
         if not measured and not ours:
             continue
-        names = tuple(name for name in image.names if name in facts.tags or (measured and _is_measured(name)))
-        sure = measured or image.id in owner.images or (bool(names) and len(names) == len(image.names))
+        names = tuple(
+            name for name in image.names if _is_one_of(name, facts.tags) or (measured and _is_measured(name))
+        )
+        sure = image.id in owner.images or (bool(names) and len(names) == len(image.names))
         service = MEASURED if measured else labels.get(LABEL_SERVICE, "")
         yield _image(
             image,
@@ -243,6 +224,12 @@ def _images(facts: Facts) -> Iterator[Holding]:
         )
 
 
+def _is_one_of(name: str, names: Set[str]) -> bool:
+    """Whether a name is one of these, or the digest of an image that has one: some engines give each image one."""
+    repository, at, _ = name.partition("@")
+    return name in names or (bool(at) and any(one.rpartition(":")[0] == repository for one in names))
+
+
 def _is_measured(name: str) -> bool:
     return name.startswith(f"{MEASURED_IMAGES}/")
 
@@ -252,13 +239,7 @@ def _standins(facts: Facts, others: Sequence[str]) -> Iterator[Holding]:
     wanted = {standin_name(ref): ref for ref in facts.bases if recipe_for(ref)}
     found = [image for image in facts.images if _stands_in(image, wanted)]
     foreign = [image for image in facts.images if _is_foreign(image, facts, found)]
-    all_here = {
-        image.id for image in facts.images if any(name.startswith("kiro-standin/") for name in image.names)
-    }
     for image in found:
-        is_root = ROOT_IMAGE in image.names
-        if is_root and not all_here <= {one.id for one in found}:
-            continue
         names = tuple(name for name in image.names if _is_standins_name(name, wanted))
         user = next((one for one in foreign if _stands_on(one, image, facts)), None)
         if others:
@@ -268,7 +249,10 @@ def _standins(facts: Facts, others: Sequence[str]) -> Iterator[Holding]:
         else:
             why, sure = "stands in for an official image", True
         verdict = Whose.OURS if sure else Whose.UNSURE
-        yield _image(image, Kind.STANDIN, verdict, why, frozenset(), _given_name(image, names))
+        # it is used by what is made on it
+        used = max(one.created for one in facts.images if one is image or _stands_on(one, image, facts))
+        found_in = _image(image, Kind.STANDIN, verdict, why, frozenset(), _given_name(image, names))
+        yield replace(found_in, used=used)
 
 
 def _stands_in(image: LocalImage, wanted: Mapping[str, str]) -> bool:
@@ -278,7 +262,7 @@ def _stands_in(image: LocalImage, wanted: Mapping[str, str]) -> bool:
 
 
 def _is_standins_name(name: str, wanted: Mapping[str, str]) -> bool:
-    return name == ROOT_IMAGE or name in wanted or name in wanted.values()
+    return _is_one_of(name, {ROOT_IMAGE, *wanted, *wanted.values()})
 
 
 def _is_foreign(image: LocalImage, facts: Facts, standins: Sequence[LocalImage]) -> bool:
@@ -318,6 +302,11 @@ def _given_name(image: LocalImage, own: Sequence[str]) -> str:
     """That somebody gave an image a name which is not one of ours."""
     other = next((name for name in image.names if name not in own), "")
     return f"somebody named it {other}" if other else ""
+
+
+def _standin_names(ref: str) -> tuple[str, ...]:
+    """The names of an image that Dockerfiles stand on."""
+    return (ref, standin_name(ref)) if recipe_for(ref) else (ref,)
 
 
 def _standin_texts(bases: Iterable[str]) -> frozenset[str]:

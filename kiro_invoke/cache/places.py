@@ -43,10 +43,10 @@ class Kind(StrEnum):
 
 #: What a mount holds, by its id or by where it lies, the first that fits.
 _HOLDS = (
-    (Kind.NPM, re.compile(r"\.npm$|[-/]npm$|pnpm|\.yarn|[-/]yarn")),
-    (Kind.REGISTRY, re.compile(r"[-/]registry$|\.cargo/git|cargo/git|[-/]registry[-/]")),
-    (Kind.DEPENDENCIES, re.compile(r"-(?:deps|cooked|modules)$|node_modules$|^/deps$")),
-    (Kind.TARGET, re.compile(r"-target$|/target$")),
+    (Kind.NPM, re.compile(r"\.npm$|(?:^|[-_/])npm$|pnpm|\.yarn|(?:^|[-_/])yarn")),
+    (Kind.REGISTRY, re.compile(r"(?:^|[-_/])registry(?:$|[-/])|cargo/git")),
+    (Kind.DEPENDENCIES, re.compile(r"(?:^|[-_/])(?:deps|cooked|modules)$|node_modules$")),
+    (Kind.TARGET, re.compile(r"(?:^|[-_/])target$")),
 )
 
 

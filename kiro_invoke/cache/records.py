@@ -53,6 +53,18 @@ class Graph:
                 found[parent].add(record.id)
         return dict(found)
 
+    @cached_property
+    def leaves_first(self) -> Mapping[str, int]:
+        """The place of each record in an order in which all that was made on one comes before it."""
+        standing = {id: len(self.children.get(id, ())) for id in self.by_id}
+        order = [id for id, count in standing.items() if not count]
+        for id in order:
+            for parent in {*self.by_id[id].parents} & standing.keys():
+                standing[parent] -= 1
+                if not standing[parent]:
+                    order.append(parent)
+        return {id: place for place, id in enumerate(order)}
+
     def is_layer(self, id: str) -> bool:
         return id in self.by_id and self.by_id[id].kind == LAYER
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from dataclasses import replace
 
 from kiro_invoke.builds.planner import Recipe, base_refs
@@ -17,10 +17,10 @@ from kiro_invoke.model.service import Project
 
 
 def look(
-    engine: Engine, project: Project, recipes: Sequence[Recipe], measured: Set[str] = frozenset()
+    engine: Engine, project: Project, recipes: Sequence[Recipe], copies: Sequence[Project] = ()
 ) -> Holdings:
-    """What the engine holds of this checkout. `recipes` are those of all its services, `measured` the namespaces of its
-    measured copies.
+    """What the engine holds of this checkout. `recipes` are those of all its services, `copies` what measurements made
+    of it.
     """
     records = engine.cache_records()
     images = engine.images_labelled("")
@@ -30,13 +30,15 @@ def look(
     refs = (replaced.get(ref, ref) for ref in base_refs(recipes, dict(project.build_args)))
     # what builds were reckoned to leave, the records tell now
     made = read_made(project.state / LAYERS).read(records, engine.facts.address)
+    # labels do not tell: whatever stands on one of our images has the same
+    known = frozenset(whose.images).union(*(read_proven(copy.state).ids for copy in copies))
     layers = side_by_side(engine.image_layers, [image.id for image in images], most=8)
     return holdings(
         Facts(
             records=records,
             images=images,
             layers=dict(zip((image.id for image in images), layers, strict=True)),
-            owner=replace(whose, apart=whose.apart | measured),
+            owner=replace(whose, images=known, apart=whose.apart | {copy.checkout for copy in copies}),
             said=places(recipes),
             made=made.layers,
             tags=frozenset({recipe.tag for recipe in recipes} | proven.images.keys()),

@@ -116,18 +116,25 @@ def run(
     say: Say = lambda _text: None,
     clock: Callable[[], float] = time.monotonic,
     brake: Brake | None = None,
+    bases_again: Callable[[], object] = lambda: None,
 ) -> BuildRecord:
     """Build from mirrors of the contexts, prove the images, and record what the engine did.
 
-    executor.Stopped where the brake ended it. A BuildFailed carries what the engine did until then.
+    executor.Stopped where the brake ended it. A BuildFailed carries what the engine did until then. `bases_again` makes
+    the base images available once more, where another build was waited for: it may have been a cleaning.
     """
 
     from kiro_invoke.builds.sending import mirrored  # its locks load slowly, and most commands take none
 
+    waited: list[str] = []
+
     def waiting(service: str) -> None:
+        waited.append(service)
         say(f"waiting for another build of {service} to end")
 
     with mirrored(prepared.recipes, project, waiting=waiting) as sending:
+        if waited:
+            bases_again()
         drawn = beside(lambda: _drawn_up(prepared.recipes, sending, project))
         try:
             done = execute(

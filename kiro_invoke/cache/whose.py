@@ -1,14 +1,15 @@
 """Whose the records of an engine's cache are. Pure: records in, for each that may be a checkout's a verdict with why.
 
 BuildKit has no owners. Known to be of a checkout are mounts of its namespaces. Its layers are those that its builds
-were seen to make, what stands on a dependency layer that only its mounts are seeded from, and what all of these were
-made on, as long as nothing else was made on that. Where others build the same Dockerfiles, what its builds made may be
-what they use too, and nothing would tell. If unsure, it is not the checkout's.
+were seen to make, steps of its Dockerfiles that stand on a dependency layer which only its mounts are seeded from, and
+such steps that all of these were made on, as long as nothing else was made on that. Where others build the same
+Dockerfiles, what its builds made may be what they use too, and nothing would tell: then both must hold. If unsure, it
+is not the checkout's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -44,24 +45,34 @@ def whose(
     made: Set[str],
     twin: str,
     standins: Set[str] = frozenset(),
+    is_same: bool = False,
 ) -> dict[str, Verdict]:
     """The records that are this checkout's, and those that may be, by id. What is not in it is somebody else's.
 
     `made` are the layers that its builds were seen to make; `standins` those that its stand-ins were made as; `twin`
-    tells who else builds the same Dockerfiles, "" for nobody.
+    tells who else builds the same Dockerfiles, "" for nobody, and `is_same` whether they came to the same image.
     """
     graph = Graph(records)
     mounts = {record.id for record in records if is_own_mount(record, owner)}
-    standing = _standing(graph, mounts, owner)
-    sure = standing | (set() if twin else {id for id in made if graph.is_layer(id)})
-    candidates = {id for id in graph.above(sure | mounts) | sure | standins if _can_be_owned(graph, id)}
+    seen = {id for id in made if graph.is_layer(id)}
+    standing, apart = _standing(graph, mounts, owner)
+    written = set() if twin else {record.id for record in records if said.services_of(record)}
+    if is_same:
+        seen = set()  # they may never have run a step: all that they stand on, our builds made
+    sure = apart | (standing & seen if twin else standing & written | seen)
+    ours = seen | written | sure | standins
+    candidates = {
+        id
+        for id in graph.above(sure | mounts) | sure | standins
+        if _can_be_owned(graph, id) and (id in ours or _is_from_here(graph, id))
+    }
     own = _alone(graph, candidates, mounts)
     verdicts = {id: Verdict(Whose.OURS, "a mount of this checkout") for id in mounts}
     verdicts |= {id: Verdict(Whose.OURS, "made by this checkout's builds") for id in own}
     for record in records:
         if record.id in verdicts:
             continue
-        if record.id in made and twin:
+        if record.id in made and graph.is_layer(record.id) and twin:
             verdicts[record.id] = Verdict(Whose.UNSURE, f"{twin} builds the same steps, and may use it")
         elif why := _why_unsure(record, graph, owner, said, twin, candidates):
             verdicts[record.id] = Verdict(Whose.UNSURE, why)
@@ -103,25 +114,52 @@ def twin_of(records: Sequence[CacheRecord], images: Sequence[LocalImage], owner:
     return min({*by_mounts, *by_images}, default="")
 
 
+def same_image(
+    images: Sequence[LocalImage], layers: Mapping[str, tuple[tuple[str, int], ...]], owner: Owner
+) -> str:
+    """An image that somebody else's build came to as one of this checkout's did, by name; "" for none.
+
+    All steps of such a build may have been taken from the cache: nothing else tells of it. `layers` are those of each
+    image.
+    """
+    ours = {
+        layers.get(image.id, ())
+        for image in images
+        if image.labels.get(LABEL_CHECKOUT) == owner.checkout and image.id in owner.images
+    }
+    found = (
+        image.names[0] if image.names else image.id
+        for image in images
+        if image.labels.get(LABEL_CHECKOUT) != owner.checkout
+        and not _is_apart(image.labels.get(LABEL_CHECKOUT, ""), owner)
+        and layers.get(image.id, ()) in ours - {()}
+    )
+    return min(found, default="")
+
+
 def _is_apart(namespace: str, owner: Owner) -> bool:
-    return any(namespace == own or namespace.startswith(f"{own}-lost-") for own in owner.apart)
+    own, lost, number = namespace.rpartition("-lost-")
+    return namespace in owner.apart or (bool(lost) and own in owner.apart and number.isdecimal())
 
 
-def _standing(graph: Graph, mounts: Set[str], owner: Owner) -> set[str]:
+def _standing(graph: Graph, mounts: Set[str], owner: Owner) -> tuple[set[str], set[str]]:
     """The layers on those that only own mounts are seeded from and that are made of the project's files.
 
-    A measured copy stands on base images of its own: all that its mounts are seeded from is its alone.
+    Apart from them those of measured copies, which stand on base images of their own: all that their mounts are seeded
+    from is theirs alone.
     """
     found: set[str] = set()
+    apart: set[str] = set()
     for id in mounts:
         known = mount_id(graph.by_id[id].description)
-        if known is None or not (owner.mounts.get(known[1], False) or _is_apart(known[0], owner)):
+        is_apart = known is not None and _is_apart(known[0], owner)
+        if known is None or not (owner.mounts.get(known[1], False) or is_apart):
             continue
         for seed in graph.by_id[id].parents:
             below = graph.below(seed) if seed in graph.by_id else set()
             if all(one in mounts for one in below if graph.by_id[one].kind == MOUNT):
-                found |= {one for one in below if graph.is_layer(one)}
-    return found
+                (apart if is_apart else found).update(one for one in below if graph.is_layer(one))
+    return found, apart
 
 
 def _twin(record: CacheRecord, owner: Owner) -> str:
@@ -137,16 +175,20 @@ def _can_be_owned(graph: Graph, id: str) -> bool:
     return graph.is_layer(id) and not graph.by_id[id].description.startswith(_SOURCES)
 
 
+def _is_from_here(graph: Graph, id: str) -> bool:
+    return graph.by_id[id].description.startswith(_FROM_HERE)
+
+
 def _alone(graph: Graph, candidates: Collection[str], mounts: Set[str]) -> set[str]:
     """Of these layers, those on which nothing was made but such layers and own mounts."""
-    own = {*candidates}
-    todo = [*own]
+    own = {*candidates, *mounts}
+    todo = [*candidates]
     while todo:
         id = todo.pop()
-        if id in own and not graph.children.get(id, set()) <= own | mounts:
+        if id in own and not graph.children.get(id, set()) <= own:
             own.discard(id)
             todo += [parent for parent in graph.by_id[id].parents if parent in own]
-    return own
+    return own - mounts
 
 
 def _why_unsure(
@@ -161,7 +203,7 @@ def _why_unsure(
             if ours and known and _is_named(known[1])
             else ""
         )
-    if not _can_be_owned(graph, record.id) or record.description.startswith(_FROM_HERE):
+    if not _can_be_owned(graph, record.id) or _is_from_here(graph, record.id):
         return ""
     if record.id in candidates:
         return "somebody else's layer or mount stands on it"

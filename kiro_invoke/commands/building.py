@@ -18,6 +18,7 @@ from kiro_invoke.commands.build_fields import record_fields, step_fields
 from kiro_invoke.commands.recording import Recorder
 from kiro_invoke.commands.retrying import Building
 from kiro_invoke.commands.surface import Answer, Surface
+from kiro_invoke.engine.bases import Base
 from kiro_invoke.engine.brake import Brake
 from kiro_invoke.engine.files import make_state_folder
 from kiro_invoke.engine.protocol import Engine
@@ -191,7 +192,15 @@ def begun(
         showing: AbstractContextManager[object]
         observer, showing = (shown, nullcontext()) if shown else observer_for(surface.err, surface.environ)
         with showing:
-            return warm.run(prepared, project, engine, observer, say=surface.say, brake=brake)
+            return warm.run(
+                prepared,
+                project,
+                engine,
+                observer,
+                say=surface.say,
+                brake=brake,
+                bases_again=lambda: _bases(surface, project, engine, prepared.recipes, pull=False),
+            )
 
     recorder.prepare()
     return Building(surface, project, engine, recorder, attempt, brake)
@@ -220,11 +229,7 @@ def prepared_for(
     surface: Surface, project: Project, engine: Engine, recipes: tuple[Recipe, ...], request: Request
 ) -> warm.Prepared:
     """The build that is asked for, its base images made available."""
-    resolver = opening.base_resolver(project, engine, surface, pull=request.pull)
-    try:
-        bases = resolver(warm.wanted_bases(project, recipes), surface.say)
-    except BaseUnavailable as trouble:
-        raise warm.placed(trouble, project, recipes) from None
+    bases = _bases(surface, project, engine, recipes, pull=request.pull)
     syntax = opening.unreachable_syntax(project, engine, recipes)
     if syntax:
         surface.say(
@@ -236,6 +241,17 @@ def prepared_for(
     if request.clean:
         return prepared.in_namespace(clean_namespace(project.checkout, time.time_ns()))
     return prepared
+
+
+def _bases(
+    surface: Surface, project: Project, engine: Engine, recipes: tuple[Recipe, ...], *, pull: bool
+) -> tuple[Base, ...]:
+    """The base images, made available; BuildFailed names the line that asks for one which cannot be."""
+    resolver = opening.base_resolver(project, engine, surface, pull=pull)
+    try:
+        return resolver(warm.wanted_bases(project, recipes), surface.say)
+    except BaseUnavailable as trouble:
+        raise warm.placed(trouble, project, recipes) from None
 
 
 def planned(project: Project, recipes: tuple[Recipe, ...], request: Request) -> Answer:

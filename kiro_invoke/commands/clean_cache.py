@@ -109,7 +109,7 @@ def _done(done: Cleaned) -> Answer:
         "images": [_item_fields(going) for going in done.images],
         "records": [_item_fields(going) for going in done.records],
         "kept": [_item_fields(going) for going in (*done.left, *done.keep)],
-        "frees_bytes": done.freed,
+        "frees_bytes": done.foretold,
         "freed_bytes": done.freed,
     }
 

@@ -31,7 +31,7 @@ class Checkout:
 
     def look(self) -> Holdings:
         """What the engine holds of it now."""
-        return look(self.engine, self.project, self.recipes, measured_namespaces(self.project))
+        return look(self.engine, self.project, self.recipes, measured_copies(self.project))
 
     @contextmanager
     def resting(self, surface: Surface) -> Iterator[None]:
@@ -75,11 +75,11 @@ def read_all(project: Project, say: Callable[[str], None]) -> tuple[Recipe, ...]
     return tuple(recipes)
 
 
-def measured_namespaces(project: Project) -> frozenset[str]:
-    """The namespaces of the copies of a project that measurements left in the state folder."""
+def measured_copies(project: Project) -> tuple[Project, ...]:
+    """The copies of a project that measurements left in the state folder."""
     home = project.measured.parent
     try:
         folders = [entry.name for entry in os.scandir(home) if entry.is_dir(follow_symlinks=False)]
     except OSError:
         folders = []
-    return frozenset(replace(project, root=home / name).checkout for name in folders)
+    return tuple(replace(project, root=home / name) for name in sorted(folders))

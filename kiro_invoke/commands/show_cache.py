@@ -72,9 +72,10 @@ def _weights(state: Path) -> tuple[int, int]:
         for name in names:
             with suppress(OSError):
                 whole += Path(folder, name).lstat().st_blocks * 512
-    history = sum(
-        file.stat().st_size for suffix in ("", "-wal", "-shm") if (file := state / f"{FILE}{suffix}").exists()
-    )
+    history = 0
+    for suffix in ("", "-wal", "-shm"):
+        with suppress(OSError):  # the last two come and go
+            history += (state / f"{FILE}{suffix}").stat().st_size
     return whole, history
 
 

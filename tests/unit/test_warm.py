@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -326,6 +326,27 @@ def test_an_ignore_file_that_came_for_either_dockerfile_is_noticed(tmp_path: Pat
         pass
     told = f"web/{file}: its ignore file came or went since it was read. Fix: build again"
     assert str(refused.value) == told
+
+
+def test_after_a_wait_the_base_images_are_made_available_again(tmp_path: Path) -> None:
+    """What was waited for may have been a cleaning, which takes them too."""
+    shop = project(tmp_path, service(tmp_path, dev="FROM a\n"))
+    recipes = warm.read_recipes(shop, BOTH)
+    prepared = warm.prepare(shop, recipes, lambda r: plan_images(r, "x"), ())
+    name = mirror_name(shop.root, "web", Rules())
+    asked: list[str] = []
+    for waits in (False, True):
+        engine, other = FakeEngine(), ExitStack()
+        engine.bake_lines = recorded("cached")
+        if waits:
+            other.enter_context(held(shop.state / CONTEXTS, name, pytest.fail))
+        with suppress(BuildFailed):
+            warm.run(
+                prepared, shop, engine, Seen(), say=lambda _line, other=other: other.close(),  # type: ignore[misc]
+                bases_again=lambda engine=engine: asked.append(f"{len(engine.baked)} built"),  # type: ignore[misc]
+            )  # fmt: skip
+        assert asked == ["0 built"] * waits
+        assert engine.baked
 
 
 PLANNED = f"{SKELETON}FROM a AS planner\nRUN --mount=type=bind,from=kiro-skeleton x\nFROM planner\n"
