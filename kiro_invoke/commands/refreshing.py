@@ -14,6 +14,7 @@ from kiro_invoke.cache import clean as cleaning
 from kiro_invoke.cache import reclaim, warm
 from kiro_invoke.cache.cleaning import What, Wish
 from kiro_invoke.cache.namespaces import read_namespaces
+from kiro_invoke.cache.places import Kind
 from kiro_invoke.cache.superseded import replaced_images
 from kiro_invoke.commands import guarding, opening
 from kiro_invoke.commands.build_fields import record_fields
@@ -87,7 +88,7 @@ def _refresh(
     surface: Surface, project: Project, engine: Engine, recipes: tuple[Recipe, ...], request: Request
 ) -> tuple[BuildRecord, int]:
     """The build, and the bytes that were freed afterwards."""
-    since = time.time()
+    since = engine.info().clock or time.time()  # what it made is dated by its own clock
     guarding.make_room(
         project, engine, recipes, surface.say, is_clean=True, cleaner=cleaner_for(surface, engine)
     )
@@ -173,7 +174,7 @@ def remove_layers(surface: Surface, engine: Engine, services: Sequence[str], sin
     """
     try:
         checkout = whole_checkout(surface, engine)
-        wish = Wish(What.BUILD, frozenset(services), unused_since=since)
+        wish = Wish(What.BUILD, frozenset(services), unused_since=since, kinds=frozenset({Kind.LAYER}))
         freed = cleaning.clean(engine, checkout.look, wish).freed
         note_cleaned(checkout)
     except KiroError as trouble:
