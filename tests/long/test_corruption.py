@@ -55,7 +55,11 @@ class Service:
         )
         text = (self.root / self.name / "Dockerfile.fast").read_text()
         text += f"FROM base AS planted\nRUN {self.mounts[folder]} set -eu; {script}; {number}\n"
-        given = [f"--build-arg=BUILDKIT_CACHE_MOUNT_NS={self.namespace}", "--target=planted"]
+        given = [
+            f"--build-arg=BUILDKIT_CACHE_MOUNT_NS={self.namespace}",
+            "--target=planted",
+            "--output=type=cacheonly",
+        ]
         ran = command("docker", "buildx", "build", *given, "-f", "-", str(self.root / self.name), stdin=text)
         assert ran.code == 0, ran.err[-2000:]
 
