@@ -181,7 +181,7 @@ def _shells(engine: Engine, files: Sequence[File]) -> Iterator[str]:
 
 
 def _runs(stage: Stage) -> bool:
-    return any(one.keyword == "RUN" and not command(one).startswith("[") for one in stage.instructions)
+    return any(one.keyword == "RUN" and not one.rest.endswith("]") for one in stage.instructions)
 
 
 def _local(engine: Engine, ref: str) -> str:
