@@ -137,7 +137,7 @@ def target_mounts(file: File, stage: Stage) -> Iterator[Finding]:
                 )
             if not _TAKEN_OUT.search(step.text):
                 yield problem(
-                    LOST,
+                    TARGET,
                     f"the program stays in the cache mount on {target}, which is no part of the image",
                     "copy it out in the same RUN: `&& cp target/release/<program> /out/`",
                     file=file.place,

@@ -231,3 +231,19 @@ def test_an_ignore_file_that_leads_out_of_the_repository_is_not_written(world: W
     with pytest.raises(ConfigError, match="leads out"):
         mending._append(file, ["a"], project)
     assert outside.read_text() == "x\n"
+
+
+def test_an_ignore_file_that_no_build_takes_is_a_problem_like_others(world: World) -> None:
+    world.write("web/.dockerignore", "ok\n[a\n")
+    [found] = told(doctor(world))
+    assert (found["check"], found["line"]) == ("configuration", 2)
+
+
+def test_a_dockerfile_elsewhere_is_held_against_the_files_of_its_context(world: World) -> None:
+    world.write(
+        "kiro.yaml", "project: shop\nservices:\n  - name: web\n    fast_dockerfile: docker/Dockerfile.web\n"
+    )
+    world.write("web/docker/Dockerfile.web", "FROM node:24-slim\nRUN true\n")
+    world.write("web/.nvmrc", "20\n")
+    [found] = told(doctor(world))
+    assert (found["check"], found["file"]) == ("toolchain", "web/docker/Dockerfile.web")
