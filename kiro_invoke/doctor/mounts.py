@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from kiro_invoke.cache.reclaim import drop_records
 from kiro_invoke.cache.records import MOUNT, mount_id
 from kiro_invoke.doctor.finding import Finding, ok, problem, skipped
-from kiro_invoke.engine.protocol import CacheRecord, Completed, Engine
+from kiro_invoke.engine.protocol import CacheRecord, Engine
 
 MOUNTS = "cache-mounts"
 #: What a build is sent: next to nothing.
@@ -34,27 +34,23 @@ def try_mounts(engine: Engine, base: str, folder: str, word: str) -> Tried:
     `word` is unique: it names the mount and its namespace, and is what is written and read.
     """
     begun = time.monotonic()
+    lines: list[str] = []
     before = {record.id for record in engine.cache_records()}
     try:
-        wrote = _bake(engine, base, folder, word, f"echo {word} >/kiro-mount/word")
-        read = _bake(engine, base, folder, word, f"grep -x {word} /kiro-mount/word") if wrote.ok else wrote
+        wrote = _bake(engine, base, folder, word, f"echo {word} >/kiro-mount/word", lines)
+        read = wrote and _bake(engine, base, folder, word, f"grep -x {word} /kiro-mount/word", lines)
     finally:
-        left = [
-            record.id
-            for record in engine.cache_records()
-            if record.id not in before and _is_ours(record, word)
-        ]
-        drop_records(engine, left)
-    failed = wrote if not wrote.ok else read
-    said = (
-        next((line for line in reversed(failed.stderr.splitlines()) if "ERROR" in line), "")
-        if not read.ok
-        else ""
-    )
-    return Tried(wrote.ok, read.ok, time.monotonic() - begun, said.strip()[:300])
+        new = [record for record in engine.cache_records() if record.id not in before]
+        drop_records(engine, [record.id for record in new if _is_ours(record, word)])
+    return Tried(wrote, read, time.monotonic() - begun, "" if read else _error(lines))
 
 
-def _bake(engine: Engine, base: str, folder: str, word: str, shell: str) -> Completed:
+def _error(lines: Sequence[str]) -> str:
+    """What the engine said last of what went wrong."""
+    return next((line.strip() for line in reversed(lines) if "ERROR" in line), "")[:300]
+
+
+def _bake(engine: Engine, base: str, folder: str, word: str, shell: str, lines: list[str]) -> bool:
     mount = f"--mount=type=cache,id={word},target=/kiro-mount"
     target = {
         "context": folder,
@@ -63,7 +59,7 @@ def _bake(engine: Engine, base: str, folder: str, word: str, shell: str) -> Comp
         "args": {"BUILDKIT_CACHE_MOUNT_NS": word},
     }
     definition = json.dumps({"target": {"default": target}})
-    return engine.bake(definition, env={"BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}, on_line=lambda _line: None)
+    return engine.bake(definition, env={"BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}, on_line=lines.append).ok
 
 
 def _is_ours(record: CacheRecord, word: str) -> bool:
