@@ -35,7 +35,7 @@ def tried(engine: Engine, files: Sequence[File], told: str) -> Tried:
     if not base:
         return Tried(why="no base image of these services is here yet: `kiro warm-cache` brings them")
     with tempfile.TemporaryDirectory(prefix="kiro-doctor-") as folder:
-        return try_mounts(engine, base, folder, f"kiro-doctor-{uuid.uuid4().hex[:12]}")
+        return try_mounts(engine, base, Path(folder), f"kiro-doctor-{uuid.uuid4().hex[:12]}")
 
 
 def _shells(engine: Engine, files: Sequence[File]) -> Iterator[str]:

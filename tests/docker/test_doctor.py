@@ -122,9 +122,9 @@ def test_without_an_engine_the_rest_is_told(repository: Path) -> None:
 
 def test_a_mount_is_really_written_and_read(base: str, tmp_path: Path) -> None:
     engine = docker_engine()
-    tried = try_mounts(engine, base, str(tmp_path), f"kiro-doctor-{os.getpid()}")
+    tried = try_mounts(engine, base, tmp_path, f"kiro-doctor-{os.getpid()}")
     assert (tried.wrote, tried.read, tried.said) == (True, True, "")
-    tried = try_mounts(engine, "scratch", str(tmp_path), f"kiro-doctor-{os.getpid()}")
+    tried = try_mounts(engine, "scratch", tmp_path, f"kiro-doctor-{os.getpid()}")
     assert (tried.wrote, tried.read) == (False, False)
     assert "ERROR" in tried.said
     assert of_trials() == []
