@@ -247,6 +247,18 @@ def test_what_an_image_that_stays_holds_is_not_free_and_nothing_else_for_that() 
     assert plan.frees == sum(record.size for record in records if record.id in gone(plan))
 
 
+def test_what_an_image_of_others_holds_as_well_is_not_taken_from_what_is_free() -> None:
+    records = changed(changed(BUILT, "build", shared=True), "install", shared=True)
+    stack = (("install", 100), ("build", 10))
+    held = held_of(
+        *records, layer("theirs", "install", "x", shared=True),
+        images=[image("app", "shop/app:dev"), image("x", checkout="")],
+        layers={"app": stack, "x": (("install", 100), ("x", 1))},
+    )  # fmt: skip
+    plan = plan_clean(held, Wish())
+    assert plan.frees == sum(record.size for record in records if record.id in gone(plan))
+
+
 def test_a_stand_in_that_stays_holds_no_layers_of_services() -> None:
     records = changed(BUILT, "build", shared=True)
     rust = image("rust", "kiro-standin/rust:1.95", "mine:1", checkout="", labels={LABEL: "rust:1.95"})
