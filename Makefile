@@ -6,7 +6,7 @@ KIRO := $(PY) -m kiro_invoke.cli
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help warm-cache build up down logs watch setup config classify replay-history show-cache clean-cache test-build-performance report test test-unit test-loop test-docker test-long lint clean
+.PHONY: help warm-cache show-cache clean-cache refresh-cache build up down logs watch setup config classify replay-history test-build-performance report doctor test test-unit test-loop test-docker test-long lint clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name text; do printf '%-22s %s\n' "$$name" "$$text"; done
@@ -21,6 +21,9 @@ $(VENV)/.installed: setup.cfg pyproject.toml kiro_invoke/version.py
 
 warm-cache: $(VENV)/.installed ## Build every stage of every image; sets up a Docker engine where there is none
 	@$(KIRO) warm-cache --setup $(ARGS)
+
+refresh-cache: $(VENV)/.installed ## Make the caches anew, then remove what that replaced
+	@$(KIRO) refresh-cache $(ARGS)
 
 build: $(VENV)/.installed ## Build the development images (ARGS=--prod: the production ones)
 	@$(KIRO) build $(ARGS)
@@ -60,6 +63,9 @@ test-build-performance: $(VENV)/.installed ## Measure how fast images are built,
 
 report: $(VENV)/.installed ## Tell what the recorded builds come to (ARGS="--output report.html")
 	@$(KIRO) report $(ARGS)
+
+doctor: $(VENV)/.installed ## Find what makes builds slow (ARGS=--fix: mend what can be)
+	@$(KIRO) doctor $(ARGS)
 
 lint: $(VENV)/.installed ## Style, types, import contract
 	@$(PY) -m ruff check .

@@ -5,70 +5,24 @@ Each loads what it needs when it runs: whoever has this collection in a tasks.py
 
 from __future__ import annotations
 
-from functools import partial
-
 from invoke.collection import Collection
 from invoke.context import Context
-from invoke.parser.argument import Argument
-from invoke.tasks import Task
-from invoke.tasks import task as invoke_task
 
-
-class _Task(Task):  # type: ignore[type-arg]
-    """A task whose repeatable options need a value: Invoke takes `--service` without one for nothing."""
-
-    def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
-        arguments = super().get_arguments(ignore_unknown_help)
-        for argument in arguments:
-            if argument.kind is list:
-                argument.raw_value = None
-        return arguments
-
-
-task = partial(invoke_task, klass=_Task)
-
-_SERVICE = "Only this service; may be given several times."
-_FORMAT = "text, or json: one object on standard output."
-_DRY = "Show what would be done, and do nothing."
+from kiro_invoke.cache_tasks import clean_cache, doctor, refresh_cache, show_cache, warm_cache
+from kiro_invoke.tasking import DRY, FORMAT, LINES, SERVICE, task
 
 
 @task(
     iterable=["service"],
     auto_shortflags=False,
     help={
-        "service": _SERVICE,
-        "pull": "Ask the registry again for base images that are here; replaces stand-ins.",
-        "setup": "Install or start a Docker engine where none answers.",
-        "dry-run": _DRY,
-        "format": _FORMAT,
-    },
-)
-def warm_cache(
-    _ctx: Context,
-    service: list[str],
-    pull: bool = False,
-    setup: bool = False,
-    dry_run: bool = False,
-    format: str = "text",
-) -> None:
-    """Build every stage of every image, base images first, as one graph."""
-    from kiro_invoke.commands import building
-    from kiro_invoke.commands.surface import perform
-
-    perform("warm-cache", format, building.warm_cache(service, pull=pull, setup=setup, dry_run=dry_run))
-
-
-@task(
-    iterable=["service"],
-    auto_shortflags=False,
-    help={
-        "service": _SERVICE,
+        "service": SERVICE,
         "prod": "The production images (Dockerfile) instead of the development ones (Dockerfile.fast).",
         "clean": "Take nothing from cache mounts: what CI releases. Slow.",
         "print": "Print the bake definition and build nothing.",
         "timings": "Show when each stage ran, as bars on one axis of time.",
-        "dry-run": _DRY,
-        "format": _FORMAT,
+        "dry-run": DRY,
+        "format": FORMAT,
     },
 )
 def build(
@@ -91,7 +45,7 @@ def build(
     perform("build", format, body)
 
 
-@task(iterable=["service"], auto_shortflags=False, help={"service": _SERVICE, "format": _FORMAT})
+@task(iterable=["service"], auto_shortflags=False, help={"service": SERVICE, "format": FORMAT})
 def up(_ctx: Context, service: list[str], format: str = "text") -> None:
     """Build what changed, start the services with Compose, wait until they are healthy."""
     from kiro_invoke.commands import running
@@ -102,7 +56,7 @@ def up(_ctx: Context, service: list[str], format: str = "text") -> None:
 
 @task(
     auto_shortflags=False,
-    help={"volumes": "Remove the named volumes too: their data is lost.", "format": _FORMAT},
+    help={"volumes": "Remove the named volumes too: their data is lost.", "format": FORMAT},
 )
 def down(_ctx: Context, volumes: bool = False, format: str = "text") -> None:
     """Stop the services and remove their containers."""
@@ -115,7 +69,7 @@ def down(_ctx: Context, volumes: bool = False, format: str = "text") -> None:
 @task(
     iterable=["service"],
     auto_shortflags=False,
-    help={"service": _SERVICE, "follow": "Go on as lines come.", "tail": "Lines from the end, or all."},
+    help={"service": SERVICE, "follow": "Go on as lines come.", "tail": "Lines from the end, or all."},
 )
 def logs(_ctx: Context, service: list[str], follow: bool = False, tail: str = "all") -> None:
     """Show the services' logs."""
@@ -129,9 +83,9 @@ def logs(_ctx: Context, service: list[str], follow: bool = False, tail: str = "a
     auto_shortflags=False,
     help={
         "undo": "Remove what an earlier setup added, and nothing else.",
-        "dry-run": _DRY,
+        "dry-run": DRY,
         "yes": "Agree beforehand.",
-        "format": _FORMAT,
+        "format": FORMAT,
     },
 )
 def setup(
@@ -144,7 +98,7 @@ def setup(
     perform("setup", format, managing.setup(undo=undo, dry_run=dry_run, yes=yes))
 
 
-@task(iterable=["service"], auto_shortflags=False, help={"service": _SERVICE, "format": _FORMAT})
+@task(iterable=["service"], auto_shortflags=False, help={"service": SERVICE, "format": FORMAT})
 def config(_ctx: Context, service: list[str], format: str = "text") -> None:
     """Print every setting with its value and where it came from."""
     from kiro_invoke.commands import managing
@@ -153,58 +107,15 @@ def config(_ctx: Context, service: list[str], format: str = "text") -> None:
     perform("config", format, managing.show_config(service))
 
 
-@task(iterable=["service"], auto_shortflags=False, help={"service": _SERVICE, "format": _FORMAT})
-def show_cache(_ctx: Context, service: list[str], format: str = "text") -> None:
-    """Show what the engine holds of this project: mounts, layers, images, by service; and what it will drop."""
-    from kiro_invoke.commands import show_cache
-    from kiro_invoke.commands.surface import perform
-
-    perform("show-cache", format, show_cache.show_cache(service))
-
-
-@task(
-    iterable=["service"],
-    auto_shortflags=False,
-    help={
-        "what": "build (layers and mounts), images (with stand-ins), or all (default).",
-        "service": _SERVICE,
-        "older-than": "Only what was not used for this long: 7d, 12h.",
-        "max-size": "Only as much as it takes to hold no more than this: 5GB.",
-        "dry-run": _DRY,
-        "yes": "Agree beforehand.",
-        "format": _FORMAT,
-    },
-)
-def clean_cache(
-    _ctx: Context,
-    service: list[str],
-    what: str = "all",
-    older_than: str | None = None,
-    max_size: str | None = None,
-    dry_run: bool = False,
-    yes: bool = False,
-    format: str = "text",
-) -> None:
-    """Remove what the engine holds of this project, and nothing of anybody else's."""
-    from kiro_invoke.commands import clean_cache
-    from kiro_invoke.commands.surface import perform
-
-    asked = clean_cache.Asked(what, tuple(service), older_than, max_size, dry_run, yes)
-    perform("clean-cache", format, clean_cache.clean_cache(asked))
-
-
-_LINES = "text, or jsonl: one object a line on standard output."
-
-
 @task(
     iterable=["path", "service"],
     auto_shortflags=False,
     help={
         "path": "Only this file or folder; may be given several times.",
-        "service": _SERVICE,
+        "service": SERVICE,
         "since": "Compare with this git revision instead of the last build.",
         "prod": "Tell it of the production images (Dockerfile) instead of the development ones (Dockerfile.fast).",
-        "format": _LINES,
+        "format": LINES,
     },
 )
 def classify(
@@ -231,7 +142,7 @@ def classify(
         "ecosystem": "cargo, npm, pnpm or yarn. Without it: what the folder shows.",
         "commits": "A file with a commit in each line, - for standard input.",
         "last": "How many of the last commits, first parents only (default: 1000).",
-        "format": _LINES,
+        "format": LINES,
     },
 )
 def replay_history(
@@ -258,7 +169,7 @@ def replay_history(
         "last": "Only the last so many builds.",
         "after": "Only what began after a date or time (2026-05-31, 2026-05-31T18:00), or in an age (7d, 12h).",
         "output": "Write it to this file too, by extension: .json, .md, .html, .txt, .xml (JUnit); several times.",
-        "format": _FORMAT,
+        "format": FORMAT,
     },
 )
 def report(
@@ -279,12 +190,12 @@ def report(
     iterable=["service"],
     auto_shortflags=False,
     help={
-        "service": _SERVICE,
+        "service": SERVICE,
         "live": "Without (--no-live) every change is built into an image, and the container made anew.",
         "once": "Bring the services up to date, see that they serve, and end; they run on.",
         "keep-running": "Leave the containers running at the end.",
         "debug": "A debugger's port for this service, on this machine only (docs/watch.md).",
-        "format": _LINES,
+        "format": LINES,
     },
 )
 def watch(
@@ -309,7 +220,7 @@ def watch(
     iterable=["service", "scenario", "variant", "output"],
     auto_shortflags=False,
     help={
-        "service": _SERVICE,
+        "service": SERVICE,
         "scenario": "Only after this: source, warm, dependency, mounts-lost, layers-lost, cold; repeatable.",
         "variant": "Only this way to build: standard, standard-dev, prod, fast, live; repeatable.",
         "runs": "Samples of each figure (default: 3).",
@@ -318,7 +229,7 @@ def watch(
         "target-backend": "Percent that the development image must save of the standard build (default: 80).",
         "target-frontend": "The same for services of Node (default: 70).",
         "output": "Write the results to this file too: .json, .md, .xml (JUnit) or .txt; repeatable.",
-        "format": _FORMAT,
+        "format": FORMAT,
     },
 )
 def measure(
@@ -356,6 +267,7 @@ ns = Collection(
     warm_cache,
     show_cache,
     clean_cache,
+    refresh_cache,
     build,
     up,
     down,
@@ -367,4 +279,5 @@ ns = Collection(
     replay_history,
     measure,
     report,
+    doctor,
 )

@@ -18,7 +18,7 @@ from kiro_invoke.engine.brake import Brake
 from kiro_invoke.engine.protocol import Engine
 from kiro_invoke.model.errors import BuildFailed, EngineError
 from kiro_invoke.model.plan import BuildPlan, Target
-from kiro_invoke.model.record import BuildRecord, ImageRecord, StageRecord, Step
+from kiro_invoke.model.record import BuildRecord, FailedStep, ImageRecord, StageRecord, Step
 
 #: The tool asks for what it needs itself; a person's settings must not change the graph.
 _ENV = {
@@ -30,6 +30,8 @@ _ENV = {
 }
 _VARIABLE = re.compile(r"\$(?:\{[^}]*\}|\w+)")
 
+#: Of what a step printed, so many lines are shown.
+_TAIL = 20
 #: What the client says when the engine is gone; a step that failed says other things.
 _LOST = re.compile(
     r"^ERROR: .*(cannot connect to the docker daemon|code = Unavailable|error reading from server)",
@@ -79,7 +81,10 @@ def execute(
                 raise EngineError(
                     f"the engine went away: {_reason(progress.plain)}", fix="start it and build again"
                 )
+            log.flush()
             failed = failure(progress, plan, root, log.path)
+            if log.trouble:
+                failed.fix = f"{failed.fix}, which is cut short: {log.trouble}"
             failed.attempt = attempt(_executed(progress, clock() - begun, at))
             raise failed
     return _executed(progress, clock() - begun, at)
@@ -110,8 +115,11 @@ def failure(progress: Progress, plan: BuildPlan, root: Path, log: Path) -> Build
         line=place[1] if place else None,
         fix=f"see the whole log in {shown(log, root)}",
         log=str(log),
-        tail=step[1] if step and step[1] else progress.plain[-20:],
+        tail=(step[1] if step and step[1] else progress.plain)[-_TAIL:],
     )
+    if step and target:
+        services = progress.failed_services() or (target.service,)
+        failed.step = FailedStep(services, target.dockerfile, step[0].stage, step[1])
     from kiro_invoke.builds.full_disk import NoRoom, shortage_of  # few builds fail
 
     shortage = shortage_of(progress.failed_lines())

@@ -68,10 +68,11 @@ class NoRoom(BuildFailed):
 
 @dataclass(frozen=True)
 class Explained:
-    """Why there was no room, and what to do; `fix` "" where the engine's disk must be cleaned."""
+    """Why there was no room, and what to do. `is_engines`: it may be the engine's disk, so to clean that may help."""
 
     why: str
     fix: str = ""
+    is_engines: bool = False
 
 
 def shortage_of(lines: Iterable[str]) -> Shortage | None:
@@ -96,7 +97,7 @@ def _told(line: str) -> Shortage | None:
 
 def explains(shortage: Shortage, room: Room | None, *, in_memory: Collection[str] = ()) -> Explained:
     """Whose disk was full. `room` is what the engine's has now, None where that is not known; `in_memory` are the
-    folders where steps have tmpfs mounts.
+    folders where the step has tmpfs mounts.
     """
     if shortage.kind is Kind.WATCHES:
         return Explained(
@@ -110,19 +111,32 @@ def explains(shortage: Shortage, room: Room | None, *, in_memory: Collection[str
             f"write to another folder than {inside} in that step, or give its `--mount=type=tmpfs` a larger size=",
         )
     if shortage.kind is Kind.QUOTA:
-        return Explained("a disk quota was used up")
-    if room is None:
-        return Explained("a disk of the engine's machine was full, or a file system of the step's own")
-    if room.files is not None and room.files < _FEW_FILES:
+        return Explained("a disk quota was used up", is_engines=True)
+    own = [folder for folder in in_memory if folder]
+    if own and not shortage.paths:
         return Explained(
-            f"the engine's disk ({room.root}) takes {room.files} more files, whatever room they need"
+            f"{', '.join(own)}, in memory, or the engine's disk was full{_now(room)}",
+            "give its `--mount=type=tmpfs` a larger size=",
+            is_engines=True,
         )
-    now = f"{told_bytes(room.free)} free now that what the step wrote is gone"
+    if room is None:
+        return Explained(
+            "a disk of the engine's machine was full, or a file system of the step's own", is_engines=True
+        )
+    if room.files is not None and room.files < _FEW_FILES:
+        told = f"the engine's disk ({room.root}) takes {room.files} more files, whatever room they need"
+        return Explained(told, is_engines=True)
     if room.free < ROOMY_BYTES:
-        return Explained(f"the engine's disk ({room.root}) was full, {now}")
+        return Explained(f"the engine's disk was full{_now(room)}", is_engines=True)
     return Explained(
-        f"the engine's disk ({room.root}) has {now}: unless it wrote as much, another file system was full",
+        f"something was full{_now(room)}: unless it wrote as much, that is another file system",
         "look which folder the step writes to: a tmpfs mount, /dev/shm, or a mount with a limit",
+    )
+
+
+def _now(room: Room | None) -> str:
+    return (
+        f" ({room.root}: {told_bytes(room.free)} free now that what the step wrote is gone)" if room else ""
     )
 
 

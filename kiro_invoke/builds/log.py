@@ -16,11 +16,15 @@ KEEP = 20
 
 
 class BuildLog:
-    """An open log. Use as a context manager."""
+    """An open log. Use as a context manager.
+
+    A disk without room for all of it fails no build: `trouble` then says why it is cut short, else it is "".
+    """
 
     def __init__(self, path: Path, file: TextIO) -> None:
         self.path = path
         self._file = file
+        self.trouble = ""
 
     @classmethod
     def begin(cls, folder: Path) -> BuildLog:
@@ -42,7 +46,19 @@ class BuildLog:
         return cls(path, os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace"))
 
     def write(self, text: str) -> None:
-        self._file.write(f"{text}\n")
+        if self.trouble:
+            return
+        try:
+            self._file.write(f"{text}\n")
+        except OSError as error:
+            self.trouble = error.strerror or str(error)
+
+    def flush(self) -> None:
+        """Write what is written by now to the disk, as far as it goes."""
+        try:
+            self._file.flush()
+        except OSError as error:
+            self.trouble = error.strerror or str(error)
 
     def beside(self, observer: Observer) -> Observer:
         """An observer that tells both this log and `observer`."""
@@ -63,4 +79,5 @@ class BuildLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        with suppress(OSError):  # it is closed all the same
+            self._file.close()

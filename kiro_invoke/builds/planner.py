@@ -71,7 +71,11 @@ def plan_everything(recipes: Iterable[Recipe], cause: str) -> BuildPlan:
 
 def cleaned(plan: BuildPlan, recipes: Iterable[Recipe]) -> BuildPlan:
     """The same plan, with every stage run that may depend on what cache mounts held."""
-    stages = {(recipe.service.name, recipe.path): stages_to_run(recipe.parsed) for recipe in recipes}
+    return uncached(plan, {(r.service.name, r.path): stages_to_run(r.parsed) for r in recipes})
+
+
+def uncached(plan: BuildPlan, stages: Mapping[tuple[str, Path], tuple[str, ...]]) -> BuildPlan:
+    """The same plan, with these stages run of each service's Dockerfile."""
     return BuildPlan(
         tuple(
             replace(target, uncached=stages.get((target.service, target.dockerfile), ()))

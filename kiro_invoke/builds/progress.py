@@ -17,6 +17,8 @@ from kiro_invoke.model.record import Step
 #: only where it is not the engine's own, the stage only where the Dockerfile has several.
 _STEP = re.compile(r"^\[(?P<head>[^\]]*?) *\d+/\d+\] (?P<text>.*)$", re.DOTALL)
 _ONLY_STAGE = "stage-0"
+#: Of what a step printed, so many lines are kept.
+_KEPT_LINES = 200
 #: `[target internal] load build definition from Dockerfile`: the first that an engine does for a target.
 _BEGINS = re.compile(r"^\[(?:[^\]]* )?internal\] load build definition\b")
 #: What carries a context's bytes: `[internal] load build context`, `[target context NAME] load from client`.
@@ -166,9 +168,9 @@ class Progress:
         )
 
     def failed_step(self) -> tuple[StepName, tuple[str, ...]] | None:
-        """The first step that failed, and its last 20 lines."""
+        """The first step that failed, and its last 200 lines."""
         vertex = self._failed
-        return (vertex.name, tuple(vertex.printed[-20:])) if vertex else None
+        return (vertex.name, tuple(vertex.printed[-_KEPT_LINES:])) if vertex else None
 
     def failed_lines(self) -> tuple[str, ...]:
         """What there is to learn a failure's reason from: the last 200 lines of the step, then the engine's words."""
@@ -180,6 +182,12 @@ class Progress:
     def _failed(self) -> _Vertex | None:
         failed = (one for one in self._vertexes.values() if one.error and "context canceled" not in one.error)
         return next(failed, None)
+
+    def failed_services(self) -> tuple[str, ...]:
+        """The services whose step that is."""
+        failed = (v for v in self._vertexes.values() if v.error and "context canceled" not in v.error)
+        targets = next((vertex.targets for vertex in failed), set())
+        return tuple(sorted({self._targets[target] for target in targets if target in self._targets}))
 
     def failed_place(self) -> tuple[str, int] | None:
         """`(Dockerfile's name, line)` of the failure, as the engine printed it."""
@@ -242,7 +250,7 @@ class Progress:
         *whole, vertex.rest[stream] = (vertex.rest.get(stream, b"") + data).split(b"\n")
         for line in map(_shown, whole):
             vertex.lines.append(line)
-            del vertex.lines[:-200]
+            del vertex.lines[:-_KEPT_LINES]
             self._observer(Printed(vertex.name, line))
 
 

@@ -20,7 +20,7 @@ class What(StrEnum):
 
 @dataclass(frozen=True)
 class Wish:
-    """What a person asked for. `services`: only theirs (none: everybody's).
+    """What a person asked for. `services`: only theirs (none: everybody's); `kinds`: only of these (none: of all).
 
     `unused_since`: only what was not used since then (epoch). `at_most`: only as much as it takes to have no more than
     so many bytes of what is asked for.
@@ -30,6 +30,7 @@ class Wish:
     services: frozenset[str] = frozenset()
     unused_since: float | None = None
     at_most: int | None = None
+    kinds: frozenset[Kind] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,8 @@ def _why_stays(item: Holding, wish: Wish) -> str:
         return item.held
     if not _is_of_services(item, wish):
         return "it is of another service" if item.services else "it is not of one service"
+    if wish.kinds and item.kind not in wish.kinds:
+        return f"{item.kind} were not asked for"
     if wish.unused_since is not None and item.used >= wish.unused_since:
         return "it was used since"
     if wish.what is What.BUILD and item.is_image:

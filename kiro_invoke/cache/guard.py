@@ -33,11 +33,15 @@ class Need:
 
 @dataclass(frozen=True)
 class Freeable:
-    """What could be removed: what it is, the command that does it, the bytes that it holds."""
+    """What could be removed: what it is, the command that does it, the bytes that it holds.
+
+    `asks`: only a person may have it removed.
+    """
 
     what: str
     command: str
     bytes: int
+    asks: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,9 @@ def need_of(
         added = sum(_added(build, warm, sizes) for build in builds) // len(builds)
         total += added
         count = f"the last {len(builds)} builds" if len(builds) > 1 else "the last build"
-        causes.append(f"{count} of {', '.join(warm)} added {told_bytes(added)}{' each' * (len(builds) > 1)}")
+        causes.append(
+            f"{count} of {', '.join(warm)} added {told_bytes(added)}{' on average' * (len(builds) > 1)}"
+        )
     elif warm:
         held = min(sum(sizes.values()), UNKNOWN_BYTES)
         total += held
@@ -103,18 +109,19 @@ def _added(build: Former, services: Sequence[str], sizes: Mapping[str, int]) -> 
 
 
 def decide(room: Room, need: Need, floor: int, could_free: Sequence[Freeable]) -> Enough | CleanFirst | Stop:
-    """Whether a build may begin. `could_free` is what may be removed for it without being asked."""
+    """Whether a build may begin. `could_free` is what may be removed for it."""
     if floor <= 0:
         return Enough("no floor is set")
     wanted = need.bytes + floor - room.free
     if wanted <= 0:
         return Enough(f"{room}, {told_bytes(need.bytes)} needed: {need.cause}")
     cause = (
-        f"{room}, this build probably needs {told_bytes(need.bytes)} and {told_bytes(floor)} are to stay free"
+        f"{room}, this build probably needs {told_bytes(need.bytes)} ({need.cause})"
+        f" and {told_bytes(floor)} are to stay free"
     )
-    if sum(each.bytes for each in could_free) >= wanted:
+    if sum(each.bytes for each in could_free if not each.asks) >= wanted:
         return CleanFirst(wanted, cause)
-    return Stop(f"{cause} ({need.cause})", remedies(could_free))
+    return Stop(cause, f"{remedies(could_free)}; or set a lower disk.floor in kiro.yaml")
 
 
 def remedies(could_free: Iterable[Freeable]) -> str:
@@ -125,4 +132,4 @@ def remedies(could_free: Iterable[Freeable]) -> str:
         if each.bytes > 0
     ]
     others = "`docker system df` shows what else the engine holds, and `docker system prune` removes what nobody uses"
-    return "; ".join([*known, others, "or set a lower disk: floor in kiro.yaml"])
+    return "; ".join([*known, others])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -12,7 +12,7 @@ from kiro_invoke.builds.clean import reads_context
 from kiro_invoke.builds.dockerfile import Dockerfile, Stage
 from kiro_invoke.builds.planner import Recipe
 from kiro_invoke.cache.made import ran_here, why_due
-from kiro_invoke.cache.namespaces import read_namespaces
+from kiro_invoke.cache.namespaces import Namespaces, is_own, read_namespaces
 from kiro_invoke.cache.places import cache_mounts
 from kiro_invoke.cache.proving import read_proven
 from kiro_invoke.cache.records import MOUNT, mount_id
@@ -48,12 +48,14 @@ def after_build(
     steps: Sequence[Step],
     records: Callable[[], Sequence[CacheRecord]],
     *,
+    tried: Set[str] = frozenset(),
     clock: Callable[[], float] = time.time,
 ) -> Reclaimed | None:
     """Note what a build made, and reclaim where it is time to; None where it is not. `records` reads the cache's.
 
-    `recipes` are all that the build was planned from. Costs nothing after a build in which no step ran, and next
-    to nothing where it is known what such steps leave; trouble with the engine is told in the answer, never raised.
+    `recipes` are all that the build was planned from, `tried` as in `owner`. Costs nothing after a build in which no
+    step ran, and next to nothing where it is known what such steps leave; trouble with the engine is told in the
+    answer, never raised.
     """
     if not any(map(ran_here, steps)):
         return None
@@ -68,7 +70,9 @@ def after_build(
         write_made(file, made)
         gathered = made.gathered + made.reckoned_bytes
         cause = why_due((recipe.parsed for recipe in recipes), steps, gathered)
-        return reclaim(engine, project, recipes, found, cause=cause, clock=clock) if cause else None
+        if not cause:
+            return None
+        return reclaim(engine, project, recipes, found, cause=cause, tried=tried, clock=clock)
     except EngineError as trouble:
         return Reclaimed(cause, trouble=trouble.message)
 
@@ -80,13 +84,14 @@ def reclaim(
     records: Sequence[CacheRecord] | None = None,
     *,
     cause: str = "asked for",
+    tried: Set[str] = frozenset(),
     clock: Callable[[], float] = time.time,
 ) -> Reclaimed:
     """Remove what this checkout superseded, images first: what they hold, the cache cannot free.
 
     `records` are the cache's, where they were read just now.
     """
-    whose = owner(project, recipes)
+    whose = owner(project, recipes, tried)
     known = engine.images_labelled(f"{LABEL_CHECKOUT}={whose.checkout}")
     images = [image.id for image in superseded_images(known, whose).remove if engine.remove_image(image.id)]
     before = engine.cache_records() if images or records is None else records
@@ -114,17 +119,79 @@ def reclaim(
 
 def drop_namespace(engine: Engine, namespace: str) -> None:
     """Remove the cache mounts of a clean build, which nobody uses again; what cannot be removed now, later is."""
+    _drop(engine, lambda mount: mount[0] == namespace)
+
+
+def drop_mounts(engine: Engine, mounts: Set[tuple[str, str]]) -> int:
+    """Remove cache mounts by namespace and id, and tell their bytes; what cannot be removed now, later is."""
+    return _drop(engine, lambda mount: mount in mounts)
+
+
+def _drop(engine: Engine, goes: Callable[[tuple[str, str]], bool]) -> int:
     with suppress(EngineError):
         known = [
-            (record.id, mount_id(record.description))
+            (record, mount_id(record.description))
             for record in engine.cache_records()
             if record.kind == MOUNT
         ]
-        prune_leaves(engine, [id for id, mount in known if mount and mount[0] == namespace])
+        going = {record.id: record.size for record, mount in known if mount and goes(mount)}
+        return sum(going[id] for id in prune_leaves(engine, [*going]))
+    return 0
 
 
-def owner(project: Project, recipes: Iterable[Recipe]) -> Owner:
-    """Whose things may go: this checkout's, of the services and mounts that these recipes name."""
+def drop_records(engine: Engine, ids: Sequence[str]) -> None:
+    """Remove these records; what cannot be removed stays."""
+    with suppress(EngineError):
+        prune_leaves(engine, ids)
+
+
+def drop_unused(engine: Engine, project: Project, since: float) -> int:
+    """Remove mounts, made before `since` (epoch seconds), of this checkout's namespaces that no service uses now.
+
+    Their bytes.
+    """
+    namespaces = read_namespaces(project)
+    current = namespaces.current(project.names)
+    with suppress(EngineError):
+        going = {
+            record.id: record.size
+            for record in engine.cache_records()
+            if record.kind == MOUNT
+            and (mount := mount_id(record.description))
+            and is_own(mount[0], project.checkout)
+            and mount[0] not in current
+            and record.created < since
+            and not record.in_use
+        }
+        return sum(going[id] for id in prune_leaves(engine, [*going]))
+    return 0
+
+
+def mounts_left(
+    recipes: Iterable[Recipe], names: Iterable[str], moved: Collection[str], before: Namespaces
+) -> frozenset[tuple[str, str]]:
+    """The mounts, by namespace and id, that services which `moved` leave behind and no other service uses.
+
+    `recipes` are those of all services, and `names` their names: where one has none here, nobody knows what it uses.
+    """
+    ids: dict[str, set[str]] = {}
+    for recipe in recipes:
+        ids.setdefault(recipe.service.name, set()).update(id for id, _of_project in _mounts(recipe.parsed))
+    left: set[tuple[str, str]] = set()
+    for service in moved:
+        namespace = before.of(service)
+        staying = [name for name in names if name not in moved and before.of(name) == namespace]
+        if all(name in ids for name in staying):
+            used = {id for name in staying for id in ids[name]}
+            left |= {(namespace, id) for id in ids.get(service, set()) - used}
+    return frozenset(left)
+
+
+def owner(project: Project, recipes: Iterable[Recipe], tried: Set[str] = frozenset()) -> Owner:
+    """Whose things may go: this checkout's, of the services and mounts that these recipes name.
+
+    `tried` are namespaces that no service uses yet: a build that is not over does.
+    """
     of_ours = [recipe for recipe in recipes if recipe.service in project.services]
     mounts: dict[str, bool] = {}
     for recipe in of_ours:
@@ -134,6 +201,7 @@ def owner(project: Project, recipes: Iterable[Recipe]) -> Owner:
     images = frozenset(read_proven(project.state).ids)
     apart = frozenset({replace(project, root=project.measured).checkout})
     namespaces = read_namespaces(project)
+    current = namespaces.current(project.names) | tried
     return Owner(
         project.name,
         project.checkout,
@@ -141,7 +209,7 @@ def owner(project: Project, recipes: Iterable[Recipe]) -> Owner:
         mounts,
         images,
         apart,
-        current=namespaces.current(project.names),
+        current=current,
         changed=namespaces.changed,
     )
 

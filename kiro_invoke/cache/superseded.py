@@ -1,8 +1,8 @@
 """What a checkout's builds left behind on an engine and newer ones replaced. Pure: records in, a plan out.
 
-Records do not tell whose they are. Known to be of this checkout are: mounts of its namespace that its Dockerfiles
-name; layers that its own builds were seen to make (see made); and what stands on a dependency layer that only
-mounts of its namespace are seeded from. The last two most recently used of everything stay. If unsure, it stays.
+Records do not tell whose they are. Known to be of this checkout are: mounts of its namespaces that its Dockerfiles
+name; layers that its own builds were seen to make (see made); and what stands on a dependency layer that only mounts
+of its namespaces are seeded from. The last two most recently used of everything stay. If unsure, it stays.
 """
 
 from __future__ import annotations
@@ -94,6 +94,12 @@ def superseded_images(images: Iterable[LocalImage], owner: Owner) -> Superseded:
         cause = stays or "newer ones took its name"
         (keep if stays else remove).append(Item(image.id, what, 0, cause))
     return Superseded(tuple(remove), tuple(keep))
+
+
+def replaced_images(images: Iterable[LocalImage], owner: Owner, since: float) -> tuple[LocalImage, ...]:
+    """This checkout's images of before `since` (epoch seconds) that have no name any more, and no container."""
+    own = (image for image in images if _is_own(image, owner))
+    return tuple(image for image in own if not (image.names or image.in_use) and image.created < since)
 
 
 def _is_own(image: LocalImage, owner: Owner) -> bool:

@@ -164,7 +164,8 @@ def run(
             from kiro_invoke.cache.reclaim import after_build
 
             read = records.result if records else engine.cache_records
-            reclaimed = after_build(engine, project, prepared.recipes, done.steps, read)
+            tried = frozenset(prepared.around.namespaces.values())
+            reclaimed = after_build(engine, project, prepared.recipes, done.steps, read, tried=tried)
     if reclaimed and reclaimed.trouble:
         say(f"superseded layers and mounts were not reclaimed: {reclaimed.trouble}")
     if reclaimed and reclaimed.freed:

@@ -5,28 +5,32 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from kiro_invoke import config
 from kiro_invoke.builds.planner import Profile, Recipe, cleaned, plan_everything, plan_images
 from kiro_invoke.builds.progress import Observer
-from kiro_invoke.builds.proof import NotProven
 from kiro_invoke.cache import proving, warm
 from kiro_invoke.cache.namespaces import clean_namespace
 from kiro_invoke.commands import guarding, opening
-from kiro_invoke.commands.recording import Recorder, veiled
+from kiro_invoke.commands.build_fields import record_fields, step_fields
+from kiro_invoke.commands.recording import Recorder
+from kiro_invoke.commands.retrying import Building
 from kiro_invoke.commands.surface import Answer, Surface
 from kiro_invoke.engine.bases import Base
 from kiro_invoke.engine.brake import Brake
 from kiro_invoke.engine.files import make_state_folder
 from kiro_invoke.engine.protocol import Engine
-from kiro_invoke.model.errors import BaseUnavailable, BuildFailed, EngineError
+from kiro_invoke.model.errors import BaseUnavailable, EngineError
 from kiro_invoke.model.plan import BuildPlan
-from kiro_invoke.model.record import BuildRecord, StageRecord, Step
+from kiro_invoke.model.record import BuildRecord
 from kiro_invoke.model.service import Project
 from kiro_invoke.plain import clean
 from kiro_invoke.screen import observer_for, show_record, show_timings
+
+if TYPE_CHECKING:
+    from kiro_invoke.commands.clearing import Cleaner
 
 Planning = Callable[[tuple[Recipe, ...]], BuildPlan]
 
@@ -102,7 +106,7 @@ def perform_build(surface: Surface, request: Request) -> Answer:
     project = config.load(surface.folder, surface.environ, services=request.services)
     recipes = warm.read_recipes(project, request.profiles)
     if request.dry_run:
-        return _dry(project, recipes, request)
+        return planned(project, recipes, request)
     if request.show_definition:
         return _definition(surface, project, recipes, request)
     make_state_folder(project.state)
@@ -111,7 +115,7 @@ def perform_build(surface: Surface, request: Request) -> Answer:
     total = round(time.monotonic() - begun, 3)
     fields = record_fields(record, total)
     if request.timings:
-        fields |= {"steps": [_step_fields(step, record.began, project) for step in record.steps]}
+        fields |= {"steps": [step_fields(step, record.began, project) for step in record.steps]}
 
     def show(shown: Surface) -> None:
         show_record(shown.out, record, total)
@@ -131,13 +135,26 @@ def build_now(
     shown: Observer | None = None,
     brake: Brake | None = None,
 ) -> BuildRecord:
-    """Make room and the base images available, then build the plan as one graph.
+    """Make room and the base images available, then build the plan as one graph; once more where a cache mount
+    is damaged.
 
     `shown` is told what happens, in place of a screen. executor.Stopped where the brake ended it.
     """
-    guarding.make_room(project, engine, recipes, surface.say, is_clean=request.clean)
-    with guarding.explaining(project, engine, recipes):
+    cleaner = cleaner_for(surface, engine)
+    guarding.make_room(project, engine, recipes, surface.say, is_clean=request.clean, cleaner=cleaner)
+    with guarding.explaining(project, engine, recipes, cleaner=cleaner):
         return _built(surface, project, engine, recipes, request, shown, brake)
+
+
+def cleaner_for(surface: Surface, engine: Engine) -> Callable[[], Cleaner]:
+    """What makes room for a build where that is short."""
+
+    def cleaner() -> Cleaner:
+        from kiro_invoke.commands import held, own_room  # most builds have plenty of room
+
+        return own_room.OldestCleaner(held.whole_checkout(surface, engine))
+
+    return cleaner
 
 
 def _built(
@@ -149,63 +166,69 @@ def _built(
     shown: Observer | None,
     brake: Brake | None,
 ) -> BuildRecord:
-    prepared = _prepared(surface, project, engine, recipes, request)
+    prepared = prepared_for(surface, project, engine, recipes, request)
     for line in opening.standin_lines(prepared.bases):
         surface.say(line)
-    observer: Observer
-    showing: AbstractContextManager[object]
-    observer, showing = (shown, nullcontext()) if shown else observer_for(surface.err, surface.environ)
-    images = [target.tag for target in prepared.plan.targets if target.tag]
     recorder = Recorder(project, request.command, engine.facts.address, surface.say, is_clean=request.clean)
-    recorder.prepare()
-    try:
+    building = begun(surface, project, engine, recorder, shown=shown, brake=brake)
+    record = _cleanly(building, prepared) if request.clean else building.twice(prepared)
+    tell_of_proofs(surface, project, prepared)
+    return record
+
+
+def begun(
+    surface: Surface,
+    project: Project,
+    engine: Engine,
+    recorder: Recorder,
+    *,
+    shown: Observer | None = None,
+    brake: Brake | None = None,
+) -> Building:
+    """What one attempt is and another would be, shown on the screen or told to `shown`."""
+
+    def attempt(prepared: warm.Prepared) -> BuildRecord:
+        observer: Observer
+        showing: AbstractContextManager[object]
+        observer, showing = (shown, nullcontext()) if shown else observer_for(surface.err, surface.environ)
         with showing:
-            record = warm.run(
+            return warm.run(
                 prepared,
                 project,
                 engine,
                 observer,
                 say=surface.say,
                 brake=brake,
-                bases_again=lambda: _bases(surface, project, engine, recipes, pull=False),
+                bases_again=lambda: _bases(surface, project, engine, prepared.recipes, pull=False),
             )
-    except BuildFailed as error:
-        recorder.failed(error)
-        if isinstance(error, NotProven):
-            proving.check_names(engine, images, project.checkout)
-        raise
-    finally:
-        if request.clean:
-            from kiro_invoke.cache.reclaim import drop_namespace  # most builds take nothing back
 
-            drop_namespace(engine, prepared.around.namespace)
-    recorder.built(record)
+    recorder.prepare()
+    return Building(surface, project, engine, recorder, attempt, brake)
+
+
+def tell_of_proofs(surface: Surface, project: Project, prepared: warm.Prepared) -> None:
+    """Say of which images the label alone is proof."""
+    images = [target.tag for target in prepared.plan.targets if target.tag]
     for line in proving.notes(proving.read_proven(project.state), images):
         surface.say(line)
+
+
+def _cleanly(building: Building, prepared: warm.Prepared) -> BuildRecord:
+    """Its cache mounts held nothing before, and go afterwards: none can have been damaged."""
+    from kiro_invoke.cache.reclaim import drop_namespace  # most builds take nothing back
+
+    try:
+        record = building.once(prepared)
+    finally:
+        drop_namespace(building.engine, prepared.around.namespace)
+    building.recorder.built(record)
     return record
 
 
-def record_fields(record: BuildRecord, total: float) -> dict[str, Any]:
-    """A build's part of the JSON object."""
-    return {
-        "seconds": total,
-        "base_images": [_without_empty(asdict(base)) for base in record.base_images],
-        "services": [
-            {
-                "name": image.service,
-                "image": image.image,
-                "dockerfile": image.dockerfile,
-                "stages": [_stage_fields(stage, record.began) for stage in image.stages],
-            }
-            for image in record.images
-        ],
-        "cache_bytes": record.cache_bytes,
-    }
-
-
-def _prepared(
+def prepared_for(
     surface: Surface, project: Project, engine: Engine, recipes: tuple[Recipe, ...], request: Request
 ) -> warm.Prepared:
+    """The build that is asked for, its base images made available."""
     bases = _bases(surface, project, engine, recipes, pull=request.pull)
     syntax = opening.unreachable_syntax(project, engine, recipes)
     if syntax:
@@ -231,7 +254,8 @@ def _bases(
         raise warm.placed(trouble, project, recipes) from None
 
 
-def _dry(project: Project, recipes: tuple[Recipe, ...], request: Request) -> Answer:
+def planned(project: Project, recipes: tuple[Recipe, ...], request: Request) -> Answer:
+    """What would be built."""
     plan = request.planning(recipes)
     bases = warm.wanted_bases(project, recipes)
     fields = {
@@ -260,38 +284,8 @@ def _definition(surface: Surface, project: Project, recipes: tuple[Recipe, ...],
         prepared = warm.prepare(project, recipes, request.planning, ()).without_foreign_proofs()
     else:
         make_state_folder(project.state)
-        prepared = _prepared(surface, project, engine, recipes, request)
+        prepared = prepared_for(surface, project, engine, recipes, request)
         for line in opening.standin_lines(prepared.bases):
             surface.say(line)
     text = prepared.definition
     return Answer({"definition": text}, lambda s: s.out.unwrapped(text))
-
-
-def _stage_fields(stage: StageRecord, began: float) -> dict[str, Any]:
-    """A stage's row; of one that ran also when, in seconds after the build's first step that ran."""
-    row: dict[str, Any] = {"name": stage.name, "seconds": stage.seconds, "cached": stage.cached}
-    if not stage.cached:
-        row |= {"started": round(stage.started - began, 3), "completed": round(stage.completed - began, 3)}
-    return row
-
-
-def _step_fields(step: Step, began: float, project: Project) -> dict[str, Any]:
-    """A step's row, with the same times."""
-    from kiro_invoke.metrics.entry import as_kept
-
-    step = as_kept(step)
-    row: dict[str, Any] = {
-        "service": step.service,
-        "stage": step.stage,
-        "text": veiled(step.text, project),
-        "cached": step.cached,
-        "seconds": step.seconds,
-    }
-    if not step.cached:
-        times = {"started": step.started, "completed": step.completed}
-        row |= {name: round(max(time - began, 0.0), 3) for name, time in times.items()}
-    return row
-
-
-def _without_empty(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if value != ""}

@@ -16,27 +16,29 @@ from kiro_invoke.cache.made import ran_here
 from kiro_invoke.cache.proving import read_proven
 from kiro_invoke.cache.reclaim import owner, reclaim
 from kiro_invoke.cache.remembered import LAYERS, read_made
-from kiro_invoke.cache.superseded import superseded_images, superseded_records
+from kiro_invoke.cache.superseded import Superseded, superseded_images, superseded_records
 from kiro_invoke.commands.recording import veiled
 from kiro_invoke.engine.disk import Room
 from kiro_invoke.engine.protocol import Engine
 from kiro_invoke.metrics.entry import IMAGE, MEASURING, Window
 from kiro_invoke.metrics.store import Store
 from kiro_invoke.model.amounts import told_bytes
-from kiro_invoke.model.errors import BuildFailed, EngineError, KiroError
+from kiro_invoke.model.errors import BuildFailed, KiroError
 from kiro_invoke.model.service import Project
 
 Say = Callable[[str], None]
 
 #: As the history keeps a step's text.
 _LONGEST = 500
+#: Most builds of many days find nothing to do, and tell nothing of what others add.
+_LOOKED_THROUGH = Window(last=500)
 
 
 class Cleaner(Protocol):
     """Makes room for a build on the engine's disk, from what is this project's own."""
 
     def could_free(self) -> Sequence[Freeable]:
-        """What may be removed without being asked."""
+        """What may be removed."""
 
     def free(self, bytes: int, say: Say) -> int:
         """Remove as much of it; the bytes that were freed. `say` is told what went."""
@@ -51,22 +53,28 @@ class SupersededCleaner:
     recipes: Sequence[Recipe]
 
     def could_free(self) -> Sequence[Freeable]:
+        size = sum(item.size for item in self.planned().remove)
+        return (Freeable("what newer builds replaced", "kiro clean-cache", size),) if size else ()
+
+    def planned(self) -> Superseded:
+        """The layers and mounts that go."""
         whose = owner(self.project, self.recipes)
         known = self.engine.images_labelled(f"{LABEL_CHECKOUT}={whose.checkout}")
         records = self.engine.cache_records()
-        made = read_made(self.project.state / LAYERS).layers
+        made = read_made(self.project.state / LAYERS).read(records, self.engine.facts.address).layers
         if superseded_images(known, whose).remove:
             # what they hold is free to go once they are gone
             records = tuple(replace(one, shared=one.shared and one.id not in made) for one in records)
-        plan = superseded_records(records, whose, made=made, now=time.time())
-        size = sum(item.size for item in plan.remove)
-        return (Freeable("what newer builds replaced", "kiro build", size),) if size else ()
+        return superseded_records(records, whose, made=made, now=time.time())
 
     def free(self, bytes: int, say: Say) -> int:
-        done = reclaim(self.engine, self.project, self.recipes, cause=f"{told_bytes(bytes)} are wanted")
-        if done.freed:
-            say(f"reclaimed {told_bytes(done.freed)} of superseded layers and mounts: {done.cause}")
-        return done.freed
+        cause, freed = f"{told_bytes(bytes)} are wanted", 0
+        # what an image that was just removed still holds goes at the next look
+        while freed < bytes and (more := reclaim(self.engine, self.project, self.recipes, cause=cause).freed):
+            freed += more
+        if freed:
+            say(f"reclaimed {told_bytes(freed)} of superseded layers and mounts: {cause}")
+        return freed
 
 
 def clear(
@@ -91,31 +99,38 @@ def clear(
 
 
 def explain(
-    failed: BuildFailed, recipes: Sequence[Recipe], cleaner: Cleaner, *, look: Callable[[], Room | None]
+    failed: BuildFailed,
+    recipes: Sequence[Recipe],
+    cleaner: Callable[[], Cleaner],
+    *,
+    look: Callable[[], Room | None],
 ) -> None:
     """Let a failure say what was full and what would help, where that is why it failed."""
     shortage = failed.shortage if isinstance(failed, NoRoom) else shortage_of([failed.message])
     if shortage is None:
         return
-    told = explains(shortage, look(), in_memory=_in_memory(recipes))
+    told = explains(shortage, look(), in_memory=_in_memory(failed, recipes))
     failed.message = f"{failed.message}: {told.why}"
-    failed.fix = "; ".join(filter(None, (told.fix or remedies(_could_free(cleaner)), failed.fix)))
+    cleaning = remedies(_could_free(cleaner)) if told.is_engines else ""
+    failed.fix = "; ".join(filter(None, (told.fix, cleaning, failed.fix)))
 
 
-def _could_free(cleaner: Cleaner) -> Sequence[Freeable]:
+def _could_free(cleaner: Callable[[], Cleaner]) -> Sequence[Freeable]:
     """What would help, as far as an engine without room tells it."""
-    with suppress(EngineError):
-        return cleaner.could_free()
+    with suppress(KiroError):
+        return cleaner().could_free()
     return ()
 
 
-def _in_memory(recipes: Sequence[Recipe]) -> tuple[str, ...]:
-    """Where the steps of these Dockerfiles have file systems in memory."""
+def _in_memory(failed: BuildFailed, recipes: Sequence[Recipe]) -> tuple[str, ...]:
+    """Where the step that failed has file systems in memory; any step, where it is not known which one that was."""
     return tuple(
         mount.get("target") or mount.get("dst") or mount.get("destination") or ""
         for recipe in recipes
+        if failed.file is None or str(recipe.path).endswith(f"/{failed.file}")
         for stage in recipe.parsed.stages
         for one in stage.instructions
+        if failed.line is None or one.line <= failed.line <= one.last_line
         for mount in one.mounts
         if mount.get("type") == "tmpfs"
     )
@@ -142,13 +157,16 @@ def _former(project: Project, say: Say) -> tuple[Former, ...]:
     with suppress(KiroError):
         if not store.path.exists():
             return ()
+        ran = {row.build for row in store.images(_LOOKED_THROUGH) if row.image.ran}
+        builds = [
+            build
+            for build in store.builds(_LOOKED_THROUGH)
+            if build.id in ran and build.way == IMAGE and build.command != MEASURING
+        ][-FORMER_BUILDS:]
         before: int | None = None
-        for build in store.builds(Window(last=2 * FORMER_BUILDS)):
-            if build.way != IMAGE or build.command == MEASURING or build.cache_mounts is None:
-                continue
-            grew = build.cache_mounts - before if before is not None else 0
-            before = build.cache_mounts
-            ran = tuple((step.service, step.text) for step in store.steps(build.id) if ran_here(step))
-            if ran:
-                found.append(Former(ran, grew))
-    return tuple(found[-FORMER_BUILDS:])
+        for build in builds:
+            grew = 0 if before is None or build.cache_mounts is None else build.cache_mounts - before
+            before = before if build.cache_mounts is None else build.cache_mounts
+            steps = ((step.service, step.text) for step in store.steps(build.id) if ran_here(step))
+            found.append(Former(tuple(steps), grew))
+    return tuple(found)

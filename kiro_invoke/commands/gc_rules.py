@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kiro_invoke.cache.collecting import GcRule, default_rules, rules_set, rules_told
+from kiro_invoke.engine.daemon_json import DAEMON_JSON
 from kiro_invoke.engine.protocol import Engine, EngineInfo
-
-#: Where an engine looks for its configuration if it is not told another place.
-DAEMON_JSON = Path("/etc/docker/daemon.json")
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ class GcRules:
 
 
 def gc_rules(
-    engine: Engine, info: EngineInfo, *, told: str | None = None, daemon_json: Path = DAEMON_JSON
+    engine: Engine, info: EngineInfo, *, told: str | None = None, daemon_json: Path = Path(DAEMON_JSON)
 ) -> GcRules:
     """The rules of the builder in use: as buildx tells them, else as configured, else as the engine's defaults are.
 

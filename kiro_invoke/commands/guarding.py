@@ -32,7 +32,7 @@ def make_room(
     say: Say,
     *,
     is_clean: bool = False,
-    cleaner: Cleaner | None = None,
+    cleaner: Callable[[], Cleaner] | None = None,
     look: Look = room_of,
 ) -> None:
     """Before a build of these recipes: clean where the floor would not stay free, BuildFailed where that is not enough.
@@ -51,7 +51,7 @@ def make_room(
         room,
         need,
         project.disk_floor,
-        cleaner or clearing.SupersededCleaner(engine, project, recipes),
+        cleaner() if cleaner else clearing.SupersededCleaner(engine, project, recipes),
         look=lambda: look(engine, project.state),
         say=say,
     )
@@ -63,7 +63,7 @@ def explaining(
     engine: Engine,
     recipes: Sequence[Recipe],
     *,
-    cleaner: Cleaner | None = None,
+    cleaner: Callable[[], Cleaner] | None = None,
     look: Look = room_of,
 ) -> Iterator[None]:
     """While inside, a build that fails because something is full says what it was, and what would help."""
@@ -75,7 +75,7 @@ def explaining(
         clearing.explain(
             failed,
             recipes,
-            cleaner or clearing.SupersededCleaner(engine, project, recipes),
+            cleaner or (lambda: clearing.SupersededCleaner(engine, project, recipes)),
             look=lambda: look(engine, project.state),
         )
         raise

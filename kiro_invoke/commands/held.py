@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -53,15 +53,26 @@ def open_checkout(surface: Surface, services: Sequence[str]) -> Checkout:
     project = config.load(surface.folder, surface.environ)
     if services:
         config.load(surface.folder, surface.environ, services=services)
+    state = project.state if project.state.is_dir() else None
+    engine = opening.open_engine(surface, setup=False, state=state)
+    return Checkout(project, read_all(project, surface.say), frozenset(services), engine)
+
+
+def whole_checkout(surface: Surface, engine: Engine) -> Checkout:
+    """The same with an engine that is open, and all services."""
+    project = config.load(surface.folder, surface.environ)
+    return Checkout(project, read_all(project, surface.say), frozenset(), engine)
+
+
+def read_all(project: Project, say: Callable[[str], None]) -> tuple[Recipe, ...]:
+    """The Dockerfiles of all services, those that can be read; `say` is told of the others."""
     recipes: list[Recipe] = []
     for service in project.services:
         try:
             recipes += read_recipes(replace(project, services=(service,)), (Profile.DEV, Profile.PROD))
         except ConfigError as error:
-            surface.say(f"{service.name} cannot be looked through: {error}")
-    state = project.state if project.state.is_dir() else None
-    engine = opening.open_engine(surface, setup=False, state=state)
-    return Checkout(project, tuple(recipes), frozenset(services), engine)
+            say(f"{service.name} cannot be looked through: {error}")
+    return tuple(recipes)
 
 
 def measured_copies(project: Project) -> tuple[Project, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 
@@ -55,19 +55,26 @@ class Recorder:
         if self._project.recording.record:
             self._ready = beside(self._prepare)
 
-    def built(self, record: BuildRecord) -> None:
-        """A build succeeded."""
-        self.remember(lambda: self.entry(record))
+    def built(self, record: BuildRecord, *, cured: Mapping[str, str] | None = None) -> None:
+        """A build succeeded; after another had failed, it tells of each service that was `cured` of what."""
+        told = _with_causes(record, cured) if cured else record
+        # what a cure ran anew, no change foretold
+        self.remember(lambda: self.entry(told, foretells=not cured))
 
     def failed(self, error: BuildFailed) -> None:
         """A build failed; not one that the engine was never asked for."""
         if (attempt := error.attempt) is not None:
             self.remember(lambda: self.entry(attempt, failed=error.message))
 
-    def entry(self, record: BuildRecord, *, failed: str | None = None) -> Entry:
+    def entry(self, record: BuildRecord, *, failed: str | None = None, foretells: bool = True) -> Entry:
         """What is remembered of a build; of one that `failed`, why."""
         return entry_of(
-            record, self._project, self._command, self._engine, failed=failed, foretells=not self._is_clean
+            record,
+            self._project,
+            self._command,
+            self._engine,
+            failed=failed,
+            foretells=foretells and not self._is_clean,
         )
 
     def remember(self, composed: Callable[[], Entry]) -> None:
@@ -91,6 +98,15 @@ class Recorder:
         for service in self._project.services:
             installs(service.ecosystem, "RUN")  # its expression is compiled here, and known then
         Store(self._project.state, self._say).prepare()
+
+
+def _with_causes(record: BuildRecord, causes: Mapping[str, str]) -> BuildRecord:
+    """The record with what else led to the build of these services."""
+    changes = (
+        replace(change, cause="; ".join(filter(None, (change.cause, causes.get(change.service, "")))))
+        for change in record.changes
+    )
+    return replace(record, changes=tuple(changes))
 
 
 def entry_of(

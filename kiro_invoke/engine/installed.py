@@ -12,7 +12,9 @@ STATE_FILE = "/var/lib/kiro-invoke/setup.json"
 @dataclass(frozen=True)
 class Installed:
     """What a setup adds, noted before it does: packages and groups that were absent, files, and
-    `members`, users who joined the group. It is `complete` when all of it was added."""
+    `members`, users who joined the group. It is `complete` when all of it was added.
+
+    `gc` is the `builder.gc` (JSON) that `doctor --fix` put into a daemon.json that was there before, or ""."""
 
     packages: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
@@ -20,6 +22,7 @@ class Installed:
     sudo: bool = False
     complete: bool = False
     members: tuple[str, ...] = ()
+    gc: str = ""
 
 
 def read_state(path: Path = Path(STATE_FILE)) -> Installed | None:
@@ -37,4 +40,5 @@ def read_state(path: Path = Path(STATE_FILE)) -> Installed | None:
         sudo=bool(raw.get("sudo")),
         complete=bool(raw.get("complete")),
         members=tuple(raw.get("members", ())),
+        gc=str(raw.get("gc", "")),
     )

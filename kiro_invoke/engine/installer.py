@@ -108,6 +108,7 @@ def _begin(plan: SetupPlan, earlier: Installed | None, run: Run) -> Installed:
         groups=groups,
         sudo=plan.needs_sudo,
         members=tuple(sorted({*known.members} | joins)),
+        gc=known.gc,
     )
 
 

@@ -28,6 +28,10 @@ class Privileged:
     def __call__(self, argv: list[str]) -> Completed:
         return self._run([*self._prefix, *argv])
 
+    def given(self, argv: list[str], stdin: str) -> Completed:
+        """The same for a command that reads `stdin`."""
+        return self._run([*self._prefix, *argv], stdin=stdin)
+
     def apt(self, *arguments: str) -> Completed:
         return self._run([*self._prefix, "env", *_SETTINGS, *_APT, *arguments])
 
@@ -40,7 +44,7 @@ class Privileged:
         with tempfile.TemporaryDirectory() as folder:
             draft = Path(folder) / "file"
             draft.write_text(file.text)
-            made = self(["install", "-D", "-m", "0644", "--", str(draft), f"{file.path}{DRAFT}"])
+            made = self(["install", "-D", "-m", file.mode, "--", str(draft), f"{file.path}{DRAFT}"])
             if made.ok:
                 self(["sync", "--", f"{file.path}{DRAFT}"])
                 made = self(["mv", "-f", "--", f"{file.path}{DRAFT}", file.path])

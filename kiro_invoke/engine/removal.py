@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kiro_invoke.engine import ownership
+from kiro_invoke.engine.daemon_json import DAEMON_JSON, take_out
 from kiro_invoke.engine.installed import STATE_FILE, Installed
 from kiro_invoke.engine.privileged import (
     DRAFT,
@@ -32,6 +33,7 @@ class Removal:
     members: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    gc: str = ""
 
     def lines(self) -> tuple[str, ...]:
         """The removal for a person, one line a thing."""
@@ -40,6 +42,7 @@ class Removal:
             *(f"user {name} from group {GROUP}" for name in self.members),
             *(f"group {name}" for name in self.groups),
             *(f"file {path}" for path in self.files),
+            *([f"builder.gc from file {DAEMON_JSON}"] if self.gc else ()),
         )
 
 
@@ -52,6 +55,7 @@ def to_remove(added: Installed, run: Run) -> Removal:
         members=tuple(sorted({*added.members} & {*groups.get(GROUP, ())})),
         groups=(GROUP,) if ours and not ownership.is_foreign(added) else (),
         files=added.files,
+        gc=added.gc,
     )
 
 
@@ -81,6 +85,8 @@ def remove(added: Installed, removal: Removal, run: Run, *, state: Path = Path(S
         shell(["gpasswd", "-d", name, GROUP])
     for group in removal.groups:
         shell(["groupdel", group])
+    if removal.gc:
+        take_out(removal.gc, shell)
     for path in (*removal.files, str(state)):
         shell(["rm", "-f", "--", path, f"{path}{DRAFT}"])
     shell(["rmdir", "--ignore-fail-on-non-empty", "--", str(state.parent)])

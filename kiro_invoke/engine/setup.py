@@ -68,10 +68,11 @@ class HostFacts:
 
 @dataclass(frozen=True)
 class NewFile:
-    """A file to add, whole."""
+    """A file to add, whole. `mode`: its permission bits, in octal."""
 
     path: str
     text: str
+    mode: str = "0644"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from kiro_invoke.model.record import BuildRecord
+    from kiro_invoke.model.record import BuildRecord, FailedStep
 
 
 class ExitCode(IntEnum):
@@ -73,11 +73,12 @@ class EngineError(KiroError):
 class BuildFailed(KiroError):
     """A build step failed. `log` is the full log's path, `tail` the step's last lines.
 
-    `attempt` is what the engine did until then, where it was asked at all.
+    `attempt` is what the engine did until then, where it was asked at all; `step` the step, where one failed.
     """
 
     code = ExitCode.BUILD_FAILED
     attempt: BuildRecord | None = None
+    step: FailedStep | None = None
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from kiro_invoke.model.change import Kind
 
@@ -21,6 +22,19 @@ class Step:
     seconds: float = 0.0
     started: float = 0.0
     completed: float = 0.0
+
+
+@dataclass(frozen=True)
+class FailedStep:
+    """The step that a build failed in: whose, in which stage, and its last lines (up to 200).
+
+    A step that services share is each one's.
+    """
+
+    services: tuple[str, ...]
+    dockerfile: Path
+    stage: str
+    printed: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,8 @@ INVOKE = ("-m", "invoke")
 #: Tasks that answer with one object a line, and all tasks.
 STREAMS = ("classify", "replay-history")
 TASKS = (
-    "warm-cache", "build", "up", "down", "logs", "watch", "setup", "config", *STREAMS,
-    "test-build-performance", "report", "show-cache", "clean-cache",
+    "warm-cache", "refresh-cache", "build", "up", "down", "logs", "watch", "setup", "config", *STREAMS,
+    "test-build-performance", "report", "doctor", "show-cache", "clean-cache",
 )  # fmt: skip
 #: No command of these tests may find an engine.
 ALONE = {

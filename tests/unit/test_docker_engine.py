@@ -468,11 +468,13 @@ def test_images_are_told_with_their_names_and_who_stands_on_them(
         {"Id": "3", "RepoTags": [], "RepoDigests": ["a@sha256:1"]},
     ]
     script.answers["/images/json"] = json.dumps(rows).encode()
-    script.answers["/containers/json"] = b'[{"ImageID": "2"}]'
+    script.answers["/containers/json"] = (
+        b'[{"ImageID": "2", "Names": ["/web-1"]}, {"ImageID": "2", "Id": "c0ffee"}]'
+    )
     script.asked.clear()
     assert engine.images_labelled("x=y") == (
         LocalImage("1", ("a:1",), {"x": "y"}, 7.0),
-        LocalImage("2", (), {}, 0.0, in_use=True),
+        LocalImage("2", (), {}, 0.0, in_use=True, containers=("web-1", "c0ffee")),
         LocalImage("3", ("a@sha256:1",), {}, 0.0),
     )
     assert asked_of(script) == [

@@ -157,6 +157,14 @@ def test_what_is_reclaimed_knows_where_all_services_are_now(project: Project) ->
     assert owner(web, recipes).current == {new}
 
 
+def test_what_a_build_tries_is_not_taken_for_left_behind(project: Project) -> None:
+    """A second attempt may take longer than what is left behind stays."""
+    recipes = warm.read_recipes(project, (Profile.DEV,))
+    tried = read_namespaces(project).next(NOW)
+    assert owner(project, recipes).why_not_used(tried) == "its namespace was replaced"
+    assert owner(project, recipes, frozenset({tried})).why_not_used(tried) == ""
+
+
 def test_a_choice_keeps_the_names_of_all(project: Project) -> None:
     web = project.only(["web"])
     assert [service.name for service in web.services] == ["web"]

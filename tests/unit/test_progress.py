@@ -106,6 +106,14 @@ def test_a_step_that_two_targets_share_is_one_step() -> None:
     assert {step.stage for step in progress.steps} == {"base", "app", "other"}
 
 
+def test_a_failure_of_a_step_that_two_services_share_is_each_ones() -> None:
+    lines = [*vertex("[web-dev a 1/1] RUN x", started=START), *ran("[api-dev a 1/1] RUN x", error="e")]
+    targets = {"web-dev": "web", "api-dev": "api", "other": "third"}
+    progress, _ = fed(lines, targets)
+    assert progress.failed_services() == ("api", "web")
+    assert fed([], targets)[0].failed_services() == ()
+
+
 def test_a_step_that_two_services_share_is_a_step_of_each() -> None:
     progress, seen = fed(
         recorded("shared_step_of_two_services"), {"api-dev-app": "api", "web-dev-app": "web"}
@@ -263,7 +271,7 @@ def test_output_of_a_step_that_is_not_known_is_dropped() -> None:
     assert fed(log(b"x\n"), {"only": "web"})[1].events == []
 
 
-def test_a_failure_keeps_the_last_20_lines_the_unended_one_included() -> None:
+def test_a_failure_keeps_the_last_200_lines_the_unended_one_included() -> None:
     name = "[a 1/1] RUN x"
     many = b"".join(b"line %d\n" % n for n in range(300)) + b"unended"
     before, _ = fed(
@@ -273,7 +281,7 @@ def test_a_failure_keeps_the_last_20_lines_the_unended_one_included() -> None:
     for progress in (before, after):
         failed = progress.failed_step()
         assert failed is not None
-        assert failed[1] == (*(f"line {n}" for n in range(281, 300)), "unended")
+        assert failed[1] == (*(f"line {n}" for n in range(101, 300)), "unended")
 
 
 def test_a_printed_line_names_its_step() -> None:

@@ -26,7 +26,7 @@ use std::time::{Duration, SystemTime};
 use std::{fs, io};
 
 use files::{copy, dated, empty, size, walk, write_whole};
-use target::{hold, keep_locked, note_own, redirected, remove, seed, Units};
+use target::{hold, keep_locked, note_own, redirected, remove, seed, torn, Units};
 use tree::Tree;
 use used::used;
 
@@ -59,6 +59,8 @@ fn deps(words: &[OsString]) -> io::Result<i32> {
         Some("they were compiled in another environment")
     } else if size(&walk(target)?) > limit {
         Some("they hold more than half again of what a cook from scratch left")
+    } else if torn(target)?.is_some() {
+        Some("a program among them is torn")
     } else {
         None
     };
@@ -96,6 +98,10 @@ fn build(words: &[OsString]) -> io::Result<i32> {
     let mut units = Units::of(target)?;
     if units.newest > Some(SystemTime::now() + Duration::from_secs(1)) {
         println!("kiro-fresh: starting the target afresh: the clock has gone back since it was built");
+        empty(target)?;
+        units = Units::default();
+    } else if let Some(path) = torn(target)? {
+        println!("kiro-fresh: starting the target afresh: {} is torn", path.display());
         empty(target)?;
         units = Units::default();
     }

@@ -2,7 +2,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{symlink, MetadataExt};
 use std::os::unix::io::AsRawFd;
@@ -177,6 +177,37 @@ pub fn beyond(target: &Path, cooked: Option<&Path>) -> io::Result<Vec<(PathBuf, 
     let twin = |path: &Path| fs::symlink_metadata(cooked?.join(path.strip_prefix(target).ok()?)).ok();
     let differs = |path: &Path, meta: &Metadata| !twin(path).is_some_and(|twin| same(&twin, meta));
     Ok(walk(target)?.into_iter().filter(|(path, meta)| differs(path, meta)).collect())
+}
+
+/// A program or library in a target that is not whole, as a full disk or a lost machine leaves it. Cargo counts it as
+/// compiled; to run an empty one, as a build script, does nothing and succeeds. What build scripts write may be anything.
+pub fn torn(folder: &Path) -> io::Result<Option<PathBuf>> {
+    for item in gone(fs::read_dir(folder))?.into_iter().flatten() {
+        let item = item?;
+        let Some(meta) = gone(item.metadata())? else { continue };
+        let path = item.path();
+        let may_hold = || !["incremental", ".fingerprint", ".kiro", "out"].iter().any(|name| path.ends_with(name));
+        if meta.is_dir() && may_hold() {
+            if let Some(found) = torn(&path)? {
+                return Ok(Some(found));
+            }
+        } else if meta.is_file() && meta.mode() & 0o111 != 0 && !is_whole(&path, meta.len())? {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a file of so many bytes is as long as its header says. Of what has none (a script), emptiness alone tells.
+fn is_whole(path: &Path, length: u64) -> io::Result<bool> {
+    let mut head = Vec::new();
+    File::open(path)?.take(64).read_to_end(&mut head)?;
+    let number = |at: usize, bytes: usize| head[at..at + bytes].iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+    // ELF of 64 bits, little-endian: where the table of sections begins, the size of an entry, their number
+    if head.starts_with(b"\x7fELF\x02\x01") {
+        return Ok(head.len() == 64 && number(40, 8).saturating_add(number(58, 2) * number(60, 2)) <= length);
+    }
+    Ok(length > 0)
 }
 
 fn same(one: &Metadata, other: &Metadata) -> bool {

@@ -1,0 +1,1 @@
+"""Find what makes builds slow: checks that judge facts, each with its evidence and a cure."""
