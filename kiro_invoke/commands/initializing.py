@@ -73,20 +73,22 @@ def init(asked: Asked) -> Callable[[Surface], Answer]:
                 f"found no service{f' ({seen})' if seen else ''}",
                 fix="start in a repository with a Cargo.toml or package.json of a program or page",
             )
+        missing = tuple(dict.fromkeys(one.lockfile for one in looked.services if one.lockfile))
+        made: tuple[Lockfile, ...] = ()
+        if missing and asked.dry_run:
+            surface.say(f"would make {', '.join(missing)}: what only a lockfile tells is not known yet")
+        elif missing:
+            made = make_lockfiles(surface, looked.root, looked.services, missing)
+            looked = look(surface.folder, surface.environ)
         project = slug(looked.root.name, "project")
         wanted = _distinct(files(looked.repository, looked.services, project, asked.extras))
         wishes = Wishes(asked.upgrade, asked.force)
         writes = plan(wanted, lambda path: _text(looked.root, path), __version__, wishes)
-        missing = tuple(dict.fromkeys(one.lockfile for one in looked.services if one.lockfile))
         _tell_found(surface, looked)
         agreed = _agreed(surface, writes, asked)
         _tell_writes(surface, writes, agreed=agreed, dry=asked.dry_run)
-        made: tuple[Lockfile, ...] = ()
         if not asked.dry_run:
             _write(looked.root, [write for write in writes if write.writes and write.path in agreed])
-            made = make_lockfiles(surface, looked.root, looked.services, missing)
-        elif missing:
-            surface.say(f"would make {', '.join(missing)}")
         return _answer(looked, writes, made, agreed, dry=asked.dry_run)
 
     return body

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +22,10 @@ from kiro_invoke.scaffold.plan import Deed, Write
 _MADE = ".kiro/init/made.json"
 #: Seconds that a package manager may take to resolve.
 _PATIENCE = 600.0
+#: Yarn notes the state of an install among the sources, though nothing was installed.
+_LEAVING_NOTHING = {"YARN_INSTALL_STATE_PATH": os.devnull}
+#: How a program that is not there ends.
+_MISSING = 127
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ def command(path: str, root: Path) -> list[str]:
             "npm", "install", "--prefix", folder, "--package-lock-only", "--ignore-scripts", "--no-audit", "--no-fund",
         ],
         "pnpm-lock.yaml": ["pnpm", "--dir", folder, "install", "--lockfile-only", "--ignore-scripts"],
-        "yarn.lock": ["yarn", "--cwd", folder, "install", "--mode", "update-lockfile"],
+        "yarn.lock": ["yarn", "--cwd", folder, "install", "--mode=update-lockfile"],
     }[basename(path)]  # fmt: skip
 
 
@@ -52,17 +57,25 @@ def make_lockfiles(
     for path in missing:
         argv = command(path, root)
         surface.say(f"make     {path}: there is none, and images are built from what is locked")
-        done = process.run(argv, timeout=_PATIENCE)
+        own = next(one for one in services if one.lockfile == path)
+        done = process.run(argv, env=_LEAVING_NOTHING, timeout=_PATIENCE)
+        if done.returncode == _MISSING and own.manager:
+            argv = ["npx", "--yes", "--package", own.manager, *argv]
+            done = process.run(argv, env=_LEAVING_NOTHING, timeout=_PATIENCE)
         if done.ok and (root / path).is_file():
             _remember(root, path)
             made.append(Lockfile(path))
             continue
-        words = " ".join(line for line in done.stderr.split("\n")[-4:] if line.strip())
+        said = f"{done.stdout}\n{done.stderr}".split("\n")
+        words = " ".join([line.strip() for line in said if line.strip()][-4:])
         reason = (
-            f"there is no {argv[0]} on this machine" if done.returncode == 127 else words[:300] or "it failed"
+            f"there is no {argv[0]} on this machine"
+            if done.returncode == _MISSING
+            else words[:300] or "it failed"
         )
-        own = next(one.name for one in services if one.lockfile == path)
-        surface.say(f"{path}: not made: {reason}. {own} cannot be built without it: make it and commit it")
+        surface.say(
+            f"{path}: not made: {reason}. {own.name} cannot be built without it: make it and commit it"
+        )
         made.append(Lockfile(path, reason))
     return tuple(made)
 

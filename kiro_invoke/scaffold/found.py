@@ -46,6 +46,8 @@ class Found:
     proxied: tuple[str, ...] = ()
     needs: tuple[Need, ...] = ()
     lockfile: str = ""
+    #: the package, of npm's registry, that makes it
+    manager: str = ""
     ignore: tuple[str, ...] = ()
     warnings: tuple[str, ...] = field(default=())
 

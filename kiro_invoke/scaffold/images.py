@@ -9,8 +9,6 @@ RUST_IMAGE = "rust:1.95-slim-trixie"
 DEBIAN_IMAGE = "debian:13-slim"
 NODE_IMAGE = "node:24-trixie-slim"
 NGINX_IMAGE = "nginx:1.28-trixie"
-#: What every service of Rust is compiled with.
-PACKAGES = ("gcc", "libc6-dev", "mold", "pkg-config")
 #: What a development container of Rust has besides.
 TOOLS = ("curl", "gdb", "gdbserver", "git", "less", "procps", "strace")
 
@@ -29,7 +27,7 @@ class RustImages:
     binary: str
     rust_image: str = RUST_IMAGE
     debian_image: str = DEBIAN_IMAGE
-    packages: tuple[str, ...] = PACKAGES
+    system_packages: tuple[str, ...] = ()
     runtime_packages: tuple[str, ...] = ()
     tools: tuple[str, ...] = TOOLS
     env: tuple[str, ...] = ()

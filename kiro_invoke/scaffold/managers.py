@@ -35,13 +35,17 @@ class Manager:
         return "yarn" if self.name == "berry" else self.name
 
     @property
+    def package(self) -> str:
+        """What npm's registry has it as."""
+        name = {"berry": "@yarnpkg/cli-dist"}.get(self.name, self.name)
+        return f"{name}@{self.version}" if self.version else name
+
+    @property
     def had_by(self) -> str:
         """The command that installs it into an image; "": it is there."""
         if self.release or (self.name == "npm" and not self.version):
             return ""
-        package = {"berry": "@yarnpkg/cli-dist"}.get(self.name, self.name)
-        wanted = f"{package}@{self.version}" if self.version else package
-        return f"npm install --global --force --no-audit --no-fund {shlex.quote(wanted)}"
+        return f"npm install --global --force --no-audit --no-fund {shlex.quote(self.package)}"
 
     @property
     def program(self) -> str:

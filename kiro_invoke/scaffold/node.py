@@ -153,7 +153,7 @@ def _service(project: _Project, fits: Fits, own_npmrc: str) -> Found | Passed:
         port = images.port
     return Found(
         _name(project), project.root, project.folder, kind.ecosystem, images, tuple(facts), port,
-        proxied, needs, lockfile, ("**/node_modules", *ignored, *_made(project, images)), warnings,
+        proxied, needs, lockfile, kind.package, ("**/node_modules", *ignored, *_made(project, images)), warnings,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from kiro_invoke.model.naming import slug
 from kiro_invoke.scaffold.found import Fact, Found, Need, Passed
-from kiro_invoke.scaffold.images import DEBIAN_IMAGE, PACKAGES, RUST_IMAGE, RustImages
+from kiro_invoke.scaffold.images import DEBIAN_IMAGE, RUST_IMAGE, RustImages
 from kiro_invoke.scaffold.repository import Repository, line_of, matches, placed, table, up
 from kiro_invoke.scaffold.system_packages import locked_names, needed
 
@@ -105,7 +105,7 @@ def _package(
         binary=binary,
         rust_image=image,
         debian_image=DEBIAN_IMAGE if release >= 13 else "debian:12-slim",
-        packages=(*PACKAGES, *_distinct(one.build for one in systems)),
+        system_packages=_distinct(one.build for one in systems),
         runtime_packages=_distinct(one.run for one in systems),
         env=env,
         port=port,

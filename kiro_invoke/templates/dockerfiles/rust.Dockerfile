@@ -5,14 +5,24 @@
 ARG RUST_IMAGE={{ rust_image }}
 ARG DEBIAN_IMAGE={{ debian_image }}
 
-{% include "rust.head" %}{% include "rust.why" %}FROM base AS crates
+{% include "rust.head" %}{% set below = "system" if system_packages else "base" %}
+{% if system_packages %}
+# What these crates need of the system. cargo-chef and the other helpers do without.
+FROM base AS system
+RUN --mount=type=cache,id={{ mounts }}-apt-cache,target=/var/cache/apt,sharing=locked \
+    --mount=type=cache,id={{ mounts }}-apt-lists,target=/var/lib/apt,sharing=locked \
+    apt-get update \
+ && apt-get install -y --no-install-recommends {{ system_packages | join(" ") }}
+
+{% endif %}
+{% include "rust.why" %}FROM {{ below }} AS crates
 {% include "rust.crates" %}# Dependencies are compiled in a mount of their own and copied into the layer (see Dockerfile.fast).
 FROM crates AS cook
 ENV CARGO_INCREMENTAL=0
 RUN --mount=type=bind,from=fresh,source=/usr/local/bin/kiro-fresh,target=/usr/local/bin/kiro-fresh \
     --mount=type=bind,from=chef,source=/usr/local/bin/cargo-chef,target=/usr/local/bin/cargo-chef \
     --mount=type=bind,from=planner,source=/kiro/recipe.json,target=/kiro/recipe.json \
-    --mount=type=cache,id={{ mounts }}-release-linux-amd64-deps,target=/deps,from=base,source=/kiro/empty,sharing=locked \
+    --mount=type=cache,id={{ mounts }}-release-linux-amd64-deps,target=/deps,from={{ below }},source=/kiro/empty,sharing=locked \
     kiro-fresh deps /deps cargo chef cook --recipe-path /kiro/recipe.json --release --locked --offline \
  && find . -mindepth 1 -delete && cp -a /deps /target && mkdir /kiro/cooked
 
@@ -23,7 +33,7 @@ FROM cook AS builder
 COPY --from=fresh /usr/local/bin/kiro-fresh /usr/local/bin/kiro-fresh
 RUN --mount=type=bind,target=/app,rw \
     --mount=type=cache,id={{ mounts }}-release-linux-amd64-cooked,target=/kiro/cooked,from=cook,source=/kiro/cooked,sharing=locked,ro \
-    --mount=type=cache,id={{ mounts }}-release-linux-amd64-target,target=/app/target,from=base,source=/kiro/empty,sharing=locked \
+    --mount=type=cache,id={{ mounts }}-release-linux-amd64-target,target=/app/target,from={{ below }},source=/kiro/empty,sharing=locked \
     kiro-fresh build --cooked /target cargo build --release --package {{ package }}{{ " --bin " ~ binary if binary != package else "" }} --locked --offline \
  && install -D target/release/{{ binary }} /out/{{ binary }}
 

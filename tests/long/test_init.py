@@ -1,0 +1,164 @@
+"""`kiro init` in repositories of many shapes: built, run, edited, correct; and gone again, byte for byte."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.support.engine import Ran, docker, free_port, kiro, wait_for
+from tests.support.repository import git, write_texts
+from tests.support.shapes import SHAPES
+
+pytestmark = [pytest.mark.docker, pytest.mark.long]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A shape, the port variables of what serves in it, and the file that says its word."""
+
+    shape: str
+    serves: tuple[str, ...]
+    word: str
+    old: str = '"one"'
+    first: str = "one"
+    #: of which service the production image is run too, and the port in it
+    produced: str = ""
+    port: int = 0
+
+
+CASES = [
+    Case("single", ("SERVICE",), "src/main.rs", produced="SERVICE", port=3000),
+    Case("two binaries", ("FIRST", "SECOND"), "crates/words/src/lib.rs", produced="second", port=3002),
+    Case("npm", ("FIRST",), "first/words.js"),
+    Case("pnpm", ("FIRST",), "packages/words/words.js", produced="first", port=3000),
+    Case("yarn berry", ("FIRST",), "first/words.js", produced="first", port=3000),
+    Case("mixed", ("API",), "services/api/src/main.rs"),
+    Case(
+        "openssl",
+        ("SEALED",),
+        "sealed/src/main.rs",
+        "openssl::version::version()",
+        "OpenSSL 3",
+        "sealed",
+        3000,
+    ),
+    Case("Läden und mehr", ("EIN_DIENST_F_R",), "ein Dienst für ä/src/main.rs"),
+]
+
+
+@dataclass
+class Repository:
+    root: Path
+    name: str
+    ports: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        return {
+            "COMPOSE_PROJECT_NAME": self.name,
+            **{f"{name}_PORT": str(port) for name, port in self.ports.items()},
+        }
+
+    def kiro(self, *words: str) -> Ran:
+        ran = kiro(*words, cwd=self.root, env=self.env)
+        assert ran.code == 0, ran.out + ran.err[-4000:]
+        return ran
+
+    def answers(self) -> set[str]:
+        return {wait_for(f"http://127.0.0.1:{port}/") for name, port in self.ports.items() if name != "WEB"}
+
+    def files(self) -> dict[str, bytes]:
+        """Everything but git's and the tool's own state."""
+        return {
+            str(path.relative_to(self.root)): path.read_bytes()
+            for path in self.root.rglob("*")
+            if path.is_file() and not {".git", ".kiro"} & set(path.relative_to(self.root).parts)
+        }
+
+
+@pytest.fixture
+def repository(engine: None, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Repository]:
+    case: Case = request.param
+    root = tmp_path / f"{case.shape} {os.getpid()}"
+    write_texts(root, SHAPES[case.shape])
+    git("init", "-q", str(root))
+    git("-C", str(root), "add", "--all")
+    git("-C", str(root), "commit", "-qm", "as it was")
+    found = Repository(root, f"kiro-init-{os.getpid()}")
+    variables = [root.name.upper().replace(" ", "_") if name == "SERVICE" else name for name in case.serves]
+    found.ports = {name: free_port() for name in variables}
+    if case.shape == "mixed":
+        found.ports["WEB"] = free_port()
+    try:
+        yield found
+    finally:
+        kiro("down", "--volumes", cwd=root, env=found.env)
+        kiro("clean-cache", "--yes", cwd=root, env=found.env)
+        shutil.rmtree(root)
+
+
+@pytest.mark.parametrize(
+    ("case", "repository"),
+    [(case, case) for case in CASES],
+    indirect=["repository"],
+    ids=lambda one: one.shape,
+)
+def test_a_repository_is_built_run_edited_and_left_as_it_was(case: Case, repository: Repository) -> None:
+    before = repository.files()
+    ran = repository.kiro("init", "--format", "json")
+    assert len(ran.json["services"]) == len(repository.ports)
+    again = repository.kiro("init", "--format", "json")
+    assert {file["deed"] for file in again.json["files"]} == {"keep"}
+
+    repository.kiro("up")
+    page = repository.ports.get("WEB", 0)
+    assert all(answer.startswith(case.first) for answer in repository.answers())
+    _edit(repository, case.word, case.old, '"two"')
+    repository.kiro("watch", "--once")
+    assert repository.answers() == {"two"}
+    _edit(repository, case.word, '"two"', '"three"')
+    repository.kiro("up")
+    assert repository.answers() == {"three"}
+    if page:
+        assert "<title>page</title>" in wait_for(f"http://127.0.0.1:{page}/")
+        assert wait_for(f"http://127.0.0.1:{page}/api/x") == "three"
+    if case.produced:
+        service = repository.root.name.replace(" ", "-") if case.produced == "SERVICE" else case.produced
+        repository.kiro("build", "--prod", "--service", service)
+        assert _served(f"{_project(repository)}/{service}:prod", case.port) == "three"
+
+    repository.kiro("down")
+    _edit(repository, case.word, '"three"', case.old)
+    repository.kiro("uninstall")
+    assert repository.files() == before
+    assert git("-C", str(repository.root), "status", "--short") == ""
+    repository.kiro("init")  # for what is cleaned at the end
+
+
+def _edit(repository: Repository, path: str, old: str, new: str) -> None:
+    file = repository.root / path
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+def _project(repository: Repository) -> str:
+    for line in (repository.root / "kiro.yaml").read_text().splitlines():
+        if line.startswith("project: "):
+            return line.removeprefix("project: ").strip('"')
+    raise AssertionError
+
+
+def _served(image: str, port: int) -> str:
+    """What a container of an image answers."""
+    outside = free_port()
+    container = docker("run", "--detach", "--publish", f"127.0.0.1:{outside}:{port}", image).strip()
+    try:
+        return wait_for(f"http://127.0.0.1:{outside}/")
+    finally:
+        docker("rm", "--force", container)
