@@ -72,8 +72,9 @@ def without_block(text: str) -> str:
     match = _BLOCK.search(plain)
     if match is None:
         return text
-    start = match.start() + (0 if match["bare"] else len(match["joined"]))
-    left = plain[:start] + plain[match.end() :]
+    below = plain[match.end() :]
+    start = match.start() + (0 if match["bare"] and not below else len(match["joined"]))
+    left = plain[:start] + below
     return left.replace("\n", "\r\n") if crlf else left
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.engine import Ran, docker, free_port, kiro, wait_for
 from tests.support.repository import git, write_texts
-from tests.support.shapes import SHAPES
+from tests.support.shapes import SEALED, SHAPES
 
 pytestmark = [pytest.mark.docker, pytest.mark.long]
 
@@ -42,8 +42,8 @@ CASES = [
         "openssl",
         ("SEALED",),
         "sealed/src/main.rs",
-        "openssl::version::version()",
-        "OpenSSL 3",
+        SEALED,
+        str(3 << 28)[:4],
         "sealed",
         3000,
     ),

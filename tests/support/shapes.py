@@ -27,6 +27,8 @@ import { word } from "WHERE";
 
 createServer((_request, response) => response.end(word)).listen(process.env.PORT ?? 3000);
 """
+#: The version of the library that it is linked with.
+SEALED = "unsafe { openssl_sys::OpenSSL_version_num() }.to_string()"
 PAGE = """\
 <!doctype html>
 <title>page</title>
@@ -119,8 +121,8 @@ SHAPES: Mapping[str, dict[str, str]] = {
     "openssl": crate(
         "sealed",
         3000,
-        word="openssl::version::version()",
-        more='[dependencies]\nopenssl = "0.10"\n',
+        word=SEALED,
+        more='[dependencies]\nopenssl-sys = "0.9"\n',
         folder="sealed",
     ),
     "Läden und mehr": crate("api", 3000, folder="ein Dienst für ä"),
