@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kiro_invoke.commands.lockfiles import Lockfile, forget, locked, make_lockfiles, ours
+from kiro_invoke.commands.lockfiles import Lockfile, Runs, forget, locked, make_lockfiles, ours
 from kiro_invoke.commands.surface import Answer, Surface
 from kiro_invoke.config import find_root
 from kiro_invoke.doctor.bases import satisfies
+from kiro_invoke.engine import process
 from kiro_invoke.engine.files import write_whole
 from kiro_invoke.model.errors import ConfigError, ExitCode, UsageError
 from kiro_invoke.model.naming import slug
@@ -57,7 +58,7 @@ class Looked:
     passed: tuple[Passed, ...]
 
 
-def init(asked: Asked) -> Callable[[Surface], Answer]:
+def init(asked: Asked, run: Runs = process.run) -> Callable[[Surface], Answer]:
     """Write what this repository's services need to be built fast; nothing of a person's without showing a diff."""
 
     def body(surface: Surface) -> Answer:
@@ -78,7 +79,7 @@ def init(asked: Asked) -> Callable[[Surface], Answer]:
         if missing and asked.dry_run:
             surface.say(f"would make {', '.join(missing)}: what only a lockfile tells is not known yet")
         elif missing:
-            made = make_lockfiles(surface, looked.root, looked.services, missing)
+            made = make_lockfiles(surface, run, looked.root, looked.services, missing)
             looked = look(surface.folder, surface.environ)
         project = slug(looked.root.name, "project")
         wanted = _distinct(files(looked.repository, looked.services, project, asked.extras))

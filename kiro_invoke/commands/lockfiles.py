@@ -7,18 +7,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from posixpath import basename, dirname
 
 from kiro_invoke.commands.surface import Surface
-from kiro_invoke.engine import process
 from kiro_invoke.engine.files import make_state_folder, write_whole
+from kiro_invoke.engine.protocol import Completed
 from kiro_invoke.scaffold.found import Found
 from kiro_invoke.scaffold.plan import Deed, Write
 
+#: What starts a process, and waits for its end (engine.process.run).
+Runs = Callable[..., Completed]
 _MADE = ".kiro/init/made.json"
 #: Seconds that a package manager may take to resolve.
 _PATIENCE = 600.0
@@ -50,7 +52,7 @@ def command(path: str, root: Path) -> list[str]:
 
 
 def make_lockfiles(
-    surface: Surface, root: Path, services: Sequence[Found], missing: Sequence[str]
+    surface: Surface, run: Runs, root: Path, services: Sequence[Found], missing: Sequence[str]
 ) -> tuple[Lockfile, ...]:
     """Make what is missing; without its manager, say what makes it."""
     made = []
@@ -58,10 +60,10 @@ def make_lockfiles(
         argv = command(path, root)
         surface.say(f"make     {path}: there is none, and images are built from what is locked")
         own = next(one for one in services if one.lockfile == path)
-        done = process.run(argv, env=_LEAVING_NOTHING, timeout=_PATIENCE)
+        done = run(argv, env=_LEAVING_NOTHING, timeout=_PATIENCE)
         if done.returncode == _MISSING and own.manager:
             argv = ["npx", "--yes", "--package", own.manager, *argv]
-            done = process.run(argv, env=_LEAVING_NOTHING, timeout=_PATIENCE)
+            done = run(argv, env=_LEAVING_NOTHING, timeout=_PATIENCE)
         if done.ok and (root / path).is_file():
             _remember(root, path)
             made.append(Lockfile(path))
