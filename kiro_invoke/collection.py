@@ -270,7 +270,7 @@ def measure(
         "dry-run": DRY,
         "force": "Replace also what is yours, or what you changed since; its diff is shown.",
         "upgrade": "Renew what another version wrote, or what other facts made; its diff is shown, and you are asked.",
-        "extra": "Write this too: ci (an example of continuous integration), editor (.vscode); repeatable.",
+        "extra": "Write this too: ci (an example of continuous integration), editor (.vscode), tilt; repeatable.",
         "format": FORMAT,
     },
 )

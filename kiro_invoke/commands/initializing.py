@@ -27,7 +27,10 @@ from kiro_invoke.scaffold.rust import rust_services
 from kiro_invoke.version import __version__
 
 #: What is made on request only.
-EXTRAS = ("ci", "editor")
+EXTRAS = ("ci", "editor", "tilt")
+#: What other programs take from this package: what is asked for -> its file.
+_TAKEN = {"make": "kiro.mk", "tilt": "Tiltfile"}
+_PACKAGE = Path(__file__).parents[1]
 _HIDDEN = frozenset({".cargo", ".yarn", ".vscode", ".github"})
 _MOST = 50_000
 _LARGEST = 2_000_000
@@ -67,6 +70,9 @@ def init(asked: Asked, run: Runs = process.run) -> Callable[[Surface], Answer]:
                 raise UsageError(
                     f'--extra "{clean(extra)}" is not known', fix=f"use one of {', '.join(EXTRAS)}"
                 )
+        taken = {name for name, file in _TAKEN.items() if (_PACKAGE / file).is_file()}
+        if "tilt" in asked.extras and "tilt" not in taken:
+            raise UsageError("--extra tilt: this version brings no extension for Tilt", fix="leave it out")
         looked = look(surface.folder, surface.environ)
         if not looked.services:
             seen = "; ".join(f"{one.manifest}: {one.why}" for one in looked.passed)
@@ -82,7 +88,9 @@ def init(asked: Asked, run: Runs = process.run) -> Callable[[Surface], Answer]:
             made = make_lockfiles(surface, run, looked.root, looked.services, missing)
             looked = look(surface.folder, surface.environ)
         project = slug(looked.root.name, "project")
-        wanted = _distinct(files(looked.repository, looked.services, project, asked.extras))
+        wanted = _distinct(
+            files(looked.repository, looked.services, project, {*asked.extras, *({"make"} & taken)})
+        )
         wishes = Wishes(asked.upgrade, asked.force)
         writes = plan(wanted, lambda path: _text(looked.root, path), __version__, wishes)
         _tell_found(surface, looked)

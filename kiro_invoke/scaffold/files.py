@@ -47,7 +47,9 @@ class File:
 def files(
     repository: Repository, services: Sequence[Found], project: str, asked: Iterable[str] = ()
 ) -> tuple[File, ...]:
-    """All files for these services. `asked`: what is made on request only (`editor`, `ci`)."""
+    """All files for these services. `asked`: what is made on request only (`editor`, `ci`, `tilt`); and `make`, where
+    there is something to include.
+    """
     return tuple(_files(repository, services, project, frozenset(asked)))
 
 
@@ -61,7 +63,10 @@ def _files(
     yield File("kiro.yaml", _kiro_yaml(services, project), Form.WHOLE, "which services there are")
     if not any(repository.has(name) and name != "compose.yaml" for name in COMPOSE_FILES):
         yield File("compose.yaml", _compose(services, project), Form.WHOLE, "how the services are run")
-    yield File("Makefile", _MAKE, Form.ADDED, "targets: make warm-cache, make watch, and so on")
+    if "make" in asked:
+        yield File("Makefile", _MAKE, Form.ADDED, "targets: make kiro-warm-cache, make kiro-watch, and so on")
+    if "tilt" in asked:
+        yield from _tiltfile(repository)
     if "ci" in asked:
         yield File(
             ".github/workflows/kiro.yaml",
@@ -160,7 +165,15 @@ def _compose(services: Sequence[Found], project: str) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-_MAKE = "-include $(shell kiro make-path 2>/dev/null)\n"
+_MAKE = """\
+# Targets of kiro, where it is installed: make kiro-help
+KIRO_PREFIX := kiro-
+-include $(shell kiro make-path 2>/dev/null)
+"""
+_TILT = """\
+kiro = load_dynamic(str(local('kiro tilt-path', quiet=True)).strip())
+kiro['kiro_services']()
+"""
 _CI = """\
 # Builds all images, and measures that builds are as fast as they should be.
 name: images
@@ -178,6 +191,14 @@ jobs:
       - run: kiro build --prod --clean
       - run: kiro up
 """
+
+
+def _tiltfile(repository: Repository) -> Iterator[File]:
+    """Lines for Tilt: a file of our own runs the services with Compose, a person's already says how they run."""
+    there = repository.read("Tiltfile")
+    is_theirs = repository.has("Tiltfile") and whole_mark(there) is None
+    text = _TILT if is_theirs else f"docker_compose('compose.yaml')\n{_TILT}"
+    yield File("Tiltfile", text, Form.BLOCK, "the services' images under Tilt, as asked for")
 
 
 def _tasks() -> str:

@@ -112,7 +112,7 @@ def test_uninstall_leaves_it_byte_for_byte_as_it_was(world: World) -> None:
     write_texts(world.root, {"api/.dockerignore": "secrets\r\nlast", "Makefile": "all:\n\ttrue\n"})
     before = world.files()
     world.init(extras=("ci", "editor"))
-    assert world.files()["Makefile"] != before["Makefile"]
+    assert world.files()["api/.dockerignore"] != before["api/.dockerignore"]
     assert world.uninstall()["left"] == 0
     assert world.files() == before
     assert not (world.root / ".github").exists()
@@ -192,7 +192,7 @@ def test_an_unknown_extra_is_refused(world: World) -> None:
 
 def test_a_link_out_of_the_repository_is_not_followed(world: World, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").write_text("mine\n")
-    (world.root / "Makefile").symlink_to(tmp_path / "elsewhere")
+    (world.root / "api/.dockerignore").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ConfigError, match="leads out of the repository"):
         world.init()
     assert (tmp_path / "elsewhere").read_text() == "mine\n"

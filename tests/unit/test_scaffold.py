@@ -384,8 +384,18 @@ def test_a_persons_compose_file_of_another_name_is_enough() -> None:
 
 def test_lines_for_make_are_only_ever_added() -> None:
     services = rust(SHAPES["single"])
-    found = {file.path: file.form for file in files(repository(SHAPES["single"]), services, "shop")}
+    found = {file.path: file.form for file in files(repository(SHAPES["single"]), services, "shop", ["make"])}
     assert found["Makefile"] is Form.ADDED
+
+
+def test_a_tiltfile_of_a_persons_already_says_how_services_run() -> None:
+    texts = SHAPES["single"]
+    assert written(texts, ("tilt",))["Tiltfile"].startswith(
+        "docker_compose('compose.yaml')\nkiro = load_dynamic("
+    )
+    assert written({**texts, "Tiltfile": "k8s_yaml('app.yaml')\n"}, ("tilt",))["Tiltfile"].startswith(
+        "kiro = load_"
+    )
 
 
 def _excludes(text: str, name: str, folder: str) -> bool:
