@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
+import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from tests.support.engine import Ran, docker, free_port, kiro, wait_for
+from kiro_invoke import config
+from tests.support.engine import Ran, command, docker, free_port, kiro, wait_for
+from tests.support.private_npm import private_npm
 from tests.support.repository import git, write_texts
-from tests.support.shapes import SEALED, SHAPES
+from tests.support.shapes import SEALED, SHAPES, program
 
 pytestmark = [pytest.mark.docker, pytest.mark.long]
 
@@ -43,7 +47,7 @@ CASES = [
         ("SEALED",),
         "sealed/src/main.rs",
         SEALED,
-        str(3 << 28)[:4],
+        "8",
         "sealed",
         3000,
     ),
@@ -138,6 +142,69 @@ def test_a_repository_is_built_run_edited_and_left_as_it_was(case: Case, reposit
     assert repository.files() == before
     assert git("-C", str(repository.root), "status", "--short") == ""
     repository.kiro("init")  # for what is cleaned at the end
+
+
+def test_a_token_of_a_private_registry_is_used_and_kept_nowhere(engine: None, tmp_path: Path) -> None:
+    token = secrets.token_hex(20)
+    gateway = docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}").strip()
+    root = tmp_path / f"private {os.getpid()}"
+    found = Repository(root, f"kiro-init-{os.getpid()}", {"APP": free_port()})
+    env = {**found.env, "NPM_TOKEN": token}
+    write_texts(root, program("app", "app", where="@own/words", dependencies={"@own/words": "1.0.0"}))
+    with private_npm(gateway, token) as place:
+        npmrc = f"@own:registry=http:{place}\n{place}:_authToken=${{NPM_TOKEN}}\n"
+        write_texts(root, {"app/.npmrc": npmrc})
+        try:
+            # npm keeps to the package's folder, so that its own settings count there
+            for words in (["init"], ["up"], ["build", "--prod"]):
+                ran = kiro(*words, cwd=root, env=env)
+                assert ran.code == 0, ran.out + ran.err[-4000:]
+                assert token not in ran.out + ran.err
+            assert found.answers() == {"private"}
+            images = [f"{_project(found)}/app:{kind}" for kind in ("dev", "prod")]
+            for image in images:
+                assert token not in docker("image", "inspect", image) + docker("history", "--no-trunc", image)
+            assert not _holds(["docker", "save", *images], token)
+            state = [
+                path for path in root.rglob("*") if path.is_file() and token.encode() in path.read_bytes()
+            ]
+            assert state == []
+            assert not _mount_holds(root, "kiro-npm", token)
+        finally:
+            kiro("down", "--volumes", cwd=root, env=env)
+            kiro("clean-cache", "--yes", cwd=root, env=env)
+
+
+def _holds(argv: list[str], text: str) -> bool:
+    """Whether what a program prints holds a text."""
+    kept = b""
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        while piece := process.stdout.read(1 << 20):
+            if text.encode() in kept + piece:
+                return True
+            kept = piece[-len(text) :]
+    assert process.returncode == 0
+    return False
+
+
+def _mount_holds(root: Path, mount: str, text: str) -> bool:
+    """Whether a cache mount of a checkout's holds a text. A step of another text: without caches, mounts are empty."""
+    namespace = config.load(root, {"NPM_TOKEN": text}).checkout
+    dockerfile = (
+        f"FROM debian:13-slim\nRUN --mount=type=cache,id={mount},target=/mount --mount=type=secret,id=text "
+        f": {secrets.token_hex(8)}; ls -A /mount "
+        "&& if grep -rqf /run/secrets/text /mount; then echo held; else echo not held; fi >/told\n"
+        "FROM scratch\nCOPY --from=0 /told /\n"
+    )
+    ran = command(
+        "docker", "buildx", "build", "--build-arg", f"BUILDKIT_CACHE_MOUNT_NS={namespace}",
+        "--secret", "id=text,env=TEXT", "--output", "type=tar,dest=-", "--progress=plain", "-",
+        env={"TEXT": text}, stdin=dockerfile,
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    assert "_cacache" in ran.err  # it is the mount
+    return "not held" not in ran.out
 
 
 def _edit(repository: Repository, path: str, old: str, new: str) -> None:
