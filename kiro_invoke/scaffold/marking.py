@@ -47,6 +47,11 @@ def whole_mark(text: str) -> Mark | None:
     return Mark(match["version"], _hash(body) == match["hash"], body)
 
 
+def is_marked(text: str) -> bool:
+    """Whether anything in a file was written by init."""
+    return whole_mark(text) is not None or block_mark(text) is not None
+
+
 def with_block(text: str, body: str, version: str, comment: str = "#") -> str:
     """A person's file with a block at its end, the rest of it as it was; in place of the block that it has."""
     end = "\r\n" if "\r\n" in text else "\n"

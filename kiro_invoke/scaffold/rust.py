@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from posixpath import basename
+from posixpath import basename, normpath
 from typing import Any
 
 from kiro_invoke.model.naming import slug
@@ -79,6 +79,12 @@ def _package(
     programs = _programs(repository, folder, name, manifest)
     if not programs:
         return Passed(path, "a library: it has no program (no src/main.rs, no [[bin]])")
+    if not all(re.fullmatch(r"[\w-]+", one) for one in (name, *programs)):
+        return Passed(path, "a package or program has a name that cargo does not take")
+    if outside := _outside(folder, root, manifest):
+        return Passed(
+            path, f"it depends on {outside}, outside of what its build is sent: have a workspace hold both"
+        )
     default = str(package.get("default-run") or "")
     binary = default if default in programs else name if name in programs else programs[0]
     facts = [Fact(f"program {binary}", path)]
@@ -148,6 +154,20 @@ def _is_said(said: object, path: str) -> bool:
 def _dependencies(manifest: Mapping[str, Any]) -> Iterator[str]:
     for key in ("dependencies", "build-dependencies"):
         yield from table(manifest.get(key))
+
+
+def _outside(folder: str, root: str, manifest: Mapping[str, Any]) -> str:
+    """A path that it depends on and that leads out of its build's context; "" where none does."""
+    for key in ("dependencies", "build-dependencies", "dev-dependencies"):
+        for dependency in table(manifest.get(key)).values():
+            path = table(dependency).get("path")
+            if isinstance(path, str):
+                place = normpath(placed(folder, path))
+                if place.startswith(("..", "/")) or (
+                    root and f"{place}/" != f"{root}/" and not place.startswith(f"{root}/")
+                ):
+                    return path
+    return ""
 
 
 @dataclass(frozen=True)

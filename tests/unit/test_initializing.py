@@ -156,6 +156,16 @@ def test_what_force_replaced_comes_back(world: World) -> None:
     assert world.files() == before
 
 
+def test_what_is_ours_and_was_edited_is_not_kept_as_a_persons_own(world: World) -> None:
+    before = world.files()
+    world.init()
+    file = world.root / "api/Dockerfile"
+    file.write_text(file.read_text() + "RUN mine\n")
+    assert world.deeds(force=True)["api/Dockerfile"] == "replace"
+    world.uninstall()
+    assert world.files() == before
+
+
 def test_an_upgrade_shows_its_diff_and_asks(world: World) -> None:
     world.init()
     source = world.root / "api/src/main.rs"

@@ -276,6 +276,28 @@ def test_what_nothing_is_known_of_is_told() -> None:
     assert passed(bun) == ["a/package.json: Bun's packages: what is written here knows npm, pnpm and yarn"]
 
 
+def test_what_would_not_do_in_a_dockerfile_is_left() -> None:
+    texts = {
+        "package.json": package("root", workspaces=["apps/*"]),
+        **program("a", "apps/a $(b)", where="./w.js"),
+    }
+    assert node(texts) == []
+    assert "would not do in a Dockerfile" in passed(texts)[1]
+    assert (
+        the(node(program("a", "a $(b)", where="./w.js"))).context == "a $(b)"
+    )  # a context of its own: no matter
+
+
+def test_a_crate_beside_a_context_is_told_of() -> None:
+    texts = {**crate("app", 3000, folder="app", more='[dependencies]\nwords = { path = "../words" }\n')}
+    texts |= {"words/Cargo.toml": '[package]\nname = "words"\n', "words/src/lib.rs": ""}
+    assert rust(texts) == []
+    assert passed(texts)[0].startswith(
+        "app/Cargo.toml: it depends on ../words, outside of what its build is sent"
+    )
+    assert the(rust({**texts, "Cargo.toml": '[workspace]\nmembers = ["app", "words"]\n'})).context == ""
+
+
 # --- credentials
 
 
