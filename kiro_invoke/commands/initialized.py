@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,14 +25,28 @@ def tell_found(surface: Surface, looked: Looked) -> None:
         surface.say(f"not taken: {passed.manifest}: {passed.why}")
 
 
-def tell_writes(surface: Surface, writes: Sequence[Write], *, agreed: frozenset[str], dry: bool) -> None:
+def tell_writes(
+    surface: Surface, writes: Sequence[Write], services: Sequence[Found], *, agreed: frozenset[str], dry: bool
+) -> None:
     for write in writes:
         if write.deed is Deed.LEAVE:
             surface.say(f"{write.deed:<8} {write.path}: {write.cause}")
+            if lacking := _lacking(write, services):
+                surface.say(
+                    f"  note: it names no {', '.join(lacking)}: `kiro init --force --dry-run` shows how"
+                )
         elif not write.writes or write.path in agreed:
             surface.say(
                 f"{'would ' if dry and write.writes else ''}{write.deed:<8} {write.path}: {write.cause}"
             )
+
+
+def _lacking(write: Write, services: Sequence[Found]) -> list[str]:
+    """The services that a person's own list of them does not name."""
+    if write.path not in {"kiro.yaml", "compose.yaml"}:
+        return []
+    known = re.findall(r"[\w.-]+", write.before or "")
+    return [one.name for one in services if one.name not in known]
 
 
 def tell(surface: Surface, write: Write, *, diff: bool) -> None:

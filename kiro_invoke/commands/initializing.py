@@ -83,7 +83,7 @@ def init(asked: Asked, run: Runs = process.run) -> Callable[[Surface], Answer]:
         writes = plan(wanted, lambda path: text_of(looked.root, path), __version__, wishes)
         tell_found(surface, looked)
         agreed = _agreed(surface, writes, asked)
-        tell_writes(surface, writes, agreed=agreed, dry=asked.dry_run)
+        tell_writes(surface, writes, looked.services, agreed=agreed, dry=asked.dry_run)
         if not asked.dry_run:
             _write(looked.root, [write for write in writes if write.writes and write.path in agreed])
         return answer(looked, writes, made, agreed, dry=asked.dry_run)

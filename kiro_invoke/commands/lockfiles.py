@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -68,8 +69,7 @@ def make_lockfiles(
             _remember(root, path)
             made.append(Lockfile(path))
             continue
-        said = f"{done.stdout}\n{done.stderr}".split("\n")
-        words = " ".join([line.strip() for line in said if line.strip()][-4:])
+        words = _complaint(f"{done.stderr}\n{done.stdout}")
         reason = (
             f"there is no {argv[0]} on this machine"
             if done.returncode == _MISSING
@@ -80,6 +80,13 @@ def make_lockfiles(
         )
         made.append(Lockfile(path, reason))
     return tuple(made)
+
+
+def _complaint(output: str) -> str:
+    """The lines in which a program says what is wrong, else its last ones."""
+    lines = [line.strip() for line in output.split("\n") if line.strip()]
+    wrong = [line for line in lines if re.search(r"\berr(?:or)?\b|\bERR", line, re.IGNORECASE)]
+    return " ".join(wrong[:2] or lines[-3:])
 
 
 def ours(root: Path) -> list[Write]:

@@ -16,10 +16,10 @@ from kiro_invoke.scaffold.repository import Repository, placed
 
 COMPOSE_FILES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 #: What no build needs, whatever the service is.
-_IGNORED = ("**/.git", "**/.kiro", "**/.*.swp", "**/*~", "**/.env.local", "**/.env.*.local", "**/Dockerfile*",
+_IGNORED = ("**/.git", "**/.*.swp", "**/*~", "**/.env.local", "**/.env.*.local", "**/Dockerfile*",
             "**/.dockerignore")  # fmt: skip
 #: Besides, where the context is the repository's root.
-_AT_ROOT = ("/kiro.yaml", "/compose*.yaml", "/compose*.yml", "/docker-compose*.yaml", "/docker-compose*.yml",
+_AT_ROOT = ("/.kiro", "/kiro.yaml", "/compose*.yaml", "/compose*.yml", "/docker-compose*.yaml", "/docker-compose*.yml",
             "/Tiltfile", "/Makefile", "/tasks.py", "/.github", "/.vscode")  # fmt: skip
 
 

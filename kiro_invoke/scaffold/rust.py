@@ -37,11 +37,12 @@ def rust_services(repository: Repository, cargo_home: Mapping[str, str]) -> Iter
     """What the manifests of Cargo in a repository are. `cargo_home`: a person's own credentials, name -> path."""
     manifests = {folder: repository.toml(placed(folder, _MANIFEST)) for folder in repository.named(_MANIFEST)}
     taken: set[str] = set()
-    for folder, manifest in manifests.items():
-        if "package" not in manifest:
-            continue
-        root = _root(folder, manifests)
-        found = _package(repository, folder, root, manifest, manifests[root], cargo_home)
+    packages = {folder: _root(folder, manifests) for folder, one in manifests.items() if "package" in one}
+    served = [root for folder, root in packages.items() if _programs(repository, folder, manifests[folder])]
+    for folder, root in packages.items():
+        found = _package(
+            repository, folder, root, manifests[folder], cargo_home, alone=served.count(root) == 1
+        )
         if isinstance(found, Found) and found.name in taken:
             yield Passed(placed(folder, _MANIFEST), f"another package is named {found.name}, too")
             continue
@@ -70,13 +71,15 @@ def _package(
     folder: str,
     root: str,
     manifest: Mapping[str, Any],
-    workspace: Mapping[str, Any],
     cargo_home: Mapping[str, str],
+    *,
+    alone: bool,
 ) -> Found | Passed:
+    """`alone`: it has the only program that is built from `root`."""
     path = placed(folder, _MANIFEST)
     package = table(manifest["package"])
     name = str(package.get("name") or basename(folder))
-    programs = _programs(repository, folder, name, manifest)
+    programs = _programs(repository, folder, manifest)
     if not programs:
         return Passed(path, "a library: it has no program (no src/main.rs, no [[bin]])")
     if not all(re.fullmatch(r"[\w-]+", one) for one in (name, *programs)):
@@ -91,7 +94,6 @@ def _package(
     others = [each for each in programs if each != binary]
     if others:
         facts.append(Fact(f"not served: {', '.join(others)} (default-run in the manifest says which is)"))
-    alone = root == folder and "workspace" not in workspace
     image, release, toolchain, adds, said = _compiler(repository, root)
     facts.append(said)
     lock = placed(root, _LOCK)
@@ -104,7 +106,7 @@ def _package(
     facts += listening
     needs = _needs(repository, root, cargo_home)
     facts += [Fact(f"secret {one.id}", one.file or one.env) for one in needs]
-    service = _name(repository, folder, name, alone=alone)
+    service = slug((basename(root) or name) if alone else name, "app")
     images = RustImages(
         mounts=f"{slug(repository.name, 'project')}-{slug(basename(root) or name, 'app')}",
         package=name,
@@ -120,17 +122,13 @@ def _package(
         cargo_credentials=bool(needs),
     )
     return Found(
-        service, root, folder, "cargo", images, tuple(facts), port, needs=needs,
+        service, root, root if alone else folder, "cargo", images, tuple(facts), port, needs=needs,
         lockfile="" if repository.has(lock) else lock, ignore=("**/target",), warnings=warnings,
     )  # fmt: skip
 
 
-def _name(repository: Repository, folder: str, package: str, *, alone: bool) -> str:
-    """A package that stands alone goes by its folder, as everywhere in kiro; one of several by its own name."""
-    return slug((basename(folder) or repository.name) if alone else package, "app")
-
-
-def _programs(repository: Repository, folder: str, name: str, manifest: Mapping[str, Any]) -> list[str]:
+def _programs(repository: Repository, folder: str, manifest: Mapping[str, Any]) -> list[str]:
+    name = str(table(manifest["package"]).get("name") or basename(folder))
     said = manifest.get("bin")
     found = [str(one["name"]) for one in said if "name" in one] if isinstance(said, list) else []
     if table(manifest["package"]).get("autobins", True):

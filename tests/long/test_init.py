@@ -36,7 +36,7 @@ class Case:
 
 
 CASES = [
-    Case("single", ("SERVICE",), "src/main.rs", produced="SERVICE", port=3000),
+    Case("single", ("SINGLE",), "src/main.rs", produced="single", port=3000),
     Case("two binaries", ("FIRST", "SECOND"), "crates/words/src/lib.rs", produced="second", port=3002),
     Case("npm", ("FIRST",), "first/words.js"),
     Case("pnpm", ("FIRST",), "packages/words/words.js", produced="first", port=3000),
@@ -94,8 +94,7 @@ def repository(engine: None, tmp_path: Path, request: pytest.FixtureRequest) -> 
     git("-C", str(root), "add", "--all")
     git("-C", str(root), "commit", "-qm", "as it was")
     found = Repository(root, f"kiro-init-{os.getpid()}")
-    variables = [root.name.upper().replace(" ", "_") if name == "SERVICE" else name for name in case.serves]
-    found.ports = {name: free_port() for name in variables}
+    found.ports = {name: free_port() for name in case.serves}
     if case.shape == "mixed":
         found.ports["WEB"] = free_port()
     try:
@@ -132,9 +131,8 @@ def test_a_repository_is_built_run_edited_and_left_as_it_was(case: Case, reposit
         assert "<title>page</title>" in wait_for(f"http://127.0.0.1:{page}/")
         assert wait_for(f"http://127.0.0.1:{page}/api/x") == "three"
     if case.produced:
-        service = repository.root.name.replace(" ", "-") if case.produced == "SERVICE" else case.produced
-        repository.kiro("build", "--prod", "--service", service)
-        assert _served(f"{_project(repository)}/{service}:prod", case.port) == "three"
+        repository.kiro("build", "--prod", "--service", case.produced)
+        assert _served(f"{_project(repository)}/{case.produced}:prod", case.port) == "three"
 
     repository.kiro("down")
     _edit(repository, case.word, '"three"', case.old)

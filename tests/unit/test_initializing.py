@@ -147,6 +147,12 @@ def test_a_persons_dockerfile_is_kept(world: World) -> None:
     assert (world.root / "api/Dockerfile").read_text() == "FROM mine\n"
 
 
+def test_a_service_that_a_persons_list_lacks_is_told_of(world: World) -> None:
+    write_texts(world.root, {"kiro.yaml": "services:\n  - name: web\n"})
+    assert world.deeds()["kiro.yaml"] == "leave"
+    assert "note: it names no api: `kiro init --force --dry-run` shows how\n" in world.err.getvalue()
+
+
 def test_what_force_replaced_comes_back(world: World) -> None:
     write_texts(world.root, {"api/Dockerfile": "FROM mine\r\n"})
     before = world.files()

@@ -87,6 +87,15 @@ def test_each_program_of_a_workspace_is_a_service_that_builds_from_its_root() ->
     ]
 
 
+def test_the_only_program_of_a_workspace_goes_by_the_workspaces_folder() -> None:
+    texts = {f"backend/{path}": text for path, text in SHAPES["two binaries"].items() if "second" not in path}
+    found = the(rust(texts))
+    assert (found.name, found.context, found.folder) == ("backend", "backend", "backend")
+    assert rust_images(texts).package == "first"
+    alone = the(rust({path.removeprefix("backend/"): text for path, text in texts.items()}))
+    assert (alone.name, alone.context, alone.folder) == ("first", "", "")
+
+
 def test_the_program_that_is_served_is_the_one_that_the_manifest_says() -> None:
     base = crate("app", 80, folder="a")
     more = {"a/src/bin/tool.rs": "fn main() {}\n", "a/src/bin/other/main.rs": "fn main() {}\n"}
