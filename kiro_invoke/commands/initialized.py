@@ -15,6 +15,7 @@ from kiro_invoke.scaffold.plan import Deed, Write
 
 
 def tell_found(surface: Surface, looked: Looked) -> None:
+    surface.say(f"in {looked.root}")
     for one in looked.services:
         surface.say(f"{one.name}: {one.ecosystem}, in {one.folder or '.'}")
         for fact in one.facts:

@@ -20,6 +20,7 @@ from kiro_invoke.scaffold.node_facts import (
     image_of,
     listening,
     page_facts,
+    page_warnings,
     vite_config,
 )
 from kiro_invoke.scaffold.repository import Repository, matches, placed, table, up
@@ -101,6 +102,7 @@ def _service(project: Project, fits: Fits, own_npmrc: str) -> Found | Passed:
     if is_vite:
         out, proxied, of_vite = page_facts(project)
         facts += of_vite
+        warnings += page_warnings(project)
         local = any(str(value).startswith(("file:", "link:")) for value in project.dependencies.values())
         simple = kind.name == "npm" and not (project.is_workspace or tokens or local)
         images: PageImages | NodeImages = (

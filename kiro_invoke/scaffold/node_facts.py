@@ -114,6 +114,17 @@ def page_facts(project: Project) -> tuple[str, tuple[str, ...], list[Fact]]:
     return out, tuple(proxied), facts
 
 
+def page_warnings(project: Project) -> tuple[str, ...]:
+    """What of Vite's configuration does not go with a page that nginx hands on."""
+    path, text = vite_config(project)
+    odd = {
+        r"\broot\s*:": "root is set: see that the folder in the Dockerfiles is where the page is built",
+        r"\bhttps\s*:|\bbasicSsl\(": "its server speaks TLS, nginx before it does not: leave that out in containers",
+    }
+    found = ((re.search(pattern, text), words) for pattern, words in odd.items())
+    return tuple(f"{path}:{line_of(text, match.start())}: {words}" for match, words in found if match)
+
+
 def _braced(text: str, start: int) -> str:
     """From a brace to the one that closes it."""
     depth = 0

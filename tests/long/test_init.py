@@ -16,7 +16,7 @@ from kiro_invoke import config
 from tests.support.engine import Ran, command, docker, free_port, kiro, wait_for
 from tests.support.private_npm import private_npm
 from tests.support.repository import git, write_texts
-from tests.support.shapes import SEALED, SHAPES, program
+from tests.support.shapes import FRESH, SEALED, SHAPES, program
 
 pytestmark = [pytest.mark.docker, pytest.mark.long]
 
@@ -140,6 +140,30 @@ def test_a_repository_is_built_run_edited_and_left_as_it_was(case: Case, reposit
     assert repository.files() == before
     assert git("-C", str(repository.root), "status", "--short") == ""
     repository.kiro("init")  # for what is cleaned at the end
+
+
+def test_a_fresh_crate_and_a_fresh_page_work_without_an_edit(engine: None, tmp_path: Path) -> None:
+    """In a folder that is no git repository; the program ends by itself, and that is what it is to do."""
+    root = tmp_path / f"fresh {os.getpid()}"
+    write_texts(root, FRESH)
+    found = Repository(root, f"kiro-init-{os.getpid()}", {"WEB": free_port()})
+    page = f"http://127.0.0.1:{found.ports['WEB']}"
+    try:
+        for words in (["init"], ["warm-cache"], ["watch", "--once"]):
+            found.kiro(*words)
+        assert "<title>page</title>" in wait_for(f"{page}/")
+        _edit(found, "api/src/main.rs", "world", "kiro")
+        _edit(found, "web/src/main.js", '"one"', '"two"')
+        found.kiro("watch", "--once")
+        container = docker(
+            "ps", "--quiet", "--filter", f"label=com.docker.compose.project={found.name}",
+            "--filter", "label=com.docker.compose.service=api",
+        ).strip()  # fmt: skip
+        assert "Hello, kiro!" in docker("logs", container)
+        assert 'document.title = "two"' in wait_for(f"{page}/src/main.js")
+    finally:
+        kiro("down", cwd=root, env=found.env)
+        kiro("clean-cache", "--yes", cwd=root, env=found.env)
 
 
 def test_a_token_of_a_private_registry_is_used_and_kept_nowhere(engine: None, tmp_path: Path) -> None:

@@ -69,6 +69,13 @@ def test_a_program_that_ended_is_not_waited_for(state: Path) -> None:
         assert (ran.code, ran.out) == (code(scripts.ENDED), "the program ended with status 101\n")
 
 
+def test_one_that_nothing_tells_of_may_have_come_to_its_end(state: Path) -> None:
+    state.write_text("ended 1 0\n")
+    assert run(scripts.serving((), (), 20, supervised=True), state).code == 0
+    for health, ports in ((("CMD", "false"), ()), ((), (free_port(),))):  # one that is to serve may not
+        assert run(scripts.serving(health, ports, 20, supervised=True), state).code == code(scripts.ENDED)
+
+
 def test_without_a_health_check_its_ports_are_to_be_open(state: Path) -> None:
     port, other = free_port(), free_port()
     text = scripts.serving((), (port, other), 1, supervised=False)

@@ -108,6 +108,14 @@ def project_of_yarn() -> dict[str, str]:
     }
 
 
+#: As `cargo new` and `npm create vite` leave them.
+FRESH = {
+    "api/Cargo.toml": '[package]\nname = "api"\nversion = "0.1.0"\nedition = "2021"\n\n[dependencies]\n',
+    "api/src/main.rs": 'fn main() {\n    println!("Hello, world!");\n}\n',
+    "api/.gitignore": "/target\n",
+    **{path: text for path, text in page("web").items() if not path.endswith("vite.config.js")},
+    "web/.gitignore": "node_modules\ndist\n",
+}
 SHAPES: Mapping[str, dict[str, str]] = {
     "single": crate("single", 3000),
     "two binaries": workspace_of_cargo(),

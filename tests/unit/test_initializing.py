@@ -88,7 +88,7 @@ def world(tmp_path: Path) -> World:
 def test_it_tells_what_it_found_and_why(world: World) -> None:
     world.init()
     said = world.err.getvalue()
-    assert "api: cargo, in api\n" in said
+    assert said.startswith(f"in {world.root}\napi: cargo, in api\n")
     assert "  port 3000 (api/src/main.rs:5)\n" in said
     assert "create   api/Dockerfile.fast: api: its development image\n" in said
     assert "kiro warm-cache && kiro watch" in world.out.getvalue()

@@ -212,6 +212,16 @@ def test_the_folder_that_a_page_is_built_into_is_read(config: str, build: str, o
     assert images.out == out
 
 
+def test_what_does_not_go_with_a_page_behind_nginx_is_told() -> None:
+    texts = {
+        **page("web"),
+        "web/vite.config.js": 'export default {\n  root: "src",\n  server: { https: {} },\n};\n',
+    }
+    root, secure = the(node(texts)).warnings
+    assert root.startswith("web/vite.config.js:2: root is set")
+    assert secure.startswith("web/vite.config.js:3: its server speaks TLS")
+
+
 @pytest.mark.parametrize(
     ("file", "text", "image"),
     [
