@@ -55,7 +55,7 @@ def test_both_archives_hold_the_data_files(built: Path) -> None:
         for folder in ("templates", "schemas")
         for path in (ROOT / "kiro_invoke" / folder).rglob("*")
         if path.is_file()
-    } | {"kiro_invoke/py.typed"}
+    } | {f"kiro_invoke/{name}" for name in ("py.typed", "kiro.mk")}
     assert len(data) > 5
     with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
         assert data <= set(wheel.namelist())

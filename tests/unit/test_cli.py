@@ -31,7 +31,7 @@ INVOKE = ("-m", "invoke")
 STREAMS = ("classify", "replay-history")
 TASKS = (
     "warm-cache", "refresh-cache", "build", "up", "down", "logs", "watch", "setup", "config", *STREAMS,
-    "test-build-performance", "report", "doctor", "show-cache", "clean-cache",
+    "test-build-performance", "report", "doctor", "show-cache", "clean-cache", "make-path",
 )  # fmt: skip
 #: No command of these tests may find an engine.
 ALONE = {
