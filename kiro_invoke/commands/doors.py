@@ -1,4 +1,4 @@
-"""Where the files are that other programs take from this package: Make's fragment."""
+"""Where the files are that other programs take from this package: Make's fragment, Tilt's extension."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from kiro_invoke.commands.surface import Answer, Surface
 
 _PACKAGE = Path(__file__).parents[1]
 MAKE_FRAGMENT = _PACKAGE / "kiro.mk"
+TILT_EXTENSION = _PACKAGE / "Tiltfile"
 #: What divides names in Make, or matches several.
 _MEANT_BY_MAKE = re.compile(r"([\s\\*?\[])")
 
@@ -17,6 +18,11 @@ _MEANT_BY_MAKE = re.compile(r"([\s\\*?\[])")
 def make_path() -> Callable[[Surface], Answer]:
     """Print the fragment's path as `include` takes it."""
     return lambda _surface: _told(MAKE_FRAGMENT, included(MAKE_FRAGMENT))
+
+
+def tilt_path() -> Callable[[Surface], Answer]:
+    """Print the path of the extension's Tiltfile."""
+    return lambda _surface: _told(TILT_EXTENSION, str(TILT_EXTENSION))
 
 
 def included(path: Path) -> str:
