@@ -52,10 +52,10 @@ def run(*argv: str, cwd: Path = ROOT) -> str:
 def test_both_archives_hold_the_data_files(built: Path) -> None:
     data = {
         str(path.relative_to(ROOT))
-        for folder in ("templates", "schemas")
+        for folder in ("templates", "schemas", "test")
         for path in (ROOT / "kiro_invoke" / folder).rglob("*")
         if path.is_file()
-    } | {f"kiro_invoke/{name}" for name in ("py.typed", "kiro.mk")}
+    } | {f"kiro_invoke/{name}" for name in ("py.typed", "kiro.mk", "Tiltfile", "README.md")}
     assert len(data) > 5
     with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
         assert data <= set(wheel.namelist())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -431,16 +432,18 @@ def test_the_root_tiltfile_with_a_cluster(real_kiro: dict[str, str]) -> None:
     assert len(ran.named("docker_build")) == 2
 
 
-def test_the_root_tiltfile_without_kiro() -> None:
-    ran = (
-        Tilt(ROOT, {**BARE, "KIRO": "/nowhere/kiro"}).run()
-        if not (ROOT / ".venv/bin/kiro").exists()
-        else None
-    )
-    if ran is not None:
-        assert {each["dockerfile"] for each in ran.named("docker_build")} == {
-            f"{ROOT}/{name}/Dockerfile.fast" for name in ("backend", "frontend")
-        }
+def test_the_root_tiltfile_without_kiro(tmp_path: Path) -> None:
+    """In a fresh clone, where no environment was made yet."""
+    services = [f"{name}/Dockerfile.fast" for name in ("backend", "frontend")]
+    for name in ("Tiltfile", "kiro_invoke/Tiltfile", "kiro.yaml", "compose.yaml", *services):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    ran = Tilt(tmp_path, {**BARE, "KIRO": "/nowhere/kiro"}).run()
+    assert [(each["ref"], each["dockerfile"]) for each in ran.named("docker_build")] == [
+        (f"kiro/{name.partition('/')[0]}", f"{tmp_path}/{name}") for name in services
+    ]
+    assert ran.named("local_resource") == []
+    assert len(ran.warned) == 2
 
 
 def test_the_form_of_the_guide_is_still_valid() -> None:
