@@ -334,6 +334,9 @@ def test_kiro_is_taken_from_the_repositorys_own_environment_first(world: World) 
     world.env = {"PATH": f"{world.kiro.parent}:{BARE['PATH']}"}
     world.run("kiro_services()")
     assert world.asked.read_text() == f"{world.root}: own tilt-config --format json\n"
+    world.env["KIRO"] = "/nowhere/kiro"  # who names one means that one
+    assert "kiro is not installed here" in world.run("kiro_services()").warned[0]
+    del world.env["KIRO"]
     own.unlink()
     world.run("kiro_services()")
     assert world.asked.read_text().splitlines()[1:] == [f"{world.root}: tilt-config --format json"]
