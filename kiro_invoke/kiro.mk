@@ -42,7 +42,7 @@ define kiro_newline
 
 endef
 # What a person or the environment gave is taken as it is written: a `$` in it is none of Make's.
-kiro_written = $(if $(filter file override,$(origin $(1))),$($(1)),$(value $(1)))
+kiro_written = $(if $(filter undefined,$(origin $(1))),,$(if $(filter file override,$(origin $(1))),$($(1)),$(value $(1))))
 kiro_word = $(if $(1), $(1))
 kiro_quoted = '$(subst ','\'',$(1))'
 kiro_services = $(foreach each,$(subst $(kiro_comma), ,$(call kiro_written,SERVICE)),--service $(call kiro_quoted,$(each)))
@@ -56,7 +56,7 @@ define kiro_target
 .PHONY: $(KIRO_PREFIX)$(1)
 $(KIRO_PREFIX)$(1): $(KIRO_NEEDS)
 	@set -- $$(KIRO); command -v "$$$$1" >/dev/null 2>&1 || { echo "$$(KIRO) is missing: pip install kiro-invoke, or set KIRO" >&2; exit 2; }
-	@$$(KIRO) $(1)$$(call kiro_word,$$(KIRO_ARGS_$(1)))$$(call kiro_word,$$(call kiro_asked,$(1)))$$(call kiro_word,$$(kiro_more))
+	@$$(KIRO) $(1)$$(call kiro_word,$$(call kiro_written,KIRO_ARGS_$(1)))$$(call kiro_word,$$(call kiro_asked,$(1)))$$(call kiro_word,$$(kiro_more))
 
 kiro-help: kiro-help-$(1)
 .PHONY: kiro-help-$(1)

@@ -118,11 +118,11 @@ class Loop:
 @pytest.fixture(scope="module")
 def loop(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
     root = tmp_path_factory.mktemp("tilt") / "their repository"
+    root.mkdir()
     kiro = root.parent / "kiro"
     env = {"KIRO": str(kiro), "TILT_DISABLE_ANALYTICS": "1", "TILT_DEV_DIR": str(root.parent / "tilt-dev")}
     one = Loop(root, free_port(), env)
-    kiro.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m kiro_invoke.cli "$@"\n')
-    kiro.chmod(0o755)
+    program(kiro)
     one.write("the extension/Tiltfile", (ROOT / "kiro_invoke/Tiltfile").read_text())
     one.write("Tiltfile", TILTFILE)
     one.write("compose.yaml", COMPOSE)
@@ -210,25 +210,46 @@ def test_the_buttons_are_there_and_wait(loop: Loop) -> None:
     assert not waiting["status"].get("buildHistory")
 
 
-@pytest.mark.parametrize("kiro", [True, False])
-def test_the_extensions_own_test_passes(tmp_path: Path, engine: None, kiro: bool) -> None:
-    """`tilt ci`, with kiro and as if there were none; from a path with a space."""
+#: How a Tiltfile gets the extension.
+WAYS = {
+    "path": "load('../Tiltfile', 'kiro_resources', 'kiro_services')\n",
+    "extension": (
+        f"v1alpha1.extension_repo(name='kiro', url='file://{ROOT}')\n"
+        "v1alpha1.extension(name='kiro_invoke', repo_name='kiro', repo_path='kiro_invoke')\n"
+        "load('ext://kiro_invoke', 'kiro_resources', 'kiro_services')\n"
+    ),
+    "package": (
+        "kiro = load_dynamic(str(local('\"$KIRO\" tilt-path', quiet=True)).strip())\n"
+        "kiro_resources, kiro_services = kiro['kiro_resources'], kiro['kiro_services']\n"
+    ),
+    "without kiro": "load('../Tiltfile', 'kiro_resources', 'kiro_services')\n",
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_extensions_own_test_passes(tmp_path: Path, engine: None, way: str) -> None:
+    """`tilt ci`, from a path with a space."""
     folder = tmp_path / "a folder"
     shutil.copytree(ROOT / "kiro_invoke/test", folder / "test", ignore=shutil.ignore_patterns(".kiro"))
     shutil.copy(ROOT / "kiro_invoke/Tiltfile", folder)
-    program = folder / "kiro"
-    program.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m kiro_invoke.cli "$@"\n')
-    program.chmod(0o755)
-    env = {"TILT_DISABLE_ANALYTICS": "1", "TILT_DEV_DIR": str(tmp_path / "dev"), "KIRO": str(program)}
-    if not kiro:
-        env["KIRO"] = "/nowhere/kiro"
+    own = (folder / "test/Tiltfile").read_text()
+    assert WAYS["path"] in own
+    (folder / "test/Tiltfile").write_text(own.replace(WAYS["path"], WAYS[way]))
+    kiro = "/nowhere/kiro" if way == "without kiro" else str(program(folder / "kiro"))
+    env = {"TILT_DISABLE_ANALYTICS": "1", "TILT_DEV_DIR": str(tmp_path / "dev"), "KIRO": kiro}
     assert PROGRAM is not None
-    words = ("ci", "--port", str(free_port()))
     try:
-        ran = command(PROGRAM, *words, cwd=folder / "test", env=env, timeout=300)
+        ran = command(PROGRAM, "ci", "--port", str(free_port()), cwd=folder / "test", env=env, timeout=300)
         assert ran.code == 0, ran.out[-3000:] + ran.err[-3000:]
-        assert ("kiro is not installed here" in ran.out + ran.err) is not kiro
+        assert ("kiro is not installed here" in ran.out + ran.err) is (way == "without kiro")
     finally:
         command("docker", "compose", "down", "--timeout", "0", cwd=folder / "test")
         for image in set(docker("image", "ls", "--quiet", "kiro-extension-test/app").split()):
             docker("rmi", "--force", image)
+
+
+def program(file: Path) -> Path:
+    """A `kiro` that is this checkout's."""
+    file.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m kiro_invoke.cli "$@"\n')
+    file.chmod(0o755)
+    return file

@@ -257,6 +257,15 @@ def test_every_option_has_a_text_and_a_long_name_only(doors: Doors) -> None:
         assert ("format" in options) is (name != "logs")
 
 
+def test_a_shell_completes_tasks_and_options(capsys: pytest.CaptureFixture[str]) -> None:
+    for shell in ("bash", "zsh", "fish"):
+        ran = in_process(capsys, "--print-completion-script", shell)
+        assert (ran.code, ran.err) == (0, "")
+        assert "_complete_kiro" in ran.out
+    assert set(TASKS) <= set(in_process(capsys, "--complete", "--", "kiro", "").out.split())
+    assert "--no-live" in in_process(capsys, "--complete", "--", "kiro", "watch", "--n").out.split()
+
+
 def test_the_help_of_a_task(capsys: pytest.CaptureFixture[str]) -> None:
     ran = in_process(capsys, "--help", "build")
     assert (ran.code, ran.err) == (0, "")

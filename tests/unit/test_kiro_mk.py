@@ -183,6 +183,31 @@ def test_their_default_goal_stays_theirs(foreign: Foreign) -> None:
     assert foreign.make(text=f"theirs:\n\t@echo theirs\nother:\n{INCLUDE}").out == "theirs\n"
 
 
+def test_it_leaves_no_variable_undefined_and_sets_none_of_theirs(foreign: Foreign) -> None:
+    ran = foreign.make(
+        "--warn-undefined-variables", "watch", text=f"{INCLUDE}SERVICE ?= api\nARGS ?= --once\n"
+    )
+    assert (ran.called, ran.err) == (["watch", "--service", "api", "--once"], "")
+    assert foreign.make("--warn-undefined-variables", "report", "kiro-help").err == ""
+
+
+def test_options_that_a_target_always_gives(foreign: Foreign) -> None:
+    text = f"KIRO_ARGS_watch := --once --debug 'a b'\n{INCLUDE}"
+    assert foreign.make("watch", "ARGS=--no-live", text=text).called == [
+        "watch",
+        "--once",
+        "--debug",
+        "a b",
+        "--no-live",
+    ]
+    assert foreign.make("report", text=text).called == ["report"]
+
+
+def test_what_is_needed_is_made_first(foreign: Foreign) -> None:
+    text = f"KIRO_NEEDS := venv\n{INCLUDE}venv:\n\t@echo made\n"
+    assert foreign.make("watch", text=text).called == ["made", "watch"]
+
+
 def test_files_of_these_names_do_not_matter(foreign: Foreign) -> None:
     (foreign.root / "watch").mkdir()
     (foreign.root / "report").write_text("")
