@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
+from kiro_invoke.cache import warm
 from kiro_invoke.cache.namespaces import NAMESPACES, read_namespaces
+from kiro_invoke.cache.proving import read_proven
 from kiro_invoke.commands import opening, refreshing
 from kiro_invoke.commands.surface import Answer
 from kiro_invoke.engine.protocol import Completed, ImageFacts, LocalImage
 from kiro_invoke.model.errors import BuildFailed, UsageError
+from kiro_invoke.model.service import Project
 from tests.unit.fakes import FakeEngine
 from tests.unit.test_commands import World, whole
 from tests.unit.test_retrying import DOCKERFILE, Scripted, build, namespaces, project
@@ -51,9 +54,11 @@ class Renewing(Scripted):
 class HalfWay(Renewing):
     """One image is made, under its name; then the build fails."""
 
+    only_fails = False
+
     def bake(self, definition: str, **how: Any) -> Completed:
         done = super().bake(definition, **how)
-        if self.bake_status:
+        if self.bake_status and not self.only_fails:
             labels = next(iter(self.targets[-1].values()))["labels"]
             self.images["shop/web:dev"] = ImageFacts("sha256:half", labels, 1)
         return done
@@ -126,9 +131,30 @@ def test_a_name_that_no_image_had_is_taken_away_again(world: World) -> None:
     assert engine.untagged == ["shop/web:dev"]
 
 
-def test_a_name_that_another_checkout_took_meanwhile_is_theirs() -> None:
+def test_a_build_that_was_waited_for_keeps_its_image(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it proved is newer than what had the name when the refresh began."""
+    engine = HalfWay(None, None, ["error: no"])
+    build(world, engine)
+    run = warm.run
+
+    def after_another(*args: Any, **how: Any) -> Any:
+        monkeypatch.setattr(warm, "run", run)
+        world.write("web/manifest", "2")
+        build(world, engine)
+        engine.only_fails = True
+        return run(*args, **how)
+
+    monkeypatch.setattr(warm, "run", after_another)
+    with pytest.raises(BuildFailed):
+        refresh(world, engine)
+    assert read_proven(project(world).state).images["shop/web:dev"].id == engine.images["shop/web:dev"].id
+    assert engine.images["shop/web:dev"].id.endswith("@2")
+
+
+def test_a_name_that_another_checkout_took_meanwhile_is_theirs(tmp_path: Path) -> None:
     engine = FakeEngine({"a:dev": ImageFacts("sha256:theirs", {"dev.kiro.checkout": "other"}, 1)})
-    refreshing.put_back(engine, {"a:dev": None, "b:dev": None}, "ours", lambda _text: None)
+    ours = Project(tmp_path, "ours", ())
+    refreshing.put_back(engine, {"a:dev": None, "b:dev": None}, ours, lambda _text: None)
     assert engine.images["a:dev"].id == "sha256:theirs"
 
 
