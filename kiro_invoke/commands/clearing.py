@@ -78,14 +78,22 @@ class SupersededCleaner:
 
 
 def clear(
-    room: Room, need: Need, floor: int, cleaner: Cleaner, *, look: Callable[[], Room | None], say: Say
+    room: Room,
+    need: Need,
+    floor: int,
+    making: Callable[[], Cleaner],
+    *,
+    look: Callable[[], Room | None],
+    say: Say,
 ) -> None:
     """Remove what may go where the floor would not stay free; BuildFailed where that is not enough.
 
+    `making` gives the cleaner, where one is wanted: to know all of a checkout takes longer than to look at a disk.
     `look` tells what is free afterwards. Where it is known beforehand that it would not do, nothing is removed.
     """
     if not isinstance(decide(room, need, floor, ()), Stop):
         return
+    cleaner = making()
     found = decide(room, need, floor, cleaner.could_free())
     if isinstance(found, Stop):
         raise BuildFailed(found.message, fix=found.fix)

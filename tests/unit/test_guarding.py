@@ -86,6 +86,19 @@ class Cleaning:
         return self.bytes
 
 
+def test_nobody_looks_for_what_could_go_where_there_is_room(project: Project) -> None:
+    """To read all of a checkout takes a tenth of a build that has nothing to do."""
+    free = project.disk_floor + PLENTY_BYTES - 1
+    make_room(
+        project,
+        FakeEngine(),
+        recipes(project),
+        pytest.fail,
+        look=looks(free),
+        cleaner=lambda: pytest.fail("?"),
+    )
+
+
 # --- where the engine's data is
 
 
