@@ -41,6 +41,8 @@ def clean_cache(asked: Asked) -> Callable[[Surface], Answer]:
 def _clean(surface: Surface, asked: Asked) -> Answer:
     wish = _wish(asked, time.time())
     checkout = open_checkout(surface, asked.services)
+    if wish.unused_since is not None and (clock := checkout.engine.info().clock):
+        wish = _wish(asked, clock)  # what it holds is dated by its own
     if asked.dry_run:
         held = checkout.look()
         return _dry(held, plan_clean(held, wish))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from kiro_invoke.commands import opening
 from kiro_invoke.commands.clean_cache import Asked, clean_cache
 from kiro_invoke.commands.held import measured_copies, open_checkout
 from kiro_invoke.commands.surface import Answer
-from kiro_invoke.engine.protocol import CacheRecord
+from kiro_invoke.engine.protocol import CacheRecord, EngineInfo
 from kiro_invoke.model.errors import ExitCode, KiroError, UsageError
 from tests.unit.cache_world import World, whole
 
@@ -95,6 +96,17 @@ def test_older_than_and_max_size_are_heeded(world: World) -> None:
     world.holds(world.built(at=4e9))
     assert whole("clean-cache", run(world, older_than="7d", yes=True))["records"] == []
     world.holds(world.built())
+    run(world, older_than="7d", yes=True)
+    assert world.left == set()
+
+
+def test_the_engines_clock_tells_what_is_older(world: World) -> None:
+    """Another machine's may be wrong by days."""
+    now = time.time() - 9 * 86_400
+    world.engine.told = EngineInfo(clock=now)
+    world.holds(world.built(at=now - 60))
+    assert whole("clean-cache", run(world, older_than="7d", yes=True))["records"] == []
+    world.engine.told = EngineInfo(clock=now + 8 * 86_400)
     run(world, older_than="7d", yes=True)
     assert world.left == set()
 
