@@ -157,6 +157,12 @@ def test_the_stand_ins_that_our_dockerfiles_stand_on_are_ours_with_their_root() 
     assert {one.kind for one in held.items if one.id != "sha256:app"} == {Kind.STANDIN}
 
 
+def test_a_mount_that_no_dockerfile_names_was_used_when_the_engine_says_so() -> None:
+    """Its id may hold a platform, which is known in the build alone: it must not seem as old as its first use."""
+    held = held_of(*BUILT, mount("arch", "cook", "app-amd64-target", at=2, used=70.0))
+    assert item(held, "arch").used == 70
+
+
 def test_a_stand_in_is_used_by_what_is_made_on_it() -> None:
     """It is the oldest of all: without this, the first to go would be what all the others stand on."""
     held = standins(image("app", "shop/app:dev", created=9), layers={"app": (*RUST_STACK, ("app", 5))})
