@@ -197,10 +197,13 @@ def _frees(held: Holdings, chosen: Iterable[Holding], part_of: Mapping[str, str]
     chosen = tuple(chosen)
     ids = {item.id for item in chosen}
     images = {item.id for item in chosen if item.is_image}
+    records = held.facts.records
+    # what an image of others is made of, and all that this stands on: no image that goes holds it alone
+    of_others = held.graph.above(one.id for one in records if one.shared and one.id not in held.by_id)
     held_yet = sum(
         item.size
         for item in held.items
-        if item.shared and not item.is_image and item.id not in ids and item.id not in part_of
+        if item.shared and not item.is_image and item.id not in ids | part_of.keys() | of_others
     )
     own = sum(item.size for item in chosen if not item.is_image and not item.shared)
     return own + (max(0, held.image_bytes(images) - held_yet) if images else 0)

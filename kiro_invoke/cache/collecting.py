@@ -109,7 +109,8 @@ def will_go(
     """What GC drops of these records if nobody builds anything more, in order of time.
 
     A record goes after all that was made on it. Of those that are ready the one goes first that was used longest ago;
-    an engine weighs how often it was used as well. `free`: the free bytes of the engine's disk.
+    an engine weighs how often it was used as well, and to weigh a mount that was written to is a use of it: the records
+    of a second look are the right ones. `free`: the free bytes of the engine's disk.
     """
     usable = [rule for rule in rules if not rule.condition]
     cache, at = _Cache(records, usable, free), now

@@ -15,7 +15,7 @@ from kiro_invoke.changes.context import IGNORE_FILE, Rules, rules_of, walk
 from kiro_invoke.doctor.contexts import Sent
 from kiro_invoke.doctor.finding import Finding
 from kiro_invoke.doctor.own_check import check_own, knows_check
-from kiro_invoke.doctor.steps import File, is_in, taken
+from kiro_invoke.doctor.steps import is_in, taken
 from kiro_invoke.engine import process
 from kiro_invoke.engine.protocol import Engine
 from kiro_invoke.model.service import Project, Service
@@ -115,26 +115,16 @@ def node_wanted(context: Path, root: Path) -> Iterator[tuple[str, str]]:
             yield str(wanted), placed(context / "package.json", root)
 
 
-def engines_own_check(
-    project: Project, engine: Engine, files: Sequence[File], environ: Mapping[str, str]
-) -> Iterator[Finding]:
+def engines_own_check(project: Project, engine: Engine, recipes: Sequence[Recipe]) -> Iterator[Finding]:
     """What BuildKit itself has to say of the Dockerfiles, where buildx can ask it."""
     if not knows_check(engine.facts.buildx):
         return
-    for file in files:
-        path = project.root / file.place
-        argv = [
-            "docker",
-            "buildx",
-            "build",
-            "--call=check,format=json",
-            "--file",
-            str(path),
-            str(path.parent),
-        ]
-        asked = process.run(argv, env={"DOCKER_HOST": environ["DOCKER_HOST"]} if "DOCKER_HOST" in environ else {},
-                            timeout=_CHECK_SECONDS)  # fmt: skip
-        yield from check_own(file.place, asked.stdout)
+    for recipe in recipes:
+        place = ["--file", str(recipe.path), str(recipe.service.context)]
+        argv = ["docker", "buildx", "build", "--call=check,format=json", *place]
+        yield from check_own(
+            placed(recipe.path, project.root), process.run(argv, timeout=_CHECK_SECONDS).stdout
+        )
 
 
 def clean_line(text: str) -> str:

@@ -72,7 +72,7 @@ def syntax_line(file: File) -> Iterator[Finding]:
             f"`# syntax={ref}` asks a registry at each build, and fails without one",
             "take the line out: the engine's own frontend speaks all that Dockerfiles commonly need",
             file=file.place,
-            line=1,
+            line=[*file.parsed.directives].index("syntax") + 1,
         )
 
 

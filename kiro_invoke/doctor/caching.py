@@ -46,6 +46,7 @@ _TAKEN_OUT = re.compile(
     r"(?:^|[\s;&|(])(?:cp|mv|install|rsync|ln|tar|dd|objcopy|strip\s[^;&|\n]*-o)\s|--(?:artifact-dir|out-dir|root)\b|-Zunstable-options"
 )
 _APT = ("/var/cache/apt", "/var/lib/apt")
+_CARGO = "cargo build"
 
 
 def check_dockerfile(file: File) -> tuple[Finding, ...]:
@@ -67,25 +68,28 @@ def copy_before_install(file: File, stage: Stage) -> Iterator[Finding]:
             place = "in the same step" if whole is here else f"in line {whole.line}"
             yield problem(
                 COPY_FIRST,
-                f"`{what}` runs again after each edit: the whole context is taken {place}, before it",
+                f"{_again(what)} after each edit: the whole context is taken {place}, before it",
                 _copy_cure(what, whole),
                 file=file.place,
                 line=here.line,
             )
-            return
         cargo_cached = cargo_cached or bool(CHEF_COOK.search(text) or CARGO_BUILD.search(text))
 
 
 def _reinstalls(step: Step, *, cargo_cached: bool) -> str:
     """What a step installs or compiles that sources have no part in; "" for nothing."""
     if what := installs(step.text):
-        return f"{what} install" if what not in {"apk", "go", "mvn"} else what
+        return what
     in_mount = any(_is_target(target) for target, _ in cache_mounts(step.instruction))
-    return "cargo build" if CARGO_BUILD.search(step.text) and not cargo_cached and not in_mount else ""
+    return _CARGO if CARGO_BUILD.search(step.text) and not cargo_cached and not in_mount else ""
+
+
+def _again(what: str) -> str:
+    return "cargo compiles all dependencies again" if what == _CARGO else f"`{what}` runs again"
 
 
 def _copy_cure(what: str, whole: Instruction) -> str:
-    if what == "cargo build":
+    if what == _CARGO:
         return "cook the dependencies in a stage before it with cargo-chef (docs/fast-dockerfiles.md)"
     tool = what.split(maxsplit=1)[0]
     if tool in {"apt-get", "apt", "apk", "dnf", "yum", "microdnf", "zypper"}:
@@ -133,7 +137,7 @@ def target_mounts(file: File, stage: Stage) -> Iterator[Finding]:
                 )
             if not _TAKEN_OUT.search(step.text):
                 yield problem(
-                    LOST,
+                    TARGET,
                     f"the program stays in the cache mount on {target}, which is no part of the image",
                     "copy it out in the same RUN: `&& cp target/release/<program> /out/`",
                     file=file.place,
@@ -194,14 +198,14 @@ def apt_without_mount(file: File, stage: Stage) -> Iterator[Finding]:
     for step in history(file, stage):
         text = step.text
         keeps = keeps or "docker-clean" in text or "Keep-Downloaded-Packages" in text
-        if not step.own or system_install(text) not in {"apt-get", "apt"}:
+        if not step.own or not system_install(text).startswith("apt"):
             continue
         mounts = {target for target, _ in cache_mounts(step.instruction)}
         on_packages = any(target == _APT[0] or target == f"{_APT[0]}/archives" for target in mounts)
         if not on_packages:
             yield problem(
                 APT,
-                f"`{system_install(text)} install` has no cache mount: each run downloads everything again",
+                f"`{system_install(text)}` has no cache mount: each run downloads everything again",
                 f"add `--mount=type=cache,target={_APT[0]},sharing=locked` and the same for {_APT[1]}, and in that RUN "
                 "`rm -f /etc/apt/apt.conf.d/docker-clean`, first",
                 file=file.place,

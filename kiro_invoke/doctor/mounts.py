@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from kiro_invoke.builds.bake import literal
 from kiro_invoke.cache.reclaim import drop_records
 from kiro_invoke.cache.records import MOUNT, mount_id
 from kiro_invoke.doctor.finding import Finding, ok, problem, skipped
-from kiro_invoke.engine.protocol import CacheRecord, Completed, Engine
+from kiro_invoke.engine.protocol import CacheRecord, Engine
 
 MOUNTS = "cache-mounts"
-#: What a build is sent: next to nothing.
-_LITTLE = 10_000
+#: The folder that is sent. To the engine, what has the same name takes the place of what was sent before.
+_SENT = "kiro-doctor"
 
 
 @dataclass(frozen=True)
@@ -28,51 +30,49 @@ class Tried:
     why: str = ""
 
 
-def try_mounts(engine: Engine, base: str, folder: str, word: str) -> Tried:
-    """Build twice on the local image `base`, which has a shell, in the empty `folder`; nothing is left in the engine.
+def try_mounts(engine: Engine, base: str, folder: Path, word: str) -> Tried:
+    """Build twice on the local image `base`, which has a shell, from `folder`. Of what was built, nothing is left.
 
     `word` is unique: it names the mount and its namespace, and is what is written and read.
     """
     begun = time.monotonic()
+    lines: list[str] = []
     before = {record.id for record in engine.cache_records()}
     try:
-        wrote = _bake(engine, base, folder, word, f"echo {word} >/kiro-mount/word")
-        read = _bake(engine, base, folder, word, f"grep -x {word} /kiro-mount/word") if wrote.ok else wrote
+        wrote = _bake(engine, base, folder, word, f"echo {word} >/kiro-mount/word", lines)
+        read = wrote and _bake(engine, base, folder, word, f"grep -x {word} /kiro-mount/word", lines)
     finally:
-        left = [
-            record.id
-            for record in engine.cache_records()
-            if record.id not in before and _is_ours(record, word)
-        ]
-        drop_records(engine, left)
-    failed = wrote if not wrote.ok else read
-    said = (
-        next((line for line in reversed(failed.stderr.splitlines()) if "ERROR" in line), "")
-        if not read.ok
-        else ""
-    )
-    return Tried(wrote.ok, read.ok, time.monotonic() - begun, said.strip()[:300])
+        new = [record for record in engine.cache_records() if record.id not in before]
+        drop_records(engine, [record.id for record in new if _is_trials(record, word)])
+    return Tried(wrote, read, time.monotonic() - begun, "" if read else _error(lines))
 
 
-def _bake(engine: Engine, base: str, folder: str, word: str, shell: str) -> Completed:
+def _error(lines: Sequence[str]) -> str:
+    """What the engine said last of what went wrong."""
+    return next((line.strip() for line in reversed(lines) if "ERROR" in line), "")[:300]
+
+
+def _bake(engine: Engine, base: str, folder: Path, word: str, shell: str, lines: list[str]) -> bool:
     mount = f"--mount=type=cache,id={word},target=/kiro-mount"
+    sent = folder / _SENT
+    sent.mkdir(exist_ok=True)
+    # not inline: the client would leave a copy in the folder for temporary files
+    (sent / "Dockerfile").write_text(f"FROM {base}\nRUN --network=none {mount} {shell}\n", encoding="utf-8")
     target = {
-        "context": folder,
-        "dockerfile-inline": f"FROM {base}\nRUN --network=none {mount} {shell}\n",
+        "context": literal(str(sent)),
+        "dockerfile": "Dockerfile",
         "output": ["type=cacheonly"],
         "args": {"BUILDKIT_CACHE_MOUNT_NS": word},
     }
     definition = json.dumps({"target": {"default": target}})
-    return engine.bake(definition, env={"BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}, on_line=lambda _line: None)
+    environ = {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1", "BUILDX_BAKE_ENTITLEMENTS_FS": "0"}
+    return engine.bake(definition, env=environ, on_line=lines.append).ok
 
 
-def _is_ours(record: CacheRecord, word: str) -> bool:
-    """Whether a record that is new is the trial's: its mount, its layers, or the little that it was sent."""
-    if record.kind == MOUNT:
-        mount = mount_id(record.description)
-        return mount is not None and mount[0] == word
-    sent = record.kind == "source.local" and record.size < _LITTLE and not record.in_use
-    return word in record.description or sent
+def _is_trials(record: CacheRecord, word: str) -> bool:
+    """Whether a record tells that it is the trial's mount, or one of its layers."""
+    mount = mount_id(record.description) if record.kind == MOUNT else None
+    return mount[0] == word if mount else word in record.description
 
 
 def check_mounts(tried: Tried) -> Iterator[Finding]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -80,25 +82,32 @@ def command(instruction: Instruction) -> str:
     if instruction.keyword != "RUN":
         return ""
     text = _OPTIONS.sub("", instruction.rest)
-    if text.startswith("["):
-        text = " ".join(re.findall(r'"((?:\\.|[^"\\])*)"', text))
+    text = " ".join(_listed(text) or [text])
     return "\n".join(filter(None, (text, instruction.heredoc)))
 
 
 def installs(text: str) -> str:
-    """What a command installs with: npm, pip, apt-get, ...; "" if it does not."""
+    """The words with which a command installs: `npm ci`, `apt-get install`; "" if it does not."""
     for pattern in (_NODE, _PYTHON, _SYSTEM, _OTHER):
         for match in pattern.finditer(text):
             rest = match.groupdict().get("rest") or ""
-            if not re.search(r"\s(?:-g|--global|--location[= ]global)\b", rest) and "global add" not in rest:
-                return str(next(filter(None, match.groups())))
+            if not re.search(r"\s(?:-g|--global|--location[= ]global)\b", rest):
+                return _words(match)
     return ""
 
 
 def system_install(text: str) -> str:
-    """The system's package manager that a command installs with, or ""."""
+    """The words with which a command installs with the system's package manager, or ""."""
     match = _SYSTEM.search(text)
-    return next(filter(None, match.groups())) if match else ""
+    return _words(match) if match else ""
+
+
+def _words(match: re.Match[str]) -> str:
+    """The tool and what it is told to do, without options."""
+    tools = (number for number, tool in enumerate(match.groups(), 1) if tool)
+    begin = match.start(next(tools))
+    end = match.start("rest") if "rest" in match.groupdict() else match.end()
+    return " ".join(word for word in match.string[begin:end].split() if not word.startswith("-"))
 
 
 def node_install(text: str) -> re.Match[str] | None:
@@ -151,10 +160,18 @@ def cache_mounts(instruction: Instruction) -> tuple[tuple[str, Mapping[str, str]
     )
 
 
+def _listed(text: str) -> list[str]:
+    """The words of an instruction's exec form, a JSON list; none of the shell's form, even if it begins with `[`."""
+    with suppress(ValueError, RecursionError):
+        found = json.loads(text)
+        return [str(word) for word in found] if isinstance(found, list) else []
+    return []
+
+
 def _copied(instruction: Instruction) -> Sequence[str]:
     """The sources of a COPY or ADD that lie in the context."""
     rest = _OPTIONS.sub("", f"{instruction.rest} ").strip()
-    words = re.findall(r'"((?:\\.|[^"\\])*)"', rest) if rest.startswith("[") else words_of(rest)
+    words = _listed(rest) or words_of(rest)
     local = [word for word in words[:-1] if not word.startswith("<<")]
     return [word for word in local if instruction.keyword == "COPY" or "://" not in word]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kiro_invoke.engine.installed import STATE_FILE, read_state
-from kiro_invoke.engine.privileged import Privileged
+from kiro_invoke.engine.privileged import DRAFT, Privileged
 from kiro_invoke.engine.protocol import Run
 from kiro_invoke.engine.setup import NewFile
 from kiro_invoke.model.errors import ConfigError, EngineError
@@ -70,17 +70,18 @@ def set_gc(
         ) from None
     shell = Privileged(run, sudo=sudo)
     _check(text, shell)
-    noted = replace(added, gc=json.dumps(gc)) if there else replace(added, files=(*added.files, str(path)))
-    shell.write(NewFile(str(state), json.dumps(asdict(noted))))
+    shell.write(NewFile(str(state), json.dumps(asdict(replace(added, gc=json.dumps(gc))))))
     mode = stat.S_IMODE(path.stat().st_mode) if there else 0o644
     shell.write(NewFile(str(path), text, f"{mode:04o}"))
 
 
 def take_out(gc: str, shell: Privileged, *, path: Path = Path(DAEMON_JSON)) -> None:
-    """Take out what `set_gc` put into a file that was there before; what was changed since stays."""
+    """Take out what `set_gc` put in, and the file with it where it holds nothing else; what was changed since stays."""
     with suppress(OSError, UnicodeDecodeError):
         text = parted(path.read_text(encoding="utf-8"), gc)
-        if text is not None:
+        if text is not None and not json.loads(text):
+            shell(["rm", "-f", "--", str(path), f"{path}{DRAFT}"])
+        elif text is not None:
             shell.write(NewFile(str(path), text, f"{stat.S_IMODE(path.stat().st_mode):04o}"))
 
 

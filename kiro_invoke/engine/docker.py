@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -179,7 +180,10 @@ class DockerEngine:
 
     def build_text(self, dockerfile: str, tag: str) -> Completed:
         argv = ["docker", "buildx", "build", "--builder", "default", "--progress=plain", "--provenance=false"]
-        return self._run([*argv, "--tag", tag, "-"], stdin=dockerfile)
+        with tempfile.TemporaryDirectory(
+            prefix="kiro-build-"
+        ) as folder:  # the client leaves a copy of what it is given
+            return self._run([*argv, "--tag", tag, "-"], stdin=dockerfile, env={"TMPDIR": folder})
 
     @_translated
     def run_once(self, ref: str, shell: str) -> str:

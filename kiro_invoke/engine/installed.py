@@ -14,7 +14,7 @@ class Installed:
     """What a setup adds, noted before it does: packages and groups that were absent, files, and
     `members`, users who joined the group. It is `complete` when all of it was added.
 
-    `gc` is the `builder.gc` (JSON) that `doctor --fix` put into a daemon.json that was there before, or ""."""
+    `gc` is the `builder.gc` (JSON) that `doctor --fix` put into the engine's daemon.json, or ""."""
 
     packages: tuple[str, ...] = ()
     files: tuple[str, ...] = ()

@@ -18,8 +18,10 @@ import pytest
 
 from kiro_invoke import config
 from kiro_invoke.cache.namespaces import read_namespaces
+from kiro_invoke.cache.remembered import LAYERS, read_made
 from tests.docker.test_frontend_install import write as write_packages
-from tests.support.crates import Checkout, manifest, mounts_of, prune, small_workspace, sweep
+from tests.docker.test_warm_cache import docker_engine
+from tests.support.crates import Checkout, forget, manifest, mounts_of, records, small_workspace, sweep
 from tests.support.engine import ROOT, Ran, command, docker, kiro
 
 pytestmark = [pytest.mark.docker, pytest.mark.long]
@@ -48,9 +50,16 @@ class Service:
 
     def plant(self, folder: str, script: str) -> None:
         """Run a shell script on a mount, behind the tool's back."""
+        number = (
+            f"echo {PROJECT} {next(_numbers)} >/planted"  # an empty layer would count as the base image's
+        )
         text = (self.root / self.name / "Dockerfile.fast").read_text()
-        text += f"FROM base AS planted\nRUN {self.mounts[folder]} set -eu; : {PROJECT} {next(_numbers)}; {script}\n"
-        given = [f"--build-arg=BUILDKIT_CACHE_MOUNT_NS={self.namespace}", "--target=planted"]
+        text += f"FROM base AS planted\nRUN {self.mounts[folder]} set -eu; {script}; {number}\n"
+        given = [
+            f"--build-arg=BUILDKIT_CACHE_MOUNT_NS={self.namespace}",
+            "--target=planted",
+            "--output=type=cacheonly",
+        ]
         ran = command("docker", "buildx", "build", *given, "-f", "-", str(self.root / self.name), stdin=text)
         assert ran.code == 0, ran.err[-2000:]
 
@@ -105,13 +114,17 @@ def root(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pat
     for name in ("app", "page"):
         (made / name / "Dockerfile.fast").write_text("FROM scratch\n")
         (made / name / ".dockerignore").write_text("Dockerfile*\n.dockerignore\n")
-    namespace = config.load(made, {}).checkout
+    project = config.load(made, {})
+    namespace, made_file = project.checkout, project.state / LAYERS
     yield made
     found = docker("image", "ls", "--quiet", "--filter", f"label=dev.kiro.project={PROJECT}")
     if found:
         docker("rmi", "--force", *set(found.split()))
     sweep(namespace, cooked=True)
-    prune(mounts_of(namespace))
+    # what mounts were dropped of stands on no mount any more
+    engine_now = docker_engine()
+    layers = read_made(made_file).read(engine_now.cache_records(), engine_now.facts.address).layers
+    forget(one for one in records() if one.id in layers or PROJECT in one.description)
 
 
 # --- cargo

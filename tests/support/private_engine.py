@@ -18,7 +18,10 @@ from kiro_invoke.engine.locate import Address
 
 @dataclass(frozen=True)
 class PrivateEngine:
+    """`config`: the text of its daemon.json, read anew at each start; "" for none."""
+
     folder: Path
+    config: str = ""
 
     @property
     def address(self) -> Address:
@@ -46,10 +49,13 @@ class PrivateEngine:
                 "--bridge=none",
                 "--iptables=false",
                 "--ip6tables=false",
+                *([f"--config-file={self.folder}/daemon.json"] if self.config else ()),
             ),
         )
 
     def start(self) -> None:
+        if self.config:
+            (self.folder / "daemon.json").write_text(self.config)
         daemon.start(
             self.daemon,
             answers=lambda: docker.answers(self.address),
@@ -74,9 +80,9 @@ class PrivateEngine:
 
 
 @contextmanager
-def private_engine(folder: Path) -> Iterator[PrivateEngine]:
+def private_engine(folder: Path, config: str = "") -> Iterator[PrivateEngine]:
     """A running engine that is gone, with all it holds, at the end."""
-    engine = PrivateEngine(folder)
+    engine = PrivateEngine(folder, config)
     try:
         engine.start()
         yield engine
