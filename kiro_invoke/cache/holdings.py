@@ -161,6 +161,7 @@ def holdings(facts: Facts) -> Holdings:
         made=facts.made,
         twin=twin,
         standins=set() if others else standins,
+        others=others,
         is_same=bool(same),
     )
     graph = Graph(facts.records)

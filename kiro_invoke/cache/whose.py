@@ -45,18 +45,21 @@ def whose(
     made: Set[str],
     twin: str,
     standins: Set[str] = frozenset(),
+    others: Collection[str] = (),
     is_same: bool = False,
 ) -> dict[str, Verdict]:
     """The records that are this checkout's, and those that may be, by id. What is not in it is somebody else's.
 
     `made` are the layers that its builds were seen to make; `standins` those that its stand-ins were made as; `twin`
     tells who else builds the same Dockerfiles, "" for nobody, and `is_same` whether they came to the same image.
+    `others` are checkouts that have anything here. One of the same repository may be among them, and nothing tell: its
+    folder has another name, so its images have, and the engine dropped its mounts. What its builds made stays.
     """
     graph = Graph(records)
     mounts = {record.id for record in records if is_own_mount(record, owner)}
     seen = {id for id in made if graph.is_layer(id)}
     standing, apart = _standing(graph, mounts, owner)
-    written = set() if twin else {record.id for record in records if said.services_of(record)}
+    written = set() if twin or others else {record.id for record in records if said.services_of(record)}
     if is_same:
         seen = set()  # they may never have run a step: all that they stand on, our builds made
     sure = apart | (standing & seen if twin else standing & written | seen)
