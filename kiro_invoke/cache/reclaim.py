@@ -17,7 +17,13 @@ from kiro_invoke.cache.places import cache_mounts
 from kiro_invoke.cache.proving import read_proven
 from kiro_invoke.cache.records import MOUNT, mount_id
 from kiro_invoke.cache.remembered import LAYERS, mounts_weight, read_made, weight, write_made
-from kiro_invoke.cache.superseded import Owner, Superseded, superseded_images, superseded_records
+from kiro_invoke.cache.superseded import (
+    CLEAN_SECONDS,
+    Owner,
+    Superseded,
+    superseded_images,
+    superseded_records,
+)
 from kiro_invoke.engine.protocol import CacheRecord, Engine
 from kiro_invoke.model.errors import EngineError
 from kiro_invoke.model.record import Step
@@ -146,8 +152,9 @@ def drop_records(engine: Engine, ids: Sequence[str]) -> None:
 
 
 def drop_unused(engine: Engine, project: Project, since: float) -> int:
-    """Remove mounts, made before `since` (epoch seconds), of this checkout's namespaces that no service uses now.
+    """Remove mounts of this checkout's namespaces that no service uses now, made well before `since` (epoch seconds).
 
+    Younger ones may be those of a build in a namespace of its own that still runs: its steps may not have them in use.
     Their bytes.
     """
     namespaces = read_namespaces(project)
@@ -160,7 +167,7 @@ def drop_unused(engine: Engine, project: Project, since: float) -> int:
             and (mount := mount_id(record.description))
             and is_own(mount[0], project.checkout)
             and mount[0] not in current
-            and record.created < since
+            and record.created < since - CLEAN_SECONDS
             and not record.in_use
         }
         return sum(going[id] for id in prune_leaves(engine, [*going]))

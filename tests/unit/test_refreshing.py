@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from kiro_invoke.cache import warm
-from kiro_invoke.cache.namespaces import NAMESPACES, read_namespaces
+from kiro_invoke.cache.namespaces import NAMESPACES, clean_namespace, read_namespaces
 from kiro_invoke.cache.proving import read_proven
 from kiro_invoke.commands import opening, refreshing
 from kiro_invoke.commands.surface import Answer
@@ -216,3 +217,13 @@ def test_what_a_refresh_left_that_was_cut_short_goes_with_the_next(world: World)
     refresh(world, engine)
     assert f"{older}/web-target" not in engine.mounts
     assert any(mount.startswith("other-") for mount in engine.mounts)
+
+
+def test_the_mounts_of_a_build_that_still_runs_in_a_namespace_of_its_own_stay(world: World) -> None:
+    """A clean build of another service, or one that tries a new namespace: between two steps it uses none of them."""
+    engine = Scripted(None)
+    tried = clean_namespace(project(world).checkout, 1)
+    engine.have_mounts(tried, "api-target")
+    engine.records = [replace(record, created=time.time() - 60) for record in engine.records]
+    refresh(world, engine)
+    assert f"{tried}/api-target" in engine.mounts
