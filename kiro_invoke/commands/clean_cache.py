@@ -17,7 +17,7 @@ from kiro_invoke.commands.held import Checkout, open_checkout
 from kiro_invoke.commands.surface import Answer, Surface
 from kiro_invoke.config.quantities import age_of, size_of
 from kiro_invoke.model.amounts import told_bytes
-from kiro_invoke.model.errors import KiroError, UsageError
+from kiro_invoke.model.errors import EngineError, KiroError, UsageError
 from kiro_invoke.plain import clean as cleaned
 
 
@@ -152,9 +152,9 @@ def note_cleaned(checkout: Checkout) -> None:
     file, address = checkout.project.state / LAYERS, checkout.engine.facts.address
     if not file.exists():
         return
-    records = checkout.engine.cache_records()
-    made = read_made(file).read(records, address)
-    with suppress(OSError):
+    with suppress(EngineError):  # what was cleaned is cleaned: later builds read it
+        records = checkout.engine.cache_records()
+        made = read_made(file).read(records, address)
         write_made(
             file,
             replace(made, gathered=0, weight=weight(records), mounts=mounts_weight(records), reckoned=()),

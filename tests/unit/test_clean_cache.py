@@ -12,12 +12,12 @@ from kiro_invoke import config
 from kiro_invoke.builds.sending import CONTEXTS, unhurried
 from kiro_invoke.cache.remembered import LAYERS
 from kiro_invoke.commands import opening
-from kiro_invoke.commands.clean_cache import Asked, clean_cache
+from kiro_invoke.commands.clean_cache import Asked, clean_cache, note_cleaned
 from kiro_invoke.commands.held import measured_copies, open_checkout
 from kiro_invoke.commands.surface import Answer
 from kiro_invoke.engine.protocol import CacheRecord, EngineInfo
-from kiro_invoke.model.errors import ExitCode, KiroError, UsageError
-from tests.unit.cache_world import World, whole
+from kiro_invoke.model.errors import EngineError, ExitCode, KiroError, UsageError
+from tests.unit.cache_world import Engine, World, whole
 
 
 @pytest.fixture
@@ -61,6 +61,17 @@ def test_later_builds_know_what_the_cache_holds_now(world: World) -> None:
     run(world, yes=True)
     made = world.remembered
     assert (made.layers, made.gathered, made.weight, made.mounts) == (frozenset(), 0, 7, 7)
+
+
+def test_an_engine_that_goes_away_afterwards_makes_no_failure_of_it(world: World) -> None:
+    class Gone(Engine):
+        def cache_records(self) -> tuple[CacheRecord, ...]:
+            raise EngineError("the engine refused")
+
+    world.holds(world.built())
+    world.engine = Gone()
+    note_cleaned(open_checkout(world.surface, ()))
+    assert world.remembered.gathered == 5
 
 
 def test_a_checkout_that_remembers_nothing_is_not_made_to(world: World) -> None:
