@@ -15,6 +15,7 @@ from kiro_invoke.commands import opening
 from kiro_invoke.commands.clean_cache import Asked, clean_cache, note_cleaned
 from kiro_invoke.commands.held import measured_copies, open_checkout
 from kiro_invoke.commands.surface import Answer
+from kiro_invoke.engine.held_lock import only_one
 from kiro_invoke.engine.protocol import CacheRecord, EngineInfo
 from kiro_invoke.model.errors import EngineError, ExitCode, KiroError, UsageError
 from tests.unit.cache_world import Engine, World, whole
@@ -251,6 +252,17 @@ def test_an_unknown_service_is_told(world: World) -> None:
 
 
 # --- builds of this checkout
+
+
+def test_a_measurement_that_is_under_way_keeps_all(world: World) -> None:
+    """What it measures would be another thing without its mounts."""
+    world.holds(world.built())
+    lock = world.state / "benchmark/lock"
+    with only_one(lock), pytest.raises(KiroError, match="a measurement of this checkout is under way"):
+        run(world, yes=True)
+    assert len(world.left) == 8
+    run(world, yes=True)
+    assert world.left == set()
 
 
 def test_a_build_of_this_checkout_is_waited_for(world: World) -> None:
