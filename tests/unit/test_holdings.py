@@ -114,6 +114,13 @@ def test_what_somebody_made_of_our_image_is_not_ours(names: tuple[str, ...]) -> 
     assert unsure(held) == {"commit": "it stands on an image of this checkout, or is a copy of one"}
 
 
+def test_what_somebody_gave_the_name_of_an_image_that_is_known_is_not_ours() -> None:
+    """A `docker commit` under the name of the image that it was made of: that has another id."""
+    images = [image("app"), image("commit", "shop/app:dev")]
+    assert ours(held_of(images=images, proven=frozenset({"shop/app:dev"}))) == {"app"}
+    assert ours(held_of(images=images)) == {"app", "commit"}
+
+
 def test_the_same_of_a_measured_copys_image() -> None:
     labels = {LABEL_MEASURED: COPY}
     images = [
