@@ -14,6 +14,7 @@ from kiro_invoke.cache.remembered import LAYERS
 from kiro_invoke.commands import opening
 from kiro_invoke.commands.clean_cache import Asked, clean_cache, note_cleaned
 from kiro_invoke.commands.held import measured_copies, open_checkout
+from kiro_invoke.commands.show_cache import show_cache
 from kiro_invoke.commands.surface import Answer
 from kiro_invoke.engine.held_lock import only_one
 from kiro_invoke.engine.protocol import CacheRecord, EngineInfo
@@ -249,6 +250,18 @@ def test_an_unknown_service_is_told(world: World) -> None:
     with pytest.raises(UsageError, match='no service "ap"; did you mean "app"') as caught:
         run(world, services=("ap",), yes=True)
     assert caught.value.code == ExitCode.USAGE
+
+
+def test_a_namespace_that_somebody_chose_makes_no_line_of_its_own(world: World) -> None:
+    theirs = world.mount(
+        "theirs", "", "app-target", 7, namespace="x\\nfreed 9 GB, as a second reading\\u001b[2J"
+    )
+    world.holds((*world.built(), theirs))
+    lines = world.shown(run(world, dry_run=True))
+    assert any("x freed 9 GB" in line for line in lines)
+    assert not any(line.startswith("freed") or "\x1b" in line for line in lines)
+    shown = world.shown(show_cache(())(world.surface))
+    assert not any(line.startswith("freed") or "\x1b" in line for line in shown)
 
 
 # --- builds of this checkout
