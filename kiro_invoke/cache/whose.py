@@ -1,10 +1,10 @@
 """Whose the records of an engine's cache are. Pure: records in, for each that may be a checkout's a verdict with why.
 
 BuildKit has no owners. Known to be of a checkout are mounts of its namespaces. Its layers are those that its builds
-were seen to make, steps of its Dockerfiles that stand on a dependency layer which only its mounts are seeded from, and
-such steps that all of these were made on, as long as nothing else was made on that. Where others build the same
-Dockerfiles, what its builds made may be what they use too, and nothing would tell: then both must hold. If unsure, it
-is not the checkout's.
+were seen to make; where no other checkout is, also steps of its Dockerfiles that stand on a dependency layer which only
+its mounts are seeded from, and such steps that all of these were made on. As long as nothing else was made on that.
+Where others build the same Dockerfiles, what its builds made may be what they use too, and nothing would tell: then
+both must hold. If unsure, it is not the checkout's.
 """
 
 from __future__ import annotations
