@@ -131,6 +131,13 @@ def test_it_is_asked_again_where_the_folder_is_gone_or_the_engine_another(tmp_pa
     assert engine.asked == 3
 
 
+def test_a_folder_that_we_may_not_look_for_is_not_asked_for_at_each_build(tmp_path: Path) -> None:
+    engine, file = Asked(), tmp_path / ROOTS
+    engine.told = EngineInfo(root=str(tmp_path / "closed/data"), is_here=True)
+    assert [engine_root(engine, file, now) for now in (1.0, 2.0)] == ["", ""]
+    assert engine.asked == 1
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"x": 1}', "[" * 100_000, None])
 def test_a_damaged_note_is_written_anew(tmp_path: Path, text: str | None) -> None:
     engine, file = Asked(), tmp_path / ROOTS
