@@ -12,6 +12,7 @@ from kiro_invoke.builds.bake import LABEL_PROJECT
 from kiro_invoke.cache.clean import clean
 from kiro_invoke.cache.cleaning import CleanPlan, What, Wish, by_cause, plan_clean
 from kiro_invoke.cache.holdings import Facts, Holdings, holdings
+from kiro_invoke.cache.places import Kind
 from kiro_invoke.cache.records import LAYER, MOUNT, Graph
 from kiro_invoke.engine.protocol import CacheRecord, ImageFacts, LocalImage
 from kiro_invoke.engine.standins import LABEL, ROOT_IMAGE
@@ -367,6 +368,20 @@ def test_what_the_engine_does_not_let_go_is_told_as_left() -> None:
     done = clean(engine, engine.look, Wish())
     assert {going.item.id for going in done.left} == ALL
     assert done.freed == 0
+
+
+def test_a_measured_copys_layers_are_of_no_service() -> None:
+    """A refresh removes what a service's builds do not use any more: what measurements keep is not replaced by it."""
+    copys = (
+        layer("copy-base", text="from local "),
+        layer("copy-cook", "copy-base", "cook"),
+        mount("copy-target", "copy-cook", "app-target", COPY),
+        layer("copy-source", "copy-cook", "COPY . ."),
+    )
+    held = held_of(*copys, made=frozenset())
+    wish = Wish(What.BUILD, frozenset({"app", "web"}), unused_since=100.0, kinds=frozenset({Kind.LAYER}))
+    assert gone(plan_clean(held, wish)) == set()
+    assert gone(plan_clean(held, Wish(What.BUILD))) == {record.id for record in copys}
 
 
 # --- whatever there is
