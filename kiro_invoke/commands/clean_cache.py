@@ -148,9 +148,9 @@ def _item_fields(going: Going) -> dict[str, Any]:
 
 
 def note_cleaned(checkout: Checkout) -> None:
-    """Let later builds know what the cache holds now."""
+    """Let later builds know what the cache holds now; what is remembered of another engine still holds."""
     file, address = checkout.project.state / LAYERS, checkout.engine.facts.address
-    if not file.exists():
+    if read_made(file).engine != address:
         return
     with suppress(EngineError):  # what was cleaned is cleaned: later builds read it
         records = checkout.engine.cache_records()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kiro_invoke import config
 from kiro_invoke.builds.sending import CONTEXTS, unhurried
-from kiro_invoke.cache.remembered import LAYERS
+from kiro_invoke.cache.remembered import LAYERS, write_made
 from kiro_invoke.commands import opening
 from kiro_invoke.commands.clean_cache import Asked, clean_cache, note_cleaned
 from kiro_invoke.commands.held import measured_copies, open_checkout
@@ -63,6 +64,14 @@ def test_later_builds_know_what_the_cache_holds_now(world: World) -> None:
     run(world, yes=True)
     made = world.remembered
     assert (made.layers, made.gathered, made.weight, made.mounts) == (frozenset(), 0, 7, 7)
+
+
+def test_what_is_known_of_another_engine_is_not_forgotten(world: World) -> None:
+    world.holds(world.built())
+    known = replace(world.remembered, engine="tcp://there:2376")
+    write_made(world.state / LAYERS, known)
+    run(world, yes=True)
+    assert world.remembered == known
 
 
 def test_an_engine_that_goes_away_afterwards_makes_no_failure_of_it(world: World) -> None:
