@@ -52,6 +52,7 @@ def _clean(surface: Surface, asked: Asked) -> Answer:
         if plan.is_empty:
             return _dry(held, plan, dry_run=False)
         _consent(surface, held, plan)
+        wish = replace(wish, among=_agreed(plan))
     with checkout.resting(surface):
         done = clean(checkout.engine, checkout.look, wish)
     note_cleaned(checkout)
@@ -81,6 +82,15 @@ def _consent(surface: Surface, held: Holdings, plan: CleanPlan) -> None:
         raise KiroError(
             "nothing was removed, as you said", fix="choose with --what, --service or --older-than"
         )
+
+
+def _agreed(plan: CleanPlan) -> frozenset[str]:
+    """What may go by what a person was told: nothing that came since, nor an image or what was in use that was to stay.
+
+    A layer of an image may: which ones it holds shows when another is gone.
+    """
+    layers = (one.item for one in plan.keep if not one.item.is_image and not one.item.held)
+    return frozenset(item.id for item in (*(one.item for one in (*plan.images, *plan.records)), *layers))
 
 
 def _lines(held: Holdings, verb: str, plan: CleanPlan) -> list[str]:

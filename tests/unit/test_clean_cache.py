@@ -273,6 +273,24 @@ def test_a_namespace_that_somebody_chose_makes_no_line_of_its_own(world: World) 
     assert not any(line.startswith("freed") or "\x1b" in line for line in shown)
 
 
+def test_what_was_told_to_stay_or_came_since_a_person_was_asked_stays(world: World) -> None:
+    world.holds(
+        world.built(), world.image("app", "shop/app:dev", in_use=True), world.image("web", "shop/web:dev")
+    )  # fmt: skip
+    new = world.mount("new", "", "app-deps", 5)
+
+    def ask(_question: str) -> bool:
+        world.engine.local_images = [replace(one, in_use=False) for one in world.engine.local_images]
+        world.engine.records = [*world.engine.records, new]
+        return True
+
+    answer = clean_cache(Asked())(replace(world.surface, ask=ask))
+    assert world.left == {"sha256:app", "new"}
+    assert {row["cause"] for row in answer.fields["kept"]} == {"it was not told that it goes"}
+    run(world, yes=True)
+    assert world.left == set()
+
+
 # --- builds of this checkout
 
 
