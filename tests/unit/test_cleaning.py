@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -382,6 +383,20 @@ def test_a_measured_copys_layers_are_of_no_service() -> None:
     wish = Wish(What.BUILD, frozenset({"app", "web"}), unused_since=100.0, kinds=frozenset({Kind.LAYER}))
     assert gone(plan_clean(held, wish)) == set()
     assert gone(plan_clean(held, Wish(What.BUILD))) == {record.id for record in copys}
+
+
+def test_an_engine_that_goes_away_in_the_middle_leaves_it_said_what_is_gone() -> None:
+    engine = Shared(BUILT, [image("app", *NAMES)], {"build"})
+
+    def gone_away(_ids: object) -> frozenset[str]:
+        raise EngineError("the engine refused")
+
+    engine.prune = gone_away  # type: ignore[method-assign,assignment]
+    told = r"refused \(by then, 1 images and at least 0 layers and mounts were removed\)"
+    with pytest.raises(EngineError, match=told):
+        clean(engine, engine.look, Wish())
+    with pytest.raises(EngineError, match=r"^the engine refused$"):
+        clean(engine, engine.look, Wish(What.BUILD))
 
 
 # --- whatever there is
