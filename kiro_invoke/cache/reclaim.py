@@ -24,6 +24,7 @@ from kiro_invoke.cache.superseded import (
     superseded_images,
     superseded_records,
 )
+from kiro_invoke.cache.whose import other_checkouts
 from kiro_invoke.engine.protocol import CacheRecord, Engine
 from kiro_invoke.model.errors import EngineError
 from kiro_invoke.model.record import Step
@@ -98,13 +99,14 @@ def reclaim(
     `records` are the cache's, where they were read just now.
     """
     whose = owner(project, recipes, tried)
-    known = engine.images_labelled(f"{LABEL_CHECKOUT}={whose.checkout}")
+    known = engine.images_labelled(LABEL_CHECKOUT)
     images = [image.id for image in superseded_images(known, whose).remove if engine.remove_image(image.id)]
     before = engine.cache_records() if images or records is None else records
     file, address = project.state / LAYERS, engine.facts.address
     made = read_made(file).read(before, address)
     write_made(file, made)
-    plan = superseded_records(before, whose, made=made.layers, now=clock())
+    others = other_checkouts(before, known, whose)
+    plan = superseded_records(before, whose, made=made.layers, now=clock(), others=others)
     gone = prune_leaves(engine, [item.id for item in plan.remove])
     left = engine.cache_records() if gone else before
     after = {record.id for record in left}

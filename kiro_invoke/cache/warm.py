@@ -20,7 +20,7 @@ from kiro_invoke.builds.proof import names_proof
 from kiro_invoke.cache.made import ran_here
 from kiro_invoke.cache.namespaces import Namespaces, read_namespaces
 from kiro_invoke.cache.proving import prove
-from kiro_invoke.cache.remembered import cache_size, must_read
+from kiro_invoke.cache.remembered import LAYERS, cache_size, must_read, note_failed
 from kiro_invoke.engine.bases import Base, Say
 from kiro_invoke.engine.brake import Brake
 from kiro_invoke.engine.protocol import Engine
@@ -164,6 +164,7 @@ def run(
             )
         except BuildFailed as failed:
             if failed.attempt:
+                note_failed(project.state / LAYERS, failed.attempt.steps, engine.facts.address)
                 failed.attempt = _described(failed.attempt, prepared, project, drawn)
             raise
         # read beside the proof, and not at all where that tells nothing new

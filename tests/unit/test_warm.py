@@ -15,7 +15,9 @@ import pytest
 from kiro_invoke.builds.planner import Profile, plan_everything, plan_images
 from kiro_invoke.builds.sending import CONTEXTS, mirrored
 from kiro_invoke.cache import warm
+from kiro_invoke.cache.made import ran_here
 from kiro_invoke.cache.namespaces import clean_namespace, move, read_namespaces
+from kiro_invoke.cache.remembered import LAYERS, Made, read_made, write_made
 from kiro_invoke.changes.context import Rules
 from kiro_invoke.changes.mirror import held, mirror_name
 from kiro_invoke.engine.bases import Base, BaseStatus
@@ -259,6 +261,20 @@ def test_a_failed_build_records_nothing(tmp_path: Path) -> None:
     prepared = warm.prepare(shop, warm.read_recipes(shop, BOTH), lambda r: plan_images(r, "x"), ())
     with pytest.raises(BuildFailed, match=r"^web/Dockerfile.fast:5: web: build RUN"):
         warm.run(prepared, shop, engine, Seen())
+
+
+def test_what_a_failed_build_ran_is_not_forgotten(tmp_path: Path) -> None:
+    """Its steps that succeeded left layers, which nobody would know for ours."""
+    shop = project(tmp_path, service(tmp_path, dev="FROM a AS build\n"))
+    engine = FakeEngine()
+    engine.bake_lines, engine.bake_status = recorded("failing_step"), 1
+    write_made(shop.state / LAYERS, Made(engine=engine.facts.address))
+    prepared = warm.prepare(shop, warm.read_recipes(shop, BOTH), lambda r: plan_images(r, "x"), ())
+    with pytest.raises(BuildFailed) as failed:
+        warm.run(prepared, shop, engine, Seen())
+    (noted,) = read_made(shop.state / LAYERS).reckoned
+    assert failed.value.attempt is not None
+    assert noted.steps == tuple(filter(ran_here, failed.value.attempt.steps)) != ()
 
 
 # --- what changes before the mirror's lock is held
