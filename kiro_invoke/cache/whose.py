@@ -1,10 +1,10 @@
 """Whose the records of an engine's cache are. Pure: records in, for each that may be a checkout's a verdict with why.
 
 BuildKit has no owners. Known to be of a checkout are mounts of its namespaces. Its layers are those that its builds
-were seen to make, steps of its Dockerfiles that stand on a dependency layer which only its mounts are seeded from, and
-such steps that all of these were made on, as long as nothing else was made on that. Where others build the same
-Dockerfiles, what its builds made may be what they use too, and nothing would tell: then both must hold. If unsure, it
-is not the checkout's.
+were seen to make; where no other checkout is, also steps of its Dockerfiles that stand on a dependency layer which only
+its mounts are seeded from, and such steps that all of these were made on. As long as nothing else was made on that.
+Where others build the same Dockerfiles, what its builds made may be what they use too, and nothing would tell: then
+both must hold. If unsure, it is not the checkout's.
 """
 
 from __future__ import annotations
@@ -45,18 +45,21 @@ def whose(
     made: Set[str],
     twin: str,
     standins: Set[str] = frozenset(),
+    others: Collection[str] = (),
     is_same: bool = False,
 ) -> dict[str, Verdict]:
     """The records that are this checkout's, and those that may be, by id. What is not in it is somebody else's.
 
     `made` are the layers that its builds were seen to make; `standins` those that its stand-ins were made as; `twin`
     tells who else builds the same Dockerfiles, "" for nobody, and `is_same` whether they came to the same image.
+    `others` are checkouts that have anything here. One of the same repository may be among them, and nothing tell: its
+    folder has another name, so its images have, and the engine dropped its mounts. What its builds made stays.
     """
     graph = Graph(records)
     mounts = {record.id for record in records if is_own_mount(record, owner)}
     seen = {id for id in made if graph.is_layer(id)}
     standing, apart = _standing(graph, mounts, owner)
-    written = set() if twin else {record.id for record in records if said.services_of(record)}
+    written = set() if twin or others else {record.id for record in records if said.services_of(record)}
     if is_same:
         seen = set()  # they may never have run a step: all that they stand on, our builds made
     sure = apart | (standing & seen if twin else standing & written | seen)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from kiro_invoke.cache.cleaning import Going, by_cause
 from kiro_invoke.cache.holdings import Holdings
+from kiro_invoke.cache.made import joined
 from kiro_invoke.commands.cache_tables import Row, Shown, unsure_of
 from kiro_invoke.commands.report_words import change, when
 from kiro_invoke.model.amounts import told_bytes
@@ -30,7 +31,9 @@ def show_held(out: Paper, shown: Shown) -> None:
     out.line(f"in all        {told_bytes(held.bytes_of(held.ours))}, each byte once")
     for why, items in unsure_of(held)[:_CAUSES]:
         out.line(
-            clean(f"perhaps ours  {told_bytes(held.held_by(items))} in {len(items)}: {why}; never removed")
+            clean(
+                f"perhaps ours  {told_bytes(held.held_by(items))} in {len(items)}: {joined(why)}; never removed"
+            )
         )
     out.line(f"others'       {told_bytes(shown.others_bytes)} of the engine's build cache; never removed")
     out.line("registry      no registry cache is configured")
@@ -126,7 +129,8 @@ def going_lines(held: Holdings, verb: str, going: Sequence[Going]) -> list[str]:
             "" if kind.value == "layers" else f": {', '.join(names[:_NAMES])}{', …' * (len(names) > _NAMES)}"
         )
         whose = f" of {', '.join(services)}" if services else ""
-        lines.append(f"{verb} {kind.counted(len(items))} ({told_bytes(held.bytes_of(items))}){whose}{shown}")
+        line = f"{verb} {kind.counted(len(items))} ({told_bytes(held.bytes_of(items))}){whose}{shown}"
+        lines.append(joined(line))
     return lines
 
 
@@ -139,7 +143,8 @@ def kept_lines(held: Holdings, keep: Sequence[Going]) -> list[str]:
         names = [item.what for item in items if item.is_image]
         counts = Counter(item.kind for item in items if not item.is_image)
         what = [*names[:_NAMES], *(kind.counted(count) for kind, count in counts.items())]
-        lines.append(f"keep {', '.join(what)} ({told_bytes(held.held_by(items))}): {cause}")
+        # a mount's namespace is somebody else's text: no line of it is one of ours
+        lines.append(joined(f"keep {', '.join(what)} ({told_bytes(held.held_by(items))}): {cause}"))
     if len(groups) > _CAUSES:
         lines.append(
             f"keep {sum(len(some) for _, some in groups[_CAUSES:])} more, for other reasons (--format json)"

@@ -86,6 +86,19 @@ class Cleaning:
         return self.bytes
 
 
+def test_nobody_looks_for_what_could_go_where_there_is_room(project: Project) -> None:
+    """To read all of a checkout takes a tenth of a build that has nothing to do."""
+    free = project.disk_floor + PLENTY_BYTES - 1
+    make_room(
+        project,
+        FakeEngine(),
+        recipes(project),
+        pytest.fail,
+        look=looks(free),
+        cleaner=lambda: pytest.fail("?"),
+    )
+
+
 # --- where the engine's data is
 
 
@@ -116,6 +129,13 @@ def test_it_is_asked_again_where_the_folder_is_gone_or_the_engine_another(tmp_pa
     engine._facts = FACTS
     assert engine_root(engine, file, 5.0) == str(tmp_path)
     assert engine.asked == 3
+
+
+def test_a_folder_that_we_may_not_look_for_is_not_asked_for_at_each_build(tmp_path: Path) -> None:
+    engine, file = Asked(), tmp_path / ROOTS
+    engine.told = EngineInfo(root=str(tmp_path / "closed/data"), is_here=True)
+    assert [engine_root(engine, file, now) for now in (1.0, 2.0)] == ["", ""]
+    assert engine.asked == 1
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"x": 1}', "[" * 100_000, None])
