@@ -112,6 +112,7 @@ class World:
             "secret": ["id=ca_bundle,src=/etc/ca.pem"],
             "ssh": ["default"],
             "live_update": self.steps,
+            "extra_tag": ["shop/api:dev"],
         }
 
 
@@ -181,7 +182,7 @@ def test_what_is_given_wins(world: World) -> None:
         "secret": ["id=token,env=TOKEN", "src=/mine,id=ca_bundle"],
         "ignore": ["docs"],
         "only": ["src"],
-        "extra_tag": "x",
+        "extra_tag": ["shop/api:dev", "x"],
     }
     given = world.built("kiro_docker_build('shop/api', './api', live_update=[sync('./api', '/x')])")
     assert given["live_update"] == [Step("sync", (str(world.root / "api"), "/x"))]
@@ -295,7 +296,7 @@ def test_without_kiro_the_fast_dockerfiles_are_built_and_it_is_said(world: World
     world.env = BARE
     ran = world.run("kiro_services(platform='linux/amd64')")
     (given,) = ran.named("docker_build")
-    wanted = {key: world.usual[key] for key in ("ref", "context", "dockerfile")}
+    wanted = {key: world.usual[key] for key in ("ref", "context", "dockerfile", "extra_tag")}
     assert given == {**wanted, "platform": "linux/amd64"}
     (warning,) = ran.warned
     assert "kiro is not installed here (pip install kiro-invoke, or set KIRO)" in warning
@@ -320,9 +321,16 @@ def test_without_kiro_a_docker_build_is_a_docker_build(world: World) -> None:
     given = world.built("kiro_docker_build('a/b', './api', live=True, service='api', build_args={'X': '1'})")
     context = str(world.root / "api")
     fast = f"{context}/Dockerfile.fast"
-    assert given == {"ref": "a/b", "context": context, "dockerfile": fast, "build_args": {"X": "1"}}
-    given = world.built("kiro_docker_build('a/b', './api', dockerfile='api/Dockerfile')")
+    assert given == {
+        "ref": "a/b",
+        "context": context,
+        "dockerfile": fast,
+        "build_args": {"X": "1"},
+        "extra_tag": ["a/b:dev"],
+    }
+    given = world.built("kiro_docker_build('reg:5000/a/b:x', './api', dockerfile='api/Dockerfile')")
     assert given["dockerfile"] == str(world.root / "api/Dockerfile")
+    assert "extra_tag" not in given
     ran = world.run("kiro_resources()")
     assert ran.calls == []
     assert "there are no resources of kiro" in ran.warned[0]
