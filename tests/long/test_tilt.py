@@ -42,6 +42,10 @@ TILTFILE = (
 )
 
 
+#: Without the page, which a Tilt that was built from source may lack.
+QUIET = {"TILT_DISABLE_ANALYTICS": "1", "TILT_WEB_MODE": "prod"}
+
+
 @dataclass
 class Loop:
     """A repository in which Tilt runs, or has run."""
@@ -118,7 +122,7 @@ def loop(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loo
     root = tmp_path_factory.mktemp("tilt") / "their repository"
     root.mkdir()
     kiro = root.parent / "kiro"
-    env = {"KIRO": str(kiro), "TILT_DISABLE_ANALYTICS": "1", "TILT_DEV_DIR": str(root.parent / "tilt-dev")}
+    env = {**QUIET, "KIRO": str(kiro), "TILT_DEV_DIR": str(root.parent / "tilt-dev")}
     one = Loop(root, free_port(), env)
     program(kiro)
     one.write("the extension/Tiltfile", (ROOT / "kiro_invoke/Tiltfile").read_text())
@@ -208,6 +212,35 @@ def test_the_buttons_are_there_and_wait(loop: Loop) -> None:
     assert not waiting["status"].get("buildHistory")
 
 
+@pytest.mark.parametrize(
+    ("built", "starts"),
+    [(IMAGE + "-by-hand", "old"), (IMAGE + "-by-hand:dev", "new")],
+)
+def test_by_hand_the_name_must_be_that_of_the_compose_file(
+    tmp_path: Path, engine: None, built: str, starts: str
+) -> None:
+    """Why the extension gives an image two names (docs/promises.md)."""
+    image, project = f"{IMAGE}-by-hand", f"{PROJECT}-by-hand"
+    one = Loop(tmp_path / "repository", free_port(), {**QUIET, "TILT_DEV_DIR": str(tmp_path / "dev")})
+    one.write("app/Dockerfile", DOCKERFILE)
+    one.write("app/packages.txt", "one")
+    one.write("app/greeting.txt", "old")
+    one.write("compose.yaml", COMPOSE.replace(f"{IMAGE}:", f"{image}:").replace(PROJECT, project, 1))
+    docker("build", "--quiet", "--tag", f"{image}:dev", "app", cwd=one.root)
+    one.write("app/greeting.txt", "new")
+    one.write(
+        "Tiltfile",
+        f"docker_compose('compose.yaml', project_name='{project}')\ndocker_build('{built}', 'app')\n",
+    )
+    try:
+        one.tilt("ci")
+        assert one.served() == starts, "Tilt gives Compose what it builds: docs/promises.md says otherwise"
+    finally:
+        docker("compose", "down", "--timeout", "0", cwd=one.root)
+        for each in set(docker("image", "ls", "--quiet", image).split()):
+            docker("rmi", "--force", each)
+
+
 #: How a Tiltfile gets the extension.
 WAYS = {
     "path": "load('../Tiltfile', 'kiro_resources', 'kiro_services')\n",
@@ -234,7 +267,7 @@ def test_the_extensions_own_test_passes(tmp_path: Path, engine: None, way: str) 
     assert WAYS["path"] in own
     (folder / "test/Tiltfile").write_text(own.replace(WAYS["path"], WAYS[way]))
     kiro = "/nowhere/kiro" if way == "without kiro" else str(program(folder / "kiro"))
-    env = {"TILT_DISABLE_ANALYTICS": "1", "TILT_DEV_DIR": str(tmp_path / "dev"), "KIRO": kiro}
+    env = {**QUIET, "TILT_DEV_DIR": str(tmp_path / "dev"), "KIRO": kiro}
     assert PROGRAM is not None
     try:
         ran = command(PROGRAM, "ci", "--port", str(free_port()), cwd=folder / "test", env=env, timeout=300)
