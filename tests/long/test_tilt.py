@@ -284,3 +284,17 @@ def program(file: Path) -> Path:
     file.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m kiro_invoke.cli "$@"\n')
     file.chmod(0o755)
     return file
+
+
+@pytest.mark.parametrize("words", [(), ("--", "--k8s")], ids=["compose", "cluster"])
+def test_this_repositorys_tiltfile_is_understood(tmp_path: Path, words: tuple[str, ...]) -> None:
+    env = {**QUIET, "TILT_DEV_DIR": str(tmp_path / "dev"), "KIRO": str(program(tmp_path / "kiro"))}
+    assert PROGRAM is not None
+    ran = command(PROGRAM, "alpha", "tiltfile-result", *words, env=env)
+    assert ran.code == 0, ran.err
+    result = json.loads(ran.out)
+    assert result["Error"] is None
+    names = [each["Name"] for each in result["Manifests"]]
+    assert names[:2] == ["backend", "frontend"]
+    images = {each["Name"]: each["ImageTargets"] for each in result["Manifests"]}
+    assert all(len(images[name]) == 1 for name in ("backend", "frontend"))
