@@ -56,7 +56,7 @@ show-cache: $(VENV)/.installed ## Show what the Docker engine holds of this proj
 	@$(KIRO) show-cache $(ARGS)
 
 clean-cache: $(VENV)/.installed ## Remove this project's layers, mounts and images (ARGS=--dry-run: list them)
-	@$(KIRO) clean-cache --what all --yes $(ARGS)
+	@$(KIRO) clean-cache --yes $(ARGS)
 
 test-build-performance: $(VENV)/.installed ## Measure how fast images are built, and judge it (ARGS=--quick: a few minutes)
 	@$(KIRO) test-build-performance $(ARGS)
