@@ -63,4 +63,4 @@ class Kiro(Program):
             super().parse_cleanup()
 
 
-program = Kiro(name="kiro", binary="kiro", namespace=ns, version=__version__)
+program = Kiro(name="kiro", binary="kiro", binary_names=["kiro"], namespace=ns, version=__version__)

@@ -31,7 +31,8 @@ INVOKE = ("-m", "invoke")
 STREAMS = ("classify", "replay-history")
 TASKS = (
     "warm-cache", "refresh-cache", "build", "up", "down", "logs", "watch", "setup", "config", *STREAMS,
-    "test-build-performance", "report", "doctor", "show-cache", "clean-cache",
+    "test-build-performance", "report", "doctor", "show-cache", "clean-cache", "make-path",
+    "tilt-path", "tilt-config",
 )  # fmt: skip
 #: No command of these tests may find an engine.
 ALONE = {
@@ -286,6 +287,15 @@ def test_every_option_has_a_text_and_a_long_name_only(doors: Doors) -> None:
         assert all(len(option) > 1 and "/" not in option for option in options), name
         assert all(options.values()), name
         assert ("format" in options) is (name != "logs")
+
+
+def test_a_shell_completes_tasks_and_options(capsys: pytest.CaptureFixture[str]) -> None:
+    for shell in ("bash", "zsh", "fish"):
+        ran = in_process(capsys, "--print-completion-script", shell)
+        assert (ran.code, ran.err) == (0, "")
+        assert "_complete_kiro" in ran.out
+    assert set(TASKS) <= set(in_process(capsys, "--complete", "--", "kiro", "").out.split())
+    assert "--no-live" in in_process(capsys, "--complete", "--", "kiro", "watch", "--n").out.split()
 
 
 def test_the_help_of_a_task(capsys: pytest.CaptureFixture[str]) -> None:
