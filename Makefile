@@ -14,7 +14,7 @@ KIRO_TARGETS := warm-cache refresh-cache build up down watch logs setup config c
 	clean-cache test-build-performance report doctor
 # here, an engine is brought where there is none, and nobody is asked
 KIRO_ARGS_warm-cache := --setup
-KIRO_ARGS_clean-cache := --what all --yes
+KIRO_ARGS_clean-cache := --yes
 include kiro_invoke/kiro.mk
 
 help: kiro-help ## Show the targets

@@ -264,7 +264,51 @@ def measure(
     perform("test-build-performance", format, benchmarking.test_build_performance(asked))
 
 
+@task(
+    iterable=["extra"],
+    auto_shortflags=False,
+    help={
+        "dry-run": DRY,
+        "force": "Replace also what is yours, or what you changed since; its diff is shown.",
+        "upgrade": "Renew what another version wrote, or what other facts made; its diff is shown, and you are asked.",
+        "extra": "Write this too: ci (an example of continuous integration), editor (.vscode), tilt; repeatable.",
+        "format": FORMAT,
+    },
+)
+def init(
+    _ctx: Context,
+    extra: list[str],
+    dry_run: bool = False,
+    force: bool = False,
+    upgrade: bool = False,
+    format: str = "text",
+) -> None:
+    """Write what the services of this repository need: fast Dockerfiles, ignore lines, kiro.yaml, compose.yaml."""
+    from kiro_invoke.commands import initializing
+    from kiro_invoke.commands.surface import perform
+
+    perform("init", format, initializing.init(initializing.Asked(dry_run, force, upgrade, tuple(extra))))
+
+
+@task(
+    auto_shortflags=False,
+    help={
+        "dry-run": DRY,
+        "force": "Remove also what was changed since it was written; its diff is shown.",
+        "format": FORMAT,
+    },
+)
+def uninstall(_ctx: Context, dry_run: bool = False, force: bool = False, format: str = "text") -> None:
+    """Take out of this repository what init wrote, byte for byte."""
+    from kiro_invoke.commands import initializing
+    from kiro_invoke.commands.surface import perform
+
+    perform("uninstall", format, initializing.uninstall(dry_run=dry_run, force=force))
+
+
 ns = Collection(
+    init,
+    uninstall,
     warm_cache,
     show_cache,
     clean_cache,

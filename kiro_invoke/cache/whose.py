@@ -19,6 +19,8 @@ from kiro_invoke.cache.records import MOUNT, Graph, mount_id
 from kiro_invoke.cache.superseded import Owner
 from kiro_invoke.engine.protocol import CacheRecord, LocalImage
 
+#: Who it is where a mount has one of our ids and no namespace.
+WITHOUT = "a build without kiro"
 #: What an image that is here is to the builds that stand on it.
 _FROM_HERE = "from local "
 _SOURCES = ("local source for ", "[internal] ", "pulled from ", "git snapshot ", "http url ")
@@ -165,12 +167,17 @@ def _standing(graph: Graph, mounts: Set[str], owner: Owner) -> tuple[set[str], s
     return found, apart
 
 
+def is_unnamed_twin(record: CacheRecord, owner: Owner) -> bool:
+    """Whether a build without kiro left it: a mount of one of our ids in no namespace."""
+    return _twin(record, owner) == WITHOUT
+
+
 def _twin(record: CacheRecord, owner: Owner) -> str:
     """Who else builds with a mount of one of our ids, in words; "" for a record that does not tell of anybody."""
     known = mount_id(record.description) if record.kind == MOUNT else None
     if known is None or known[1] not in owner.mounts or is_own_mount(record, owner):
         return ""
-    return known[0] or "a build without kiro"
+    return known[0] or WITHOUT
 
 
 def _can_be_owned(graph: Graph, id: str) -> bool:

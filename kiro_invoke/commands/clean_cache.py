@@ -78,7 +78,7 @@ def _consent(surface: Surface, held: Holdings, plan: CleanPlan) -> None:
         raise KiroError(
             "nothing was removed: there is nobody to ask", fix="run it with --yes to agree beforehand"
         )
-    if not surface.ask(f"Remove this? It frees about {told_bytes(plan.frees)}."):
+    if not surface.ask(f"Remove this? It frees about {_freeing(held, plan)}."):
         raise KiroError(
             "nothing was removed, as you said", fix="choose with --what, --service or --older-than"
         )
@@ -97,6 +97,13 @@ def _lines(held: Holdings, verb: str, plan: CleanPlan) -> list[str]:
     return going_lines(held, verb, (*plan.images, *plan.records))
 
 
+def _freeing(held: Holdings, plan: CleanPlan) -> str:
+    """What that frees, and why it is less than what the things hold."""
+    holds = held.bytes_of(going.item for going in (*plan.images, *plan.records))
+    less = holds - plan.frees > holds // 50
+    return f"{told_bytes(plan.frees)}{'; what stays holds the rest as well' if less else ''}"
+
+
 def _dry(held: Holdings, plan: CleanPlan, *, dry_run: bool = True) -> Answer:
     fields = {
         "images": [_item_fields(going) for going in plan.images],
@@ -109,9 +116,7 @@ def _dry(held: Holdings, plan: CleanPlan, *, dry_run: bool = True) -> Answer:
     def show(surface: Surface) -> None:
         for line in (*_lines(held, "would remove", plan), *kept_lines(held, plan.keep)):
             surface.out.line(cleaned(line))
-        surface.out.line(
-            "nothing to remove" if plan.is_empty else f"would free about {told_bytes(plan.frees)}"
-        )
+        surface.out.line("nothing to remove" if plan.is_empty else f"would free about {_freeing(held, plan)}")
 
     return Answer({"dry_run": True, **fields} if dry_run else fields, show)
 

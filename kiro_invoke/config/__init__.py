@@ -8,9 +8,10 @@ from pathlib import Path
 
 from kiro_invoke.builds.built import configuration
 from kiro_invoke.config import disk, inputs, live, metrics
-from kiro_invoke.config.names import shown, slug, slug_complaint
+from kiro_invoke.config.names import shown, slug_complaint
 from kiro_invoke.config.nodes import FILE, Given, Value, read
 from kiro_invoke.config.services import Found, Repository, configured, detected, selected
+from kiro_invoke.model.naming import slug
 from kiro_invoke.model.service import Origin, Project, Secret, Setting
 
 #: The versions of kiro.yaml that this release understands.

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from kiro_invoke.model.naming import slug
+
 #: A complaint: what is wrong, and what to do.
 Complaint = tuple[str, str]
 
@@ -30,12 +32,6 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word that `word` was most likely meant to be."""
     found = get_close_matches(word[:_LONGEST], list(known), n=1)
     return found[0] if found else None
-
-
-def slug(text: str, fallback: str) -> str:
-    """`text` as a valid name, or `fallback` when nothing of it can be kept: `My App!` -> `my-app`."""
-    plain = re.sub(r"[^a-z0-9]+", lambda run: run[0] if run[0] in "._-" else "-", text.lower())
-    return plain.strip("._-") or fallback
 
 
 def slug_complaint(text: str, what: str) -> Complaint | None:

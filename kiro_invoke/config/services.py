@@ -9,11 +9,12 @@ from pathlib import Path
 from kiro_invoke.config.benchmark import benchmark
 from kiro_invoke.config.inputs import path_rules
 from kiro_invoke.config.live import live
-from kiro_invoke.config.names import Complaint, image_complaint, nearest, shown, slug, slug_complaint
+from kiro_invoke.config.names import Complaint, image_complaint, nearest, shown, slug_complaint
 from kiro_invoke.config.nodes import Given, Value
 from kiro_invoke.config.paths import file_names, inside, is_file, is_folder, leads_outside, relative
 from kiro_invoke.ecosystems.registry import ECOSYSTEMS, OTHER, detect
 from kiro_invoke.model.errors import ConfigError, UsageError
+from kiro_invoke.model.naming import slug
 from kiro_invoke.model.service import Origin, PathRule, Service, Setting
 
 _TEXTS = ("name", "context", "dockerfile", "fast_dockerfile", "image", "ecosystem")

@@ -42,13 +42,17 @@ done
 
 
 def serving(health: Sequence[str], ports: Sequence[int], seconds: float, *, supervised: bool) -> str:
-    """Wait until it serves: until its health check succeeds, else until its ports are open, else that it goes on."""
+    """Wait until it serves: until its health check succeeds, else until its ports are open, else that it goes on.
+
+    A program of which neither is known may also have come to its end, with status 0.
+    """
     ended = f"""case $(cat "$state" 2>/dev/null) in
         ended*) echo "the program ended with status $(sed 's/.* //' "$state")"; exit {ENDED} ;;
     esac"""
     check = _health(health) or _listening(ports)
-    if not check:
-        return f"{_STATE}sleep 0.2\n{ended if supervised else ''}\n"
+    if not check:  # one that came to its end in order has done all that can be asked of it
+        done = "case $(cat \"$state\" 2>/dev/null) in 'ended '*' 0') exit 0 ;; esac"
+        return f"{_STATE}sleep 0.2\n{done}\n{ended}\n" if supervised else f"{_STATE}sleep 0.2\n"
     return f"""{_STATE}limit=$(command -v timeout >/dev/null && echo timeout {_CHECK_SECONDS})
 end=$(($(date +%s) + {max(1, round(seconds))}))
 until said=$( {check} 2>&1); do

@@ -21,7 +21,7 @@ import jsonschema
 import pytest
 
 from kiro_invoke import __version__, ns
-from kiro_invoke.program import Kiro, program
+from kiro_invoke.program import Kiro, program, repeated
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = ROOT / "kiro_invoke" / "schemas"
@@ -33,6 +33,7 @@ TASKS = (
     "warm-cache", "refresh-cache", "build", "up", "down", "logs", "watch", "setup", "config", *STREAMS,
     "test-build-performance", "report", "doctor", "show-cache", "clean-cache", "make-path",
     "tilt-path", "tilt-config",
+    "init", "uninstall",
 )  # fmt: skip
 #: No command of these tests may find an engine.
 ALONE = {
@@ -231,6 +232,38 @@ def test_an_unknown_format_is_2(capsys: pytest.CaptureFixture[str], task: str) -
     assert (ran.code, ran.out) == (2, "")
     form = "jsonl" if task in (*STREAMS, "watch") else "json"
     assert ran.err == f"kiro {task}: --format xml: not a format. Fix: use one of text, {form}\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("clean-cache", "--what", "all", "--yes", "--what", "build", "--dry-run"),
+        ("clean-cache", "--what", "build", "--what=images"),
+        ("clean-cache", "--dry-run", "--dry-run"),
+    ],
+)
+def test_an_option_of_one_value_is_given_once(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    """Invoke takes the second value for a task: it would clean all, and then `build --dry-run`."""
+    ran = in_process(capsys, *words)
+    assert (ran.code, ran.out) == (2, "")
+    assert "is given twice. Fix: " in ran.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "build --service build --service up --dry-run",
+        "build --dry-run config --service build --format json",
+        "clean-cache --what build build --dry-run",
+        "classify --since build --path build --path build",
+        "",
+        "nothing --what --what",
+    ],
+)
+def test_what_is_given_to_several_tasks_or_as_a_list_is_not_repeated(words: str) -> None:
+    assert repeated(words.split()) == ""
 
 
 # --- help

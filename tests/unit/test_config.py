@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from kiro_invoke.config import find_root, load
-from kiro_invoke.config.names import shown, slug
+from kiro_invoke.config.names import shown
 from kiro_invoke.model.errors import ConfigError, ExitCode, KiroError, UsageError
+from kiro_invoke.model.naming import slug
 from kiro_invoke.model.service import Origin, Project, Secret, Service
 
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"

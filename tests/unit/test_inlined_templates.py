@@ -1,4 +1,4 @@
-"""What the backend's Dockerfiles carry inline is kiro-fresh, from its one source, and all of it."""
+"""This repository's Dockerfiles are what `kiro init` would write; what they carry inline comes from one source."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from kiro_invoke.builds.dockerfile import parse
+from kiro_invoke.scaffold.rendering import rendered
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "kiro_invoke/templates/kiro-fresh").iterdir())
@@ -48,7 +49,9 @@ def copied(folder: Path) -> Path:
         (folder / name).mkdir()
         for file in (ROOT / name).glob("Dockerfile*"):
             shutil.copy(file, folder / name)
-    shutil.copytree(ROOT / "kiro_invoke/templates", folder / "kiro_invoke/templates")
+    shutil.copytree(
+        ROOT / "kiro_invoke", folder / "kiro_invoke", ignore=shutil.ignore_patterns("__pycache__")
+    )
     (folder / "scripts").mkdir()
     return Path(shutil.copy(SCRIPT, folder / "scripts"))
 
@@ -59,7 +62,7 @@ def ran(script: Path, *arguments: str) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-def test_every_template_is_carried_as_it_is(tmp_path: Path) -> None:
+def test_every_dockerfile_is_what_its_template_makes(tmp_path: Path) -> None:
     assert ran(copied(tmp_path), "--check") == (0, "")
 
 
@@ -73,3 +76,16 @@ def test_the_script_finds_and_mends_what_differs(tmp_path: Path) -> None:
     assert ran(script) == (0, differing)
     assert all(source.read_text() in (tmp_path / name).read_text() for name in BACKEND)
     assert ran(script, "--check") == (0, "")
+
+
+def test_a_dockerfile_that_was_edited_by_hand_is_found(tmp_path: Path) -> None:
+    script = copied(tmp_path)
+    file = tmp_path / "frontend/Dockerfile"
+    file.write_text(file.read_text().replace("EXPOSE 8080", "EXPOSE 80"))
+    assert ran(script, "--check") == (1, "frontend/Dockerfile\n")
+
+
+@pytest.mark.parametrize("name", ["nginx.conf", "nginx.dev.conf"])
+def test_the_front_ends_nginx_is_what_its_template_makes(name: str) -> None:
+    values = {"proxied": ("/api/",), "backend": "backend:8080", "strict": True}
+    assert rendered(name, values) == (ROOT / "frontend" / name).read_text()

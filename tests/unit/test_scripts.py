@@ -92,7 +92,7 @@ def test_without_kiro_the_way_to_it_is_told(home: Path, script: str, given: tupl
     ("target", "called"),
     [
         ("show-cache", "show-cache --service a"),
-        ("clean-cache", "clean-cache --what all --yes --service a"),
+        ("clean-cache", "clean-cache --yes --service a"),
         ("warm-cache", "warm-cache --setup --service a"),
     ],
 )

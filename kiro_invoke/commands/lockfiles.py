@@ -1,0 +1,138 @@
+"""Lockfiles that a fresh project lacks: made by its own package manager, and remembered as ours until that is taken
+back. They are what a person commits anyway.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from posixpath import basename, dirname
+
+from kiro_invoke.commands.surface import Surface
+from kiro_invoke.engine.files import make_state_folder, write_whole
+from kiro_invoke.engine.protocol import Completed
+from kiro_invoke.scaffold.found import Found
+from kiro_invoke.scaffold.plan import Deed, Write
+
+#: What starts a process, and waits for its end (engine.process.run).
+Runs = Callable[..., Completed]
+_MADE = ".kiro/init/made.json"
+#: Seconds that a package manager may take to resolve.
+_PATIENCE = 600.0
+#: Yarn notes the state of an install among the sources, though nothing was installed.
+_LEAVING_NOTHING = {"YARN_INSTALL_STATE_PATH": os.devnull}
+#: How a program that is not there ends.
+_MISSING = 127
+
+
+@dataclass(frozen=True)
+class Lockfile:
+    """A lockfile that was missing; `trouble` where it still is."""
+
+    path: str
+    trouble: str = ""
+
+
+def command(path: str, root: Path) -> list[str]:
+    """What makes the lockfile at `path`, and nothing else."""
+    folder = str(root / dirname(path))
+    return {
+        "Cargo.lock": ["cargo", "generate-lockfile", "--manifest-path", f"{folder}/Cargo.toml"],
+        "package-lock.json": [
+            "npm", "install", "--prefix", folder, "--package-lock-only", "--ignore-scripts", "--no-audit", "--no-fund",
+        ],
+        "pnpm-lock.yaml": ["pnpm", "--dir", folder, "install", "--lockfile-only", "--ignore-scripts"],
+        "yarn.lock": ["yarn", "--cwd", folder, "install", "--mode=update-lockfile"],
+    }[basename(path)]  # fmt: skip
+
+
+def make_lockfiles(
+    surface: Surface, run: Runs, root: Path, services: Sequence[Found], missing: Sequence[str]
+) -> tuple[Lockfile, ...]:
+    """Make what is missing; without its manager, say what makes it."""
+    made = []
+    for path in missing:
+        argv = command(path, root)
+        surface.say(f"make     {path}: there is none, and images are built from what is locked")
+        own = next(one for one in services if one.lockfile == path)
+        done = run(argv, env=_LEAVING_NOTHING, timeout=_PATIENCE)
+        if done.returncode == _MISSING and own.manager:
+            argv = ["npx", "--yes", "--package", own.manager, *argv]
+            done = run(argv, env=_LEAVING_NOTHING, timeout=_PATIENCE)
+        if done.ok and (root / path).is_file():
+            _remember(root, path)
+            made.append(Lockfile(path))
+            continue
+        said = f"{done.stdout}\n{done.stderr}".split("\n")
+        words = " ".join([line.strip() for line in said if line.strip()][-4:])
+        reason = (
+            f"there is no {argv[0]} on this machine"
+            if done.returncode == _MISSING
+            else words[:300] or "it failed"
+        )
+        surface.say(
+            f"{path}: not made: {reason}. {own.name} cannot be built without it: make it and commit it"
+        )
+        made.append(Lockfile(path, reason))
+    return tuple(made)
+
+
+def ours(root: Path) -> list[Write]:
+    """The lockfiles that were made here and are as they were made."""
+    writes = []
+    for path, known in _made(root).items():
+        file = root / path
+        if not file.is_file():
+            continue
+        if _hash(file) == known:
+            writes.append(
+                Write(path, Deed.REMOVE, "made by kiro init", file.read_text(encoding="utf-8"), None)
+            )
+        else:
+            text = file.read_text(encoding="utf-8")
+            writes.append(
+                Write(path, Deed.KEEP, "made by kiro init, and changed since: it is yours", text, text)
+            )
+    return writes
+
+
+def locked(root: Path) -> None:
+    """The state folder, which git does not see."""
+    make_state_folder(root / ".kiro")
+
+
+def forget(root: Path) -> None:
+    """Nothing is remembered any more; the state folder goes where it held nothing else."""
+    state = root / ".kiro"
+    for path in sorted((state / "init").rglob("*"), reverse=True) if (state / "init").is_dir() else []:
+        path.unlink() if path.is_file() else path.rmdir()
+    with suppress(OSError):
+        (state / "init").rmdir()
+    if state.is_dir() and [path.name for path in state.iterdir()] == [".gitignore"]:
+        (state / ".gitignore").unlink()
+        state.rmdir()
+
+
+def _remember(root: Path, path: str) -> None:
+    locked(root)
+    known = {**_made(root), path: _hash(root / path)}
+    write_whole(root / _MADE, json.dumps(known, indent=1) + "\n")
+
+
+def _made(root: Path) -> dict[str, str]:
+    with suppress(OSError, ValueError):
+        known = json.loads((root / _MADE).read_text(encoding="utf-8"))
+        if isinstance(known, dict):
+            return {
+                str(path): str(value) for path, value in known.items() if ".." not in str(path).split("/")
+            }
+    return {}
+
+
+def _hash(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -1,0 +1,214 @@
+"""Services of Node: pages that Vite builds, and programs that have a start script."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from posixpath import basename
+
+from kiro_invoke.model.naming import slug
+from kiro_invoke.scaffold.found import Fact, Found, Passed
+from kiro_invoke.scaffold.images import NodeImages, PageImages
+from kiro_invoke.scaffold.managers import Manager, manager, uses_bun
+from kiro_invoke.scaffold.node_facts import (
+    MANIFEST,
+    Fits,
+    Project,
+    credentials,
+    image_of,
+    listening,
+    page_facts,
+    vite_config,
+)
+from kiro_invoke.scaffold.repository import Repository, matches, placed, table, up
+
+#: They use Vite and serve by themselves.
+_SERVED = (
+    "@sveltejs/kit",
+    "nuxt",
+    "astro",
+    "@react-router/dev",
+    "@remix-run/dev",
+    "@solidjs/start",
+    "vike",
+    "next",
+)
+_LIFECYCLE = ("preinstall", "install", "postinstall", "prepublish", "preprepare", "prepare", "postprepare")
+
+
+def node_services(repository: Repository, fits: Fits, own_npmrc: str) -> Iterator[Found | Passed]:
+    """What the package.json files of a repository are. `own_npmrc`: a person's own, where it holds credentials."""
+    taken: set[str] = set()
+    for folder in repository.named(MANIFEST):
+        root, is_workspace = _root(repository, folder)
+        manifest = repository.json(placed(folder, MANIFEST))
+        project = Project(repository, folder, root, manifest, is_workspace)
+        found = _service(project, fits, own_npmrc)
+        if isinstance(found, Found) and found.name in taken:
+            yield Passed(project.path, f"another package is named {found.name}, too")
+            continue
+        if isinstance(found, Found):
+            taken.add(found.name)
+        yield found
+
+
+def _root(repository: Repository, folder: str) -> tuple[str, bool]:
+    """The folder of the workspace that a package belongs to, and whether there is one."""
+    for above in up(folder):
+        patterns = _members(repository, above)
+        if patterns is not None and (above == folder or matches(folder, above, patterns)):
+            return above, True
+    return folder, False
+
+
+def _members(repository: Repository, folder: str) -> list[str] | None:
+    said = repository.json(placed(folder, MANIFEST)).get("workspaces")
+    said = said.get("packages") if isinstance(said, dict) else said
+    if isinstance(said, list):
+        return [str(one) for one in said]
+    text = repository.read(placed(folder, "pnpm-workspace.yaml"))
+    section = re.search(r"^packages:\s*\n((?:[ \t]*-.*\n?|\s*#.*\n?|\s*\n)+)", text, re.MULTILINE)
+    if section is None:
+        return None
+    return re.findall(r"-\s*[\"']?([^\"'\s#]+)", section[1])
+
+
+def _service(project: Project, fits: Fits, own_npmrc: str) -> Found | Passed:
+    if not re.fullmatch(r"[\w./@-]*", project.below):
+        return Passed(
+            project.path,
+            "its folder's name would not do in a Dockerfile: name it with letters, digits, - and _",
+        )
+    if uses_bun(project.repository, project.root):
+        return Passed(project.path, "Bun's packages: what is written here knows npm, pnpm and yarn")
+    build = str(project.scripts.get("build") or "")
+    served = next((name for name in _SERVED if name in project.dependencies), "")
+    is_vite = (
+        "vite" in project.dependencies and not served and ("vite" in build or vite_config(project)[0] != "")
+    )
+    if not is_vite and "start" not in project.scripts:
+        why = f"{served} has no start script" if served else "no page of Vite's, and no start script"
+        return Passed(project.path, why)
+    kind, said, lockfile = manager(project.repository, project.root)
+    image, wanted = image_of(project, fits)
+    facts = [*said, wanted]
+    needs, npmrc, tokens, ignored, warnings = credentials(project, own_npmrc)
+    facts += [Fact(f"secret {one.id}", one.file or one.env) for one in needs]
+    common = _Common(project, kind, image, bool(npmrc), tokens)
+    proxied: tuple[str, ...] = ()
+    if is_vite:
+        out, proxied, of_vite = page_facts(project)
+        facts += of_vite
+        local = any(str(value).startswith(("file:", "link:")) for value in project.dependencies.values())
+        simple = kind.name == "npm" and not (project.is_workspace or tokens or local)
+        images: PageImages | NodeImages = (
+            PageImages(
+                common.mounts, image, out=out, npmrc=bool(npmrc), typecheck="typecheck" in project.scripts
+            )
+            if simple
+            else common.page(out)
+        )
+        port = 8080
+    else:
+        images, of_program = common.program()
+        facts += of_program
+        port = images.port
+    return Found(
+        _name(project), project.root, project.folder, kind.ecosystem, images, tuple(facts), port,
+        proxied, needs, lockfile, kind.package, ("**/node_modules", *ignored, *_made(project, images)), warnings,
+    )  # fmt: skip
+
+
+def _made(project: Project, images: PageImages | NodeImages) -> tuple[str, ...]:
+    out = images.out if isinstance(images, PageImages) else images.page
+    return (
+        (f"**/{basename(out)}",)
+        if out and images is not None
+        else ("**/.next",) * ("next" in project.dependencies)
+    )
+
+
+def _name(project: Project) -> str:
+    if project.is_workspace:
+        return slug(project.name.rpartition("/")[2], "web")
+    return slug(basename(project.folder) or project.repository.name, "web")
+
+
+@dataclass(frozen=True)
+class _Common:
+    """What images of any shape have, for those that are not installed by npm alone."""
+
+    project: Project
+    kind: Manager
+    image: str
+    npmrc: bool
+    tokens: tuple[str, ...]
+
+    @property
+    def mounts(self) -> str:
+        repository = self.project.repository
+        return f"{slug(repository.name, 'project')}-{_name(self.project)}"
+
+    def page(self, out: str) -> NodeImages:
+        project, kind = self.project, self.kind
+        needed = ""
+        if kind.name == "pnpm" and any(
+            str(v).startswith("workspace:") for v in project.dependencies.values()
+        ):
+            needed = f"pnpm --filter {shlex.quote(f'{project.name}^...')} run --if-present build"
+        page = placed(project.below, out)
+        return replace(
+            self._images,
+            build=shlex.join(kind.script("build", project.below, project.name)),
+            needed_build=needed,
+            page=page,
+            vite=kind.own_program("vite"),
+            out=out,
+        )
+
+    def program(self) -> tuple[NodeImages, list[Fact]]:
+        project, kind = self.project, self.kind
+        port, env, facts = listening(project)
+        is_react = "react-scripts" in project.dependencies
+        has_build = "build" in project.scripts
+        facts.append(Fact(f"start: {project.scripts['start']}", project.path))
+        facts.append(Fact("an image of stages that runs its start script: nothing quicker is known for it"))
+        images = replace(
+            self._images,
+            build=shlex.join(kind.script("build", project.below, project.name)) if has_build else "",
+            start=kind.script("start", project.below, project.name),
+            page=placed(project.below, "build") if is_react and has_build else "",
+            port=port,
+            env=(*kind.env, *env),
+        )
+        return images, facts
+
+    @property
+    def _images(self) -> NodeImages:
+        kind, project = self.kind, self.project
+        runs = any(_any_script(project, name) for name in _LIFECYCLE)
+        return NodeImages(
+            mounts=self.mounts,
+            inputs=("-true",) if runs else kind.inputs,
+            install=kind.install,
+            store=kind.store,
+            store_id=f"kiro-{kind.name}",
+            live_install=kind.live_install,
+            folder=project.below,
+            node_image=self.image,
+            manager_install=kind.had_by,
+            env=kind.env,
+            npmrc=self.npmrc,
+            token_variables=self.tokens,
+        )
+
+
+def _any_script(project: Project, name: str) -> bool:
+    """Whether a package of the project's own has this script: it may read any file when it is installed."""
+    start = f"{project.root}/" if project.root else ""
+    manifests = (
+        path for path in project.repository.paths if path.startswith(start) and path.endswith(MANIFEST)
+    )
+    return any(name in table(project.repository.json(path).get("scripts")) for path in manifests)

@@ -1,0 +1,251 @@
+"""`kiro init` and `kiro uninstall` as commands: what they say, write, ask for and leave."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from rich.console import Console
+
+from kiro_invoke.commands import initializing
+from kiro_invoke.commands.initializing import Asked
+from kiro_invoke.commands.surface import Answer, Surface
+from kiro_invoke.engine.protocol import Completed
+from kiro_invoke.model.errors import ConfigError, UsageError
+from kiro_invoke.screen import Paper
+from tests.support.repository import git, write_texts
+from tests.support.shapes import SHAPES, crate
+
+SCHEMAS = Path(__file__).parents[2] / "kiro_invoke/schemas"
+LOCKED = {"api/Cargo.lock": 'version = 3\n\n[[package]]\nname = "api"\nversion = "0.1.0"\n'}
+
+
+class World:
+    """A repository, and a person or nobody to ask."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.answer: bool | None = None
+        self.fails = ""
+        self.out, self.err = io.StringIO(), io.StringIO()
+
+    def surface(self) -> Surface:
+        def paper(stream: io.StringIO) -> Paper:
+            return Paper(lambda: Console(file=stream, width=200), stream)
+
+        def ask(_question: str) -> bool:
+            return bool(self.answer)
+
+        asks: Callable[[str], bool] | None = None if self.answer is None else ask
+        return Surface(paper(self.out), paper(self.err), {"HOME": str(self.root.parent)}, self.root, asks)
+
+    def init(self, **options: Any) -> dict[str, Any]:
+        return self._fields("init", initializing.init(Asked(**options), self.run)(self.surface()))
+
+    def run(self, argv: Sequence[str], **_options: object) -> Completed:
+        """A package manager that locks, or fails."""
+        if self.fails:
+            return Completed(tuple(argv), 127 if self.fails == "missing" else 1, "", f"{self.fails}\n")
+        write_texts(self.root, LOCKED)
+        return Completed(tuple(argv), 0, "", "")
+
+    def uninstall(self, *, dry_run: bool = False, force: bool = False) -> dict[str, Any]:
+        answer = initializing.uninstall(dry_run=dry_run, force=force)(self.surface())
+        return self._fields("uninstall", answer)
+
+    def deeds(self, **options: Any) -> dict[str, str]:
+        return {file["path"]: file["deed"] for file in self.init(**options)["files"]}
+
+    def files(self) -> dict[str, bytes]:
+        return {
+            str(path.relative_to(self.root)): path.read_bytes()
+            for path in self.root.rglob("*")
+            if path.is_file() and path.relative_to(self.root).parts[0] not in {".git", ".kiro"}
+        }
+
+    def _fields(self, name: str, answer: Answer) -> dict[str, Any]:
+        answer.show(self.surface())
+        value = {"schema": 1, "command": name, "ok": answer.ok, **json.loads(json.dumps(answer.fields))}
+        jsonschema.validate(value, json.loads((SCHEMAS / f"{name}.json").read_text()))
+        return value
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    root = tmp_path / "shop"
+    write_texts(root, {**crate("api", 3000, folder="api"), **LOCKED})
+    git("init", "-q", str(root))
+    git("-C", str(root), "add", "--all")
+    git("-C", str(root), "commit", "-qm", "as it was")
+    return World(root)
+
+
+def test_it_tells_what_it_found_and_why(world: World) -> None:
+    world.init()
+    said = world.err.getvalue()
+    assert "api: cargo, in api\n" in said
+    assert "  port 3000 (api/src/main.rs:5)\n" in said
+    assert "create   api/Dockerfile.fast: api: its development image\n" in said
+    assert "kiro warm-cache && kiro watch" in world.out.getvalue()
+
+
+def test_a_dry_run_writes_nothing(world: World) -> None:
+    before = world.files()
+    assert set(world.deeds(dry_run=True).values()) == {"create"}
+    assert world.files() == before
+    assert not (world.root / ".kiro").exists()
+
+
+def test_again_it_has_nothing_to_do(world: World) -> None:
+    world.init()
+    before = world.files()
+    assert set(world.deeds().values()) == {"keep"}
+    assert world.files() == before
+
+
+def test_uninstall_leaves_it_byte_for_byte_as_it_was(world: World) -> None:
+    write_texts(world.root, {"api/.dockerignore": "secrets\r\nlast", "Makefile": "all:\n\ttrue\n"})
+    before = world.files()
+    world.init(extras=("ci", "editor"))
+    assert world.files()["api/.dockerignore"] != before["api/.dockerignore"]
+    assert world.uninstall()["left"] == 0
+    assert world.files() == before
+    assert not (world.root / ".github").exists()
+    assert not (world.root / ".vscode").exists()
+    assert not (world.root / ".kiro").exists()
+
+
+def test_uninstall_needs_no_state(world: World) -> None:
+    before = world.files()
+    world.init()
+    assert not (world.root / ".kiro").exists()
+    world.uninstall()
+    assert world.files() == before
+    assert git("-C", str(world.root), "status", "--short") == ""
+
+
+def test_what_was_changed_since_is_left_and_told(world: World) -> None:
+    before = world.files()
+    world.init()
+    file = world.root / "api/Dockerfile"
+    file.write_text(file.read_text() + "RUN mine\n")
+    assert world.uninstall()["left"] == 1
+    assert set(world.files()) == {*before, "api/Dockerfile"}
+    assert "  -RUN mine\n" in world.err.getvalue()
+    assert world.uninstall(force=True)["left"] == 0
+    assert world.files() == before
+
+
+def test_a_persons_dockerfile_is_kept(world: World) -> None:
+    write_texts(world.root, {"api/Dockerfile": "FROM mine\n"})
+    assert world.deeds()["api/Dockerfile"] == "leave"
+    assert (world.root / "api/Dockerfile").read_text() == "FROM mine\n"
+
+
+def test_what_force_replaced_comes_back(world: World) -> None:
+    write_texts(world.root, {"api/Dockerfile": "FROM mine\r\n"})
+    before = world.files()
+    assert world.deeds(force=True)["api/Dockerfile"] == "replace"
+    assert "  -FROM mine\n" in world.err.getvalue()
+    world.uninstall()
+    assert world.files() == before
+
+
+def test_what_is_ours_and_was_edited_is_not_kept_as_a_persons_own(world: World) -> None:
+    before = world.files()
+    world.init()
+    file = world.root / "api/Dockerfile"
+    file.write_text(file.read_text() + "RUN mine\n")
+    assert world.deeds(force=True)["api/Dockerfile"] == "replace"
+    world.uninstall()
+    assert world.files() == before
+
+
+def test_an_upgrade_shows_its_diff_and_asks(world: World) -> None:
+    world.init()
+    source = world.root / "api/src/main.rs"
+    source.write_text(source.read_text().replace("3000", "4000"))
+    before = world.files()
+    assert world.deeds()["api/Dockerfile.fast"] == "leave"
+    for answer in (None, False):
+        world.answer = answer
+        assert world.deeds(upgrade=True)["api/Dockerfile.fast"] == "leave"
+        assert world.files() == before
+    assert "  +EXPOSE 4000\n" in world.err.getvalue()
+    world.answer = True
+    assert world.deeds(upgrade=True)["api/Dockerfile.fast"] == "renew"
+    assert b"EXPOSE 4000\n" in world.files()["api/Dockerfile.fast"]
+
+
+def test_without_a_service_it_says_what_it_saw(tmp_path: Path) -> None:
+    world = World(tmp_path / "shop")
+    write_texts(world.root, {"a/Cargo.toml": '[package]\nname = "a"\n', "a/src/lib.rs": ""})
+    with pytest.raises(ConfigError, match=r"found no service \(a/Cargo.toml: a library"):
+        world.init()
+
+
+def test_a_home_folder_is_no_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(UsageError, match="is no repository"):
+        World(tmp_path).init()
+
+
+def test_an_unknown_extra_is_refused(world: World) -> None:
+    with pytest.raises(UsageError, match='--extra "make" is not known'):
+        world.init(extras=("make",))
+
+
+def test_a_link_out_of_the_repository_is_not_followed(world: World, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_text("mine\n")
+    (world.root / "api/.dockerignore").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ConfigError, match="leads out of the repository"):
+        world.init()
+    assert (tmp_path / "elsewhere").read_text() == "mine\n"
+
+
+# --- lockfiles
+
+
+def test_a_missing_lockfile_is_made_and_taken_out_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_texts(world.root, {"api/Cargo.lock": None})
+    before = world.files()
+    assert world.init()["lockfiles"] == [{"path": "api/Cargo.lock"}]
+    assert world.init()["lockfiles"] == []
+    world.uninstall()
+    assert world.files() == before
+
+
+def test_a_lockfile_that_changed_since_is_a_persons(world: World) -> None:
+    write_texts(world.root, {"api/Cargo.lock": None})
+    world.init()
+    lock = world.root / "api/Cargo.lock"
+    lock.write_text(lock.read_text() + "# more\n")
+    world.uninstall()
+    assert lock.read_text().endswith("# more\n")
+
+
+@pytest.mark.parametrize(
+    ("fails", "told"), [("missing", "there is no cargo on this machine"), ("no net", "no net")]
+)
+def test_a_lockfile_that_cannot_be_made_is_told(world: World, fails: str, told: str) -> None:
+    write_texts(world.root, {"api/Cargo.lock": None})
+    world.fails = fails
+    fields = world.init()
+    assert (fields["ok"], fields["lockfiles"]) == (False, [{"path": "api/Cargo.lock", "trouble": told}])
+    assert f"api/Cargo.lock: not made: {told}." in world.err.getvalue()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_no_shape_is_changed_by_a_dry_run(tmp_path: Path, shape: str) -> None:
+    world = World(tmp_path / "some where ä")
+    write_texts(world.root, SHAPES[shape])
+    before = world.files()
+    assert world.init(dry_run=True)["services"]
+    assert world.files() == before

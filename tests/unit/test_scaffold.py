@@ -1,0 +1,424 @@
+"""What is found in a repository, and the files that are made of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import yaml
+
+from kiro_invoke.builds.dockerfile import parse
+from kiro_invoke.changes.context import Rules
+from kiro_invoke.changes.patterns import read_patterns
+from kiro_invoke.doctor.bases import satisfies
+from kiro_invoke.scaffold.files import Form, files
+from kiro_invoke.scaffold.found import Found, Passed
+from kiro_invoke.scaffold.images import NodeImages, PageImages, RustImages
+from kiro_invoke.scaffold.node import node_services
+from kiro_invoke.scaffold.repository import Repository
+from kiro_invoke.scaffold.rust import rust_services
+from tests.support.shapes import SHAPES, crate, package, page, program
+
+LOCK = '[[package]]\nname = "{}"\nversion = "1.0.0"\n'
+
+
+def repository(texts: Mapping[str, str], name: str = "shop") -> Repository:
+    return Repository(name, frozenset(texts), lambda path: texts.get(path, ""))
+
+
+def rust(texts: Mapping[str, str]) -> list[Found]:
+    return [one for one in rust_services(repository(texts), {}) if isinstance(one, Found)]
+
+
+def node(texts: Mapping[str, str], npmrc: str = "") -> list[Found]:
+    return [one for one in node_services(repository(texts), satisfies, npmrc) if isinstance(one, Found)]
+
+
+def passed(texts: Mapping[str, str]) -> list[str]:
+    found = [*rust_services(repository(texts), {}), *node_services(repository(texts), satisfies, "")]
+    return [f"{one.manifest}: {one.why}" for one in found if isinstance(one, Passed)]
+
+
+def the(found: list[Found]) -> Found:
+    (one,) = found
+    return one
+
+
+def rust_images(texts: Mapping[str, str]) -> RustImages:
+    images = the(rust(texts)).images
+    assert isinstance(images, RustImages)
+    return images
+
+
+def node_images(texts: Mapping[str, str]) -> NodeImages:
+    images = the(node(texts)).images
+    assert isinstance(images, NodeImages)
+    return images
+
+
+def written(texts: Mapping[str, str], asked: tuple[str, ...] = ()) -> dict[str, str]:
+    services = [*rust(texts), *node(texts)]
+    return {file.path: file.text for file in files(repository(texts), services, "shop", asked)}
+
+
+# --- Rust
+
+
+def test_a_crate_goes_by_its_folder_and_its_program_by_its_package() -> None:
+    found = the(rust(crate("notes-api", 3000, folder="api")))
+    assert (found.name, found.context, found.folder, found.port) == ("api", "api", "api", 3000)
+    assert rust_images(crate("notes-api", 3000)).binary == "notes-api"
+
+
+def test_each_program_of_a_workspace_is_a_service_that_builds_from_its_root() -> None:
+    first, second = rust(SHAPES["two binaries"])
+    assert [(one.name, one.context, one.folder) for one in (first, second)] == [
+        ("first", "", "crates/first"),
+        ("second", "", "crates/second"),
+    ]
+    # what both build alike is built once: the ids of their mounts are no part of a layer's key, but of a mount's
+    assert isinstance(first.images, RustImages)
+    assert isinstance(second.images, RustImages)
+    assert first.images.mounts != ""
+    assert passed(SHAPES["two binaries"]) == [
+        "crates/words/Cargo.toml: a library: it has no program (no src/main.rs, no [[bin]])"
+    ]
+
+
+def test_the_program_that_is_served_is_the_one_that_the_manifest_says() -> None:
+    base = crate("app", 80, folder="a")
+    more = {"a/src/bin/tool.rs": "fn main() {}\n", "a/src/bin/other/main.rs": "fn main() {}\n"}
+    assert rust_images({**base, **more}).binary == "app"
+    manifest = base["a/Cargo.toml"] + 'default-run = "tool"\n'
+    assert rust_images({**base, **more, "a/Cargo.toml": manifest}).binary == "tool"
+    named = base["a/Cargo.toml"] + '[[bin]]\nname = "server"\npath = "src/main.rs"\n'
+    assert rust_images({**base, "a/Cargo.toml": named}).binary == "server"
+
+
+@pytest.mark.parametrize(
+    ("line", "port"),
+    [
+        ('TcpListener::bind("127.0.0.1:4000")', 4000),
+        ('bind(("0.0.0.0", 4001))', 4001),
+        ("SocketAddr::from(([0, 0, 0, 0], 4002))", 4002),
+        ('bind(format!("[::]:4003"))', 4003),
+        ('bind(std::env::var("ADDR").unwrap_or("[::1]:4004".into()))', 4004),
+        ("bind(port.unwrap_or(4005))", 4005),
+        ("println!(\"see http://localhost:4006\")", 0),
+    ],
+)  # fmt: skip
+def test_the_port_is_read_from_what_listens(line: str, port: int) -> None:
+    texts = {**crate("app", 1, folder="a"), "a/src/main.rs": f"fn main() {{\n    {line};\n}}\n"}
+    found = the(rust(texts))
+    assert found.port == port
+    if port:
+        assert f"port {port} (a/src/main.rs:2)" in [str(fact) for fact in found.facts]
+
+
+def test_a_program_that_only_its_own_container_reaches_is_told_of() -> None:
+    texts = {**crate("app", 1, folder="a"), "a/src/main.rs": 'fn main() {\n    bind("127.0.0.1:4000");\n}\n'}
+    assert the(rust(texts)).warnings == (
+        "a/src/main.rs:2: it listens on 127.0.0.1:4000, which nobody reaches in a container: listen on 0.0.0.0",
+    )
+    texts["a/src/main.rs"] = 'fn main() { bind((var("HOST"), "127.0.0.1:4000")); }'
+    assert the(rust(texts)).warnings == ()
+    assert rust_images(texts).env == ("HOST=0.0.0.0",)
+
+
+@pytest.mark.parametrize(
+    ("channel", "image", "toolchain"),
+    [
+        ("1.90.0", "rust:1.90.0-slim-trixie", "${RUST_VERSION:-}"),
+        ("1.75", "rust:1.75-slim-bookworm", "${RUST_VERSION:-}"),
+        ("stable", "rust:1.95-slim-trixie", "${RUST_VERSION:-}"),
+        ("nightly-2026-01-02", "rust:1.95-slim-trixie", "nightly-2026-01-02"),
+    ],
+)
+def test_the_toolchain_file_names_the_image(channel: str, image: str, toolchain: str) -> None:
+    texts = crate("app", 3000, folder="a")
+    for name, text in (
+        ("rust-toolchain.toml", f'[toolchain]\nchannel = "{channel}"\n'),
+        ("rust-toolchain", channel),
+    ):
+        images = rust_images({**texts, f"a/{name}": text})
+        assert (images.rust_image, images.toolchain) == (image, toolchain)
+    assert rust_images({**texts, "rust-toolchain": channel}).rust_image == image  # of the repository
+
+
+def test_what_a_toolchain_file_wants_besides_is_added() -> None:
+    text = '[toolchain]\nchannel = "1.90"\ncomponents = ["rustfmt", "x; rm"]\ntargets = ["wasm32-wasip1"]\n'
+    images = rust_images({**crate("app", 3000, folder="a"), "a/rust-toolchain.toml": text})
+    assert images.toolchain_adds == ("rustup component add rustfmt", "rustup target add wasm32-wasip1")
+
+
+@pytest.mark.parametrize(
+    ("crate_name", "build", "run"),
+    [
+        ("openssl-sys", ("libssl-dev",), ("libssl3t64",)),
+        ("prost-build", ("protobuf-compiler",), ()),
+        ("rustls-native-certs", (), ("ca-certificates",)),
+        ("serde", (), ()),
+    ],
+)
+def test_what_crates_need_of_the_system_is_put_in(
+    crate_name: str, build: tuple[str, ...], run: tuple[str, ...]
+) -> None:
+    texts = {**crate("app", 3000, folder="a"), "a/Cargo.lock": LOCK.format(crate_name)}
+    images = rust_images(texts)
+    assert (images.system_packages, images.runtime_packages) == (build, run)
+    made = written(texts)
+    for text, wanted in ((made["a/Dockerfile.fast"], build), (made["a/Dockerfile"], build + run)):
+        assert all(f" {name}" in text for name in wanted)
+    old = rust_images({**texts, "a/rust-toolchain": "1.75"})
+    assert all(not name.endswith("t64") for name in old.runtime_packages)
+
+
+# --- Node
+
+
+def test_a_page_of_vites_is_installed_and_built_as_the_samples_is() -> None:
+    found = the(node(page("web")))
+    assert isinstance(found.images, PageImages)
+    assert (found.name, found.images.out, found.proxied, found.port) == ("web", "dist", ("/api/",), 8080)
+
+
+@pytest.mark.parametrize(
+    ("config", "build", "out"),
+    [
+        ('build: { outDir: "public/app" }', "vite build", "public/app"),
+        ("", "tsc && vite build --outDir ./out", "out"),
+        ('build: { outDir: "../outside" }', "vite build", "dist"),
+        ("build: { outDir: where() }", "vite build", "dist"),
+    ],
+)
+def test_the_folder_that_a_page_is_built_into_is_read(config: str, build: str, out: str) -> None:
+    texts = {
+        "web/package.json": package("web", scripts={"build": build}, devDependencies={"vite": "8"}),
+        "web/vite.config.ts": f"export default {{ {config} }};\n",
+    }
+    images = the(node(texts)).images
+    assert isinstance(images, PageImages)
+    assert images.out == out
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "image"),
+    [
+        (".nvmrc", "v22.3.0\n", "node:22-trixie-slim"),
+        (".node-version", "18", "node:18-bookworm-slim"),
+        ("package.json", {"engines": {"node": ">=20.19"}}, "node:24-trixie-slim"),
+        ("package.json", {"engines": {"node": "^20 || ^22"}}, "node:22-trixie-slim"),
+        ("package.json", {"volta": {"node": "20.1.0"}}, "node:20-trixie-slim"),
+        (".nvmrc", "lts/*", "node:24-trixie-slim"),
+    ],
+)
+def test_the_version_of_node_is_read(file: str, text: Any, image: str) -> None:
+    texts = page("web")
+    own = json.loads(texts["web/package.json"])
+    texts[f"web/{file}"] = text if isinstance(text, str) else json.dumps({**own, **text})
+    images = the(node(texts)).images
+    assert isinstance(images, PageImages)
+    assert images.node_image == image
+
+
+@pytest.mark.parametrize(
+    ("lockfile", "text", "more", "install", "had_by"),
+    [
+        ("pnpm-lock.yaml", "lockfileVersion: '6.0'\n", {}, "pnpm install --frozen-lockfile", "pnpm@8"),
+        ("pnpm-lock.yaml", "", {"packageManager": "pnpm@9.1.0+sha512.x"}, "pnpm install", "pnpm@9.1.0"),
+        ("yarn.lock", "# yarn lockfile v1\n", {}, "yarn install --frozen-lockfile", "yarn@1.22.22"),
+        ("yarn.lock", "__metadata:\n  version: 8\n", {}, "yarn install --immutable", "@yarnpkg/cli-dist@4"),
+    ],
+)
+def test_the_package_manager_and_its_version_are_read(
+    lockfile: str, text: str, more: Mapping[str, str], install: str, had_by: str
+) -> None:
+    texts = {**program("app", "app", where="./w.js", **more), f"app/{lockfile}": text}
+    images = node_images(texts)
+    assert images.install.startswith(install)
+    assert images.manager_install.endswith(had_by)
+    assert the(node(texts)).lockfile == ""
+
+
+def test_the_package_of_a_workspace_builds_from_its_root() -> None:
+    found = the(node(SHAPES["pnpm"]))
+    assert (found.name, found.context, found.folder, found.lockfile) == (
+        "first",
+        "",
+        "apps/first",
+        "pnpm-lock.yaml",
+    )
+    images = node_images(SHAPES["pnpm"])
+    assert images.start == ("pnpm", "-C", "apps/first", "run", "start")
+
+
+def test_own_scripts_of_an_install_may_read_any_file() -> None:
+    texts = {
+        "package.json": package("root", workspaces=["apps/*"]),
+        **program("app", "apps/app", where="./w.js"),
+        "apps/more/package.json": package("more", scripts={"postinstall": "node make.js"}),
+        "package-lock.json": "{}",
+    }
+    assert node_images(texts).inputs == ("-true",)
+    del texts["apps/more/package.json"]
+    assert "-name package.json" in node_images(texts).inputs
+
+
+def test_what_nothing_is_known_of_is_told() -> None:
+    assert passed({"a/package.json": package("a")}) == [
+        "a/package.json: no page of Vite's, and no start script"
+    ]
+    kit = package("a", scripts={"build": "vite build"}, devDependencies={"vite": "8", "@sveltejs/kit": "2"})
+    assert passed({"a/package.json": kit}) == ["a/package.json: @sveltejs/kit has no start script"]
+    bun = {**program("a", "a", where="./w.js"), "a/bun.lock": ""}
+    assert passed(bun) == ["a/package.json: Bun's packages: what is written here knows npm, pnpm and yarn"]
+
+
+def test_what_would_not_do_in_a_dockerfile_is_left() -> None:
+    texts = {
+        "package.json": package("root", workspaces=["apps/*"]),
+        **program("a", "apps/a $(b)", where="./w.js"),
+    }
+    assert node(texts) == []
+    assert "would not do in a Dockerfile" in passed(texts)[1]
+    assert (
+        the(node(program("a", "a $(b)", where="./w.js"))).context == "a $(b)"
+    )  # a context of its own: no matter
+
+
+def test_a_crate_beside_a_context_is_told_of() -> None:
+    texts = {**crate("app", 3000, folder="app", more='[dependencies]\nwords = { path = "../words" }\n')}
+    texts |= {"words/Cargo.toml": '[package]\nname = "words"\n', "words/src/lib.rs": ""}
+    assert rust(texts) == []
+    assert passed(texts)[0].startswith(
+        "app/Cargo.toml: it depends on ../words, outside of what its build is sent"
+    )
+    assert the(rust({**texts, "Cargo.toml": '[workspace]\nmembers = ["app", "words"]\n'})).context == ""
+
+
+# --- credentials
+
+
+def test_a_variable_of_a_token_becomes_a_secret() -> None:
+    npmrc = "@own:registry=https://npm.example.org/\n//npm.example.org/:_authToken=${NPM_TOKEN}\n"
+    texts = {**page("web"), "web/.npmrc": npmrc}
+    made = written(texts)
+    assert yaml.safe_load(made["kiro.yaml"])["secrets"] == [{"id": "NPM_TOKEN", "env": "NPM_TOKEN"}]
+    for name in ("Dockerfile", "Dockerfile.fast"):
+        text = made[f"web/{name}"]
+        assert text.count("--mount=type=secret,id=NPM_TOKEN") == 1
+        assert 'export NPM_TOKEN="$(cat /run/secrets/NPM_TOKEN)"' in text
+
+
+def test_a_token_in_the_projects_npmrc_reaches_no_context() -> None:
+    texts = {**page("web"), "web/.npmrc": "//npm.example.org/:_authToken=abc\n"}
+    made = written(texts)
+    assert yaml.safe_load(made["kiro.yaml"])["secrets"] == [{"id": "npmrc", "file": "web/.npmrc"}]
+    assert "\n.npmrc\n" in made["web/.dockerignore"]
+    assert "--mount=type=secret,id=npmrc,target=/root/.npmrc" in made["web/Dockerfile.fast"]
+    assert not [text for text in made.values() if "abc" in text]
+
+
+def test_credentials_of_cargo_are_a_secret_where_a_registry_is_named() -> None:
+    texts = crate("app", 3000, folder="a")
+    home = {"credentials.toml": "/home/me/.cargo/credentials.toml"}
+    (without,) = rust_services(repository(texts), home)
+    assert isinstance(without, Found)
+    assert without.needs == ()
+    texts["a/.cargo/config.toml"] = '[registries.own]\nindex = "sparse+https://crates.example.org/"\n'
+    (found,) = rust_services(repository(texts), home)
+    assert isinstance(found, Found)
+    made = {file.path: file.text for file in files(repository(texts), [found], "shop")}
+    assert "id=cargo_credentials,target=/usr/local/cargo/credentials.toml" in made["a/Dockerfile.fast"]
+    assert yaml.safe_load(made["kiro.yaml"])["secrets"][0]["file"] == "/home/me/.cargo/credentials.toml"
+
+
+# --- files
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_whatever_is_made_is_read_again(shape: str) -> None:
+    made = written(SHAPES[shape])
+    listed = yaml.safe_load(made["kiro.yaml"])["services"]
+    composed = yaml.safe_load(made["compose.yaml"])["services"]
+    assert [one["name"] for one in listed] == list(composed)
+    for one in listed:
+        context = "" if one["context"] == "." else f"{one['context']}/"
+        for key, name, last in (
+            ("dockerfile", "Dockerfile", "runtime"),
+            ("fast_dockerfile", "Dockerfile.fast", "dev"),
+        ):
+            text = made[f"{context}{one.get(key, name)}"]
+            assert parse(text).stages[-1].name == last
+            assert f"{context}.dockerignore" in made
+        assert composed[one["name"]]["image"] == f"shop/{one['name']}:dev"
+
+
+def test_two_services_on_one_port_get_two_outside() -> None:
+    texts = {**crate("a", 3000, folder="a"), **crate("b", 3000, folder="b")}
+    composed = yaml.safe_load(written(texts)["compose.yaml"])["services"]
+    assert composed["a"]["ports"] == ["127.0.0.1:${A_PORT:-3000}:3000"]
+    assert composed["b"]["ports"] == ["127.0.0.1:${B_PORT:-3001}:3000"]
+
+
+def test_a_page_hands_on_to_the_service_that_is_there() -> None:
+    made = written(SHAPES["mixed"])
+    assert "set $backend http://api:3000;" in made["apps/web/nginx.dev.conf"]
+    assert "location /api/ {" in made["apps/web/nginx.conf"]
+    alone = written(page("web"))
+    assert "proxy_pass $backend" not in alone["web/nginx.conf"] + alone["web/nginx.dev.conf"]
+
+
+def test_only_missing_lines_are_added_to_an_ignore_file() -> None:
+    texts = {**crate("app", 3000, folder="a"), "a/.dockerignore": "target\n**/.git\n"}
+    lines = written(texts)["a/.dockerignore"].splitlines()
+    assert not {"**/target", "**/.git"} & set(lines)
+    assert "**/Dockerfile*" in lines
+
+
+def test_an_ignore_file_lets_through_what_builds_need() -> None:
+    for shape in SHAPES.values():
+        made = written(shape)
+        for path, text in made.items():
+            if path.endswith(".dockerignore"):
+                folder = path.removesuffix(".dockerignore")
+                left_out = [
+                    name for name in shape if name.startswith(folder) and _excludes(text, name, folder)
+                ]
+                assert left_out == []
+
+
+def test_on_request_an_editor_and_continuous_integration_are_set_up() -> None:
+    made = written(SHAPES["mixed"], ("ci", "editor"))
+    assert yaml.safe_load(made[".github/workflows/kiro.yaml"])["jobs"]
+    names = [one["name"] for one in json.loads(made[".vscode/launch.json"])["configurations"]]
+    assert [name.split()[0] for name in names] == ["api", "web"]
+    assert json.loads(made[".vscode/tasks.json"])["tasks"][0]["args"] == ["watch"]
+    assert not [path for path in written(SHAPES["mixed"]) if path.startswith((".github", ".vscode"))]
+
+
+def test_a_persons_compose_file_of_another_name_is_enough() -> None:
+    texts = {**crate("app", 3000, folder="a"), "docker-compose.yml": "services: {}\n"}
+    assert "compose.yaml" not in written(texts)
+
+
+def test_lines_for_make_are_only_ever_added() -> None:
+    services = rust(SHAPES["single"])
+    found = {file.path: file.form for file in files(repository(SHAPES["single"]), services, "shop", ["make"])}
+    assert found["Makefile"] is Form.ADDED
+
+
+def test_a_tiltfile_of_a_persons_already_says_how_services_run() -> None:
+    texts = SHAPES["single"]
+    assert written(texts, ("tilt",))["Tiltfile"].startswith(
+        "docker_compose('compose.yaml')\nkiro = load_dynamic("
+    )
+    assert written({**texts, "Tiltfile": "k8s_yaml('app.yaml')\n"}, ("tilt",))["Tiltfile"].startswith(
+        "kiro = load_"
+    )
+
+
+def _excludes(text: str, name: str, folder: str) -> bool:
+    return not Rules(read_patterns(text.encode())).lets_through(name.removeprefix(folder))
