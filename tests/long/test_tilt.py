@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -281,7 +282,8 @@ def test_the_extensions_own_test_passes(tmp_path: Path, engine: None, way: str) 
 
 def program(file: Path) -> Path:
     """A `kiro` that is this checkout's."""
-    file.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m kiro_invoke.cli "$@"\n')
+    words = f"PYTHONPATH={shlex.quote(str(ROOT))} exec {shlex.quote(sys.executable)} -m kiro_invoke.cli"
+    file.write_text(f'#!/bin/sh\n{words} "$@"\n')
     file.chmod(0o755)
     return file
 

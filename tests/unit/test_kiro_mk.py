@@ -141,7 +141,7 @@ def test_without_kiro_the_way_to_it_is_told(foreign: Foreign) -> None:
     ran = foreign.make("watch", kiro=False)
     assert (ran.code, ran.out) == (2, "")
     assert "*** kiro is missing: pip install kiro-invoke.  Stop." in ran.err
-    by_path = f"include {MAKE_FRAGMENT}\nall:\n\t@echo theirs\n"
+    by_path = f"include {included(MAKE_FRAGMENT)}\nall:\n\t@echo theirs\n"
     assert foreign.make(text=by_path, kiro=False) == Ran(0, "theirs\n", "")
     ran = foreign.make("watch", text=by_path, kiro=False)
     assert (ran.code, ran.out) == (2, "")

@@ -406,7 +406,8 @@ def test_it_loads_from_a_path_with_a_space(world: World) -> None:
 def real_kiro(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment in which `kiro` is this checkout's."""
     file = tmp_path_factory.mktemp("bin") / "kiro"
-    file.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m kiro_invoke.cli "$@"\n')
+    words = f"PYTHONPATH={shlex.quote(str(ROOT))} exec {shlex.quote(sys.executable)} -m kiro_invoke.cli"
+    file.write_text(f'#!/bin/sh\n{words} "$@"\n')
     file.chmod(0o755)
     return {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "KIRO": str(file)}
 
