@@ -1,15 +1,24 @@
-# Thin targets onto the tasks. Each makes the virtual environment by itself: git, make and Python 3.11 are enough.
+# The tasks as targets (kiro_invoke/kiro.mk), and what is about this repository alone. Each makes the virtual environment
+# by itself: git, make and Python 3.11 are enough.
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
-KIRO := $(PY) -m kiro_invoke.cli
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help warm-cache show-cache clean-cache refresh-cache build up down logs watch setup config classify replay-history test-build-performance report doctor test test-unit test-loop test-docker test-long lint clean
+.PHONY: help test test-unit test-loop test-docker test-long lint clean
 
-help: ## Show the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name text; do printf '%-22s %s\n' "$$name" "$$text"; done
+KIRO := $(PY) -m kiro_invoke.cli
+KIRO_NEEDS := $(VENV)/.installed
+KIRO_TARGETS := warm-cache refresh-cache build up down watch logs setup config classify replay-history show-cache \
+	clean-cache test-build-performance report doctor
+# here, an engine is brought where there is none, and nobody is asked
+KIRO_ARGS_warm-cache := --setup
+KIRO_ARGS_clean-cache := --yes
+include kiro_invoke/kiro.mk
+
+help: kiro-help ## Show the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name text; do printf '%-24s %s\n' "$$name" "$$text"; done
 
 # The stamp is newer than what the environment was made from, or the environment is made again.
 $(VENV)/.installed: setup.cfg pyproject.toml kiro_invoke/version.py
@@ -18,54 +27,6 @@ $(VENV)/.installed: setup.cfg pyproject.toml kiro_invoke/version.py
 	@echo "installing kiro_invoke into $(VENV) ..."
 	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
-
-warm-cache: $(VENV)/.installed ## Build every stage of every image; sets up a Docker engine where there is none
-	@$(KIRO) warm-cache --setup $(ARGS)
-
-refresh-cache: $(VENV)/.installed ## Make the caches anew, then remove what that replaced
-	@$(KIRO) refresh-cache $(ARGS)
-
-build: $(VENV)/.installed ## Build the development images (ARGS=--prod: the production ones)
-	@$(KIRO) build $(ARGS)
-
-up: $(VENV)/.installed ## Build what changed and start the services
-	@$(KIRO) up $(ARGS)
-
-down: $(VENV)/.installed ## Stop the services
-	@$(KIRO) down $(ARGS)
-
-watch: $(VENV)/.installed ## Keep what the services serve equal to what is saved (ARGS="--service backend")
-	@$(KIRO) watch $(ARGS)
-
-logs: $(VENV)/.installed ## Show the services' logs
-	@$(KIRO) logs $(ARGS)
-
-setup: $(VENV)/.installed ## Make sure of a Docker engine
-	@$(KIRO) setup $(ARGS)
-
-config: $(VENV)/.installed ## Print every setting, its value and where it came from
-	@$(KIRO) config $(ARGS)
-
-classify: $(VENV)/.installed ## Tell what changed since the last build, and what it means
-	@$(KIRO) classify $(ARGS)
-
-replay-history: $(VENV)/.installed ## Tell which past commits changed dependencies (ARGS="--root backend")
-	@$(KIRO) replay-history $(ARGS)
-
-show-cache: $(VENV)/.installed ## Show what the Docker engine holds of this project (ARGS="--service backend")
-	@$(KIRO) show-cache $(ARGS)
-
-clean-cache: $(VENV)/.installed ## Remove this project's layers, mounts and images (ARGS=--dry-run: list them)
-	@$(KIRO) clean-cache --what all --yes $(ARGS)
-
-test-build-performance: $(VENV)/.installed ## Measure how fast images are built, and judge it (ARGS=--quick: a few minutes)
-	@$(KIRO) test-build-performance $(ARGS)
-
-report: $(VENV)/.installed ## Tell what the recorded builds come to (ARGS="--output report.html")
-	@$(KIRO) report $(ARGS)
-
-doctor: $(VENV)/.installed ## Find what makes builds slow (ARGS=--fix: mend what can be)
-	@$(KIRO) doctor $(ARGS)
 
 lint: $(VENV)/.installed ## Style, types, import contract
 	@$(PY) -m ruff check .

@@ -9,6 +9,7 @@ from invoke.collection import Collection
 from invoke.context import Context
 
 from kiro_invoke.cache_tasks import clean_cache, doctor, refresh_cache, show_cache, warm_cache
+from kiro_invoke.door_tasks import make_path, tilt_config, tilt_path
 from kiro_invoke.tasking import DRY, FORMAT, LINES, SERVICE, task
 
 
@@ -324,4 +325,7 @@ ns = Collection(
     measure,
     report,
     doctor,
+    make_path,
+    tilt_path,
+    tilt_config,
 )

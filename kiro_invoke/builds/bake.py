@@ -25,7 +25,7 @@ LABEL_MEASURED = "dev.kiro.benchmark"
 #: What the names of a measured copy's images begin with.
 MEASURED_IMAGES = "kiro-benchmark"
 #: A build argument of BuildKit's own: it gives all cache mounts a namespace and leaves the layers' keys alone.
-_NAMESPACE = "BUILDKIT_CACHE_MOUNT_NS"
+NAMESPACE = "BUILDKIT_CACHE_MOUNT_NS"
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def _target(target: Target, around: Surroundings) -> dict[str, object]:
         "context": literal(str(sent.context if sent else target.context)),
         "target": None if target.stage.isdigit() else literal(target.stage),
         "contexts": contexts,
-        "args": args | {_NAMESPACE: namespace} if namespace else args,
+        "args": args | {NAMESPACE: namespace} if namespace else args,
         "secret": [literal(secret_option(secret)) for secret in around.secrets],
         "ssh": [literal(entry) for entry in around.ssh],
         # else a cached build would still change the image's id, and containers would be recreated

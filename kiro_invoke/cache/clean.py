@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sized
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from kiro_invoke.cache.cleaning import CleanPlan, Going, Wish, plan_clean
@@ -36,25 +36,27 @@ class Cleaned:
 def clean(engine: Engine, look: Callable[[], Holdings], wish: Wish) -> Cleaned:
     """Remove what `wish` asks for: images, then leaf by leaf what the cache holds, until nothing changes.
 
-    Each round is planned on what is read anew: it is told, and taken, as it is now.
+    Each round is planned on what is read anew: it is told, and taken, as it is now. An EngineError tells what was
+    removed by then.
     """
     before = now = look()
     foretold = plan_clean(before, wish).frees
     images: dict[str, Going] = {}
     records: dict[str, Going] = {}
-    for _ in range(_ROUNDS):
-        plan = plan_clean(now, wish)
-        removed = _remove(engine, plan, images)
-        if removed:
-            now = look()
+    with _counting(images, records):
+        for _ in range(_ROUNDS):
             plan = plan_clean(now, wish)
-        gone = prune_leaves(engine, [going.item.id for going in plan.records])
-        records |= {going.item.id: going for going in plan.records if going.item.id in gone}
-        if not removed and not gone:
-            break
-        now = look()
-    else:
-        plan = plan_clean(now, wish)
+            removed = _remove(engine, plan, images)
+            if removed:
+                now = look()
+                plan = plan_clean(now, wish)
+            gone = prune_leaves(engine, [going.item.id for going in plan.records])
+            records |= {going.item.id: going for going in plan.records if going.item.id in gone}
+            if not removed and not gone:
+                break
+            now = look()
+        else:
+            plan = plan_clean(now, wish)
     left = tuple(going for going in (*plan.images, *plan.records) if going.item.id in now.by_id)
     return Cleaned(
         tuple(images.values()),
@@ -70,9 +72,24 @@ def clean(engine: Engine, look: Callable[[], Holdings], wish: Wish) -> Cleaned:
 
 def _remove(engine: Engine, plan: CleanPlan, images: dict[str, Going]) -> bool:
     """Take away the planned images, noted in `images`; whether any went."""
-    gone = {going.item.id: going for going in plan.images if _removed(engine, going.item)}
-    images |= gone
-    return bool(gone)
+    before = len(images)
+    for going in plan.images:
+        if _removed(engine, going.item):
+            images[going.item.id] = going
+    return len(images) > before
+
+
+@contextmanager
+def _counting(images: Sized, records: Sized) -> Iterator[None]:
+    """An EngineError within tells what was removed by then."""
+    try:
+        yield
+    except EngineError as trouble:
+        if images or records:
+            trouble.message += (
+                f" (by then, {len(images)} images and at least {len(records)} layers and mounts were removed)"
+            )
+        raise
 
 
 def _removed(engine: Engine, image: Holding) -> bool:

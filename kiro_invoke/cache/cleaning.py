@@ -23,7 +23,7 @@ class Wish:
     """What a person asked for. `services`: only theirs (none: everybody's); `kinds`: only of these (none: of all).
 
     `unused_since`: only what was not used since then (epoch). `at_most`: only as much as it takes to have no more than
-    so many bytes of what is asked for.
+    so many bytes of what is asked for. `among`: nothing but these, by id (None: anything).
     """
 
     what: What = What.ALL
@@ -31,6 +31,7 @@ class Wish:
     unused_since: float | None = None
     at_most: int | None = None
     kinds: frozenset[Kind] = frozenset()
+    among: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,8 @@ def _why_stays(item: Holding, wish: Wish) -> str:
         return item.why
     if item.held:
         return item.held
+    if wish.among is not None and item.id not in wish.among:
+        return "it was not told that it goes"
     if not _is_of_services(item, wish):
         return "it is of another service" if item.services else "it is not of one service"
     if wish.kinds and item.kind not in wish.kinds:

@@ -121,7 +121,11 @@ def decide(room: Room, need: Need, floor: int, could_free: Sequence[Freeable]) -
     )
     if sum(each.bytes for each in could_free if not each.asks) >= wanted:
         return CleanFirst(wanted, cause)
-    return Stop(cause, f"{remedies(could_free)}; or set a lower disk.floor in kiro.yaml")
+    nothing = "" if any(each.bytes for each in could_free) else "nothing of this project's own can go; "
+    return Stop(
+        cause,
+        f"{nothing}{remedies(could_free)}; or let less stay free (disk.floor in kiro.yaml, KIRO_DISK_FLOOR)",
+    )
 
 
 def remedies(could_free: Iterable[Freeable]) -> str:
@@ -131,5 +135,4 @@ def remedies(could_free: Iterable[Freeable]) -> str:
         for each in could_free
         if each.bytes > 0
     ]
-    others = "`docker system df` shows what else the engine holds, and `docker system prune` removes what nobody uses"
-    return "; ".join([*known, others])
+    return "; ".join([*known, "`docker system df -v` shows what else the engine holds"])

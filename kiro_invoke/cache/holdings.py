@@ -35,7 +35,8 @@ class Facts:
     """What was read: of the engine, and what the checkout remembers.
 
     `layers` are those of each image, from the bottom up, with their bytes. `made`: the layers that its builds were seen
-    to make. `tags` are names that it gives to images, `bases` the images that its Dockerfiles stand on.
+    to make. `tags` are names that it gives to images, `proven` those of which it knows the image (see Owner.images),
+    `bases` the images that its Dockerfiles stand on.
     """
 
     records: tuple[CacheRecord, ...]
@@ -46,6 +47,7 @@ class Facts:
     made: frozenset[str] = frozenset()
     tags: frozenset[str] = frozenset()
     bases: tuple[str, ...] = ()
+    proven: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,7 @@ def holdings(facts: Facts) -> Holdings:
         made=facts.made,
         twin=twin,
         standins=set() if others else standins,
+        others=others,
         is_same=bool(same),
     )
     graph = Graph(facts.records)
@@ -210,7 +213,9 @@ def _images(facts: Facts) -> Iterator[Holding]:
         names = tuple(
             name for name in image.names if _is_one_of(name, facts.tags) or (measured and _is_measured(name))
         )
-        sure = image.id in owner.images or (bool(names) and len(names) == len(image.names))
+        # a name whose image is known, another image got from a person: a `docker commit` under that name, for one
+        is_named = bool(names) and len(names) == len(image.names) and facts.proven.isdisjoint(names)
+        sure = image.id in owner.images or is_named
         service = MEASURED if measured else labels.get(LABEL_SERVICE, "")
         yield _image(
             image,

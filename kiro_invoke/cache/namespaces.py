@@ -79,12 +79,12 @@ def read_namespaces(project: Project) -> Namespaces:
 
 def move(project: Project, services: Iterable[str], namespace: str) -> Namespaces:
     """From now on, builds of these services use that namespace; what holds now. OSError if it cannot be written."""
-    now = read_namespaces(project).with_moved(
-        services, namespace
-    )  # another build may have moved others meanwhile
-    write_whole(
-        project.state / NAMESPACES, json.dumps({"services": dict(sorted(now.moved.items()))}, indent=1)
-    )
+    from filelock import FileLock  # it loads slowly, and most builds move nothing
+
+    file = project.state / NAMESPACES
+    with FileLock(f"{file}.lock"):  # another build may move others at this moment
+        now = read_namespaces(project).with_moved(services, namespace)
+        write_whole(file, json.dumps({"services": dict(sorted(now.moved.items()))}, indent=1))
     return now
 
 

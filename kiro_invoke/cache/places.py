@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -153,15 +155,28 @@ def _written(one: Instruction) -> str:
     """An instruction as the engine tells of its layer, without quotes; "" for one that makes none."""
     if one.keyword == "RUN":
         command = one.rest[_FLAGS.match(one.rest).end() :]  # type: ignore[union-attr]
-        return _bare(one.heredoc if one.heredoc and command.startswith("<<") else command)
+        return _bare(one.heredoc if one.heredoc and command.startswith("<<") else _joined_words(command))
     return _bare(f"{one.keyword} {one.rest}") if one.keyword in _COPYING else ""
+
+
+def _joined_words(command: str) -> str:
+    """A command that is given as a list of words, as the engine tells of it; any other as it is."""
+    with suppress(ValueError, RecursionError):
+        words = json.loads(command) if command.startswith("[") else None
+        if isinstance(words, list) and all(isinstance(word, str) for word in words):
+            return _command(" ".join(words))
+    return command
+
+
+def _command(executed: str) -> str:
+    """What was executed, without the shell that it was given to."""
+    return executed.partition(_SHELL)[2] or executed
 
 
 def _told(record: CacheRecord) -> str:
     """The same of a layer's record."""
     if record.description.startswith(_EXECUTED):
-        executed = record.description.removeprefix(_EXECUTED)
-        return _bare(executed.partition(_SHELL)[2] or executed)
+        return _bare(_command(record.description.removeprefix(_EXECUTED)))
     return _bare(instruction(record))
 
 

@@ -17,7 +17,14 @@ from kiro_invoke.cache.places import cache_mounts
 from kiro_invoke.cache.proving import read_proven
 from kiro_invoke.cache.records import MOUNT, mount_id
 from kiro_invoke.cache.remembered import LAYERS, mounts_weight, read_made, weight, write_made
-from kiro_invoke.cache.superseded import Owner, Superseded, superseded_images, superseded_records
+from kiro_invoke.cache.superseded import (
+    CLEAN_SECONDS,
+    Owner,
+    Superseded,
+    superseded_images,
+    superseded_records,
+)
+from kiro_invoke.cache.whose import other_checkouts
 from kiro_invoke.engine.protocol import CacheRecord, Engine
 from kiro_invoke.model.errors import EngineError
 from kiro_invoke.model.record import Step
@@ -92,13 +99,14 @@ def reclaim(
     `records` are the cache's, where they were read just now.
     """
     whose = owner(project, recipes, tried)
-    known = engine.images_labelled(f"{LABEL_CHECKOUT}={whose.checkout}")
+    known = engine.images_labelled(LABEL_CHECKOUT)
     images = [image.id for image in superseded_images(known, whose).remove if engine.remove_image(image.id)]
     before = engine.cache_records() if images or records is None else records
     file, address = project.state / LAYERS, engine.facts.address
     made = read_made(file).read(before, address)
     write_made(file, made)
-    plan = superseded_records(before, whose, made=made.layers, now=clock())
+    others = other_checkouts(before, known, whose)
+    plan = superseded_records(before, whose, made=made.layers, now=clock(), others=others)
     gone = prune_leaves(engine, [item.id for item in plan.remove])
     left = engine.cache_records() if gone else before
     after = {record.id for record in left}
@@ -146,8 +154,9 @@ def drop_records(engine: Engine, ids: Sequence[str]) -> None:
 
 
 def drop_unused(engine: Engine, project: Project, since: float) -> int:
-    """Remove mounts, made before `since` (epoch seconds), of this checkout's namespaces that no service uses now.
+    """Remove mounts of this checkout's namespaces that no service uses now, made well before `since` (epoch seconds).
 
+    Younger ones may be those of a build in a namespace of its own that still runs: its steps may not have them in use.
     Their bytes.
     """
     namespaces = read_namespaces(project)
@@ -160,7 +169,7 @@ def drop_unused(engine: Engine, project: Project, since: float) -> int:
             and (mount := mount_id(record.description))
             and is_own(mount[0], project.checkout)
             and mount[0] not in current
-            and record.created < since
+            and record.created < since - CLEAN_SECONDS
             and not record.in_use
         }
         return sum(going[id] for id in prune_leaves(engine, [*going]))

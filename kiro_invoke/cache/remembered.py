@@ -22,6 +22,8 @@ LAYERS = "layers.json"
 _OWNERS_ALONE = 0o600
 #: How many builds in a row are reckoned: the sizes that it is done with grow old.
 RECKONED_BUILDS = 8
+#: How many builds that failed are remembered in a row: each may have run the same steps.
+_FAILED = 2 * RECKONED_BUILDS
 #: How many instructions' sizes are remembered: a change of a Dockerfile leaves one that is not used again.
 _SIZES = 200
 
@@ -92,6 +94,14 @@ class Made:
             dict(list(sizes.items())[-_SIZES:]),
             mounts=mounts_weight(records),
         )
+
+
+def note_failed(file: Path, steps: Iterable[Step], engine: str) -> None:
+    """Remember the steps of a build that failed: the layers that it made are read with those of the next one."""
+    made, ran = read_made(file), tuple(filter(ran_here, steps))
+    if ran and made.engine == engine:
+        size = sum(made.sizes.get(joined(step.text), 0) for step in ran)
+        write_made(file, replace(made, reckoned=(*made.reckoned, Reckoned(ran, size))[-_FAILED:]))
 
 
 def must_read(engine: Engine, project: Project, steps: Sequence[Step]) -> bool:

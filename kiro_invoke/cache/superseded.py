@@ -121,11 +121,17 @@ def _why_image_stays(image: LocalImage, newest: Set[str]) -> str:
 
 
 def superseded_records(
-    records: Sequence[CacheRecord], owner: Owner, *, made: Set[str], now: float
+    records: Sequence[CacheRecord],
+    owner: Owner,
+    *,
+    made: Set[str],
+    now: float,
+    others: Collection[str] = (),
 ) -> Superseded:
     """The mounts and layers of this checkout that newer ones replaced.
 
-    `made` are the layers that its builds were seen to make; `now` is in seconds since the epoch.
+    `made` are the layers that its builds were seen to make; `now` is in seconds since the epoch. `others` are other
+    checkouts that have something on the engine: what stands on our dependency layer may be theirs, then.
     """
     graph = Graph(records)
     mounts = tuple(_own_mounts(records, owner))
@@ -136,13 +142,14 @@ def superseded_records(
     if not shared:
         waiting = set()  # it is known otherwise whose the layers are
     old = {id: why for id, why in old.items() if id not in waiting}
-    layers = {id for id in (*(() if shared else made), *seeds) if graph.is_layer(id)}
+    standing = seeds & made if others else seeds
+    layers = {id for id in (*(() if shared else made), *standing) if graph.is_layer(id)}
     causes = _causes_to_stay(graph, mounts, old, layers - orphans)
     causes |= dict.fromkeys(waiting, "what was made on its dependency layer is still held")
     candidates = layers | old.keys()
     stays = graph.above(causes.keys() | (graph.by_id.keys() - candidates))
     goes = {id: old.get(id) or _why_layer_goes(id, orphans) for id in candidates - stays}
-    goes |= dict.fromkeys(_only_under(graph, goes.keys(), made), "nothing that stays was made on it")
+    goes |= dict.fromkeys(_only_under(graph, goes.keys(), made, others), "nothing that stays was made on it")
     keep = [id for id in graph.by_id if id in layers | {m.record.id for m in mounts} and id not in goes]
     return Superseded(
         tuple(_item(graph.by_id[id], goes[id]) for id in sorted(goes, key=graph.depth, reverse=True)),
@@ -255,8 +262,14 @@ def _why_layer_goes(id: str, orphans: Collection[str]) -> str:
     return f"its step has {KEEP} newer results"
 
 
-def _only_under(graph: Graph, going: Collection[str], made: Set[str]) -> Iterator[str]:
-    """Copies that only what goes was made on, and what our builds `made`. Any other RUN may be anybody's: it stays."""
+def _only_under(
+    graph: Graph, going: Collection[str], made: Set[str], others: Collection[str]
+) -> Iterator[str]:
+    """Copies that only what goes was made on, and what our builds `made`. Any other RUN may be anybody's: it stays.
+
+    Where others are, so may any copy.
+    """
+    copied = () if others else _COPIED
     gone = {*going}
     todo = [parent for id in going for parent in graph.by_id[id].parents]
     while todo:
@@ -266,7 +279,7 @@ def _only_under(graph: Graph, going: Collection[str], made: Set[str]) -> Iterato
         if (
             graph.is_layer(record.id)
             and graph.children.get(record.id, set()) <= gone
-            and (record.id in made or instruction(record).startswith(_COPIED))
+            and (record.id in made or instruction(record).startswith(copied))
         ):
             gone.add(record.id)
             todo += record.parents

@@ -43,5 +43,6 @@ def look(
             made=made.layers,
             tags=frozenset({recipe.tag for recipe in recipes} | proven.images.keys()),
             bases=tuple(dict.fromkeys(refs)),
+            proven=frozenset(proven.images),
         )
     )

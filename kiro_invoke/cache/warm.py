@@ -18,9 +18,9 @@ from kiro_invoke.builds.planner import Profile, Recipe, base_refs, shown, withou
 from kiro_invoke.builds.progress import Observer
 from kiro_invoke.builds.proof import names_proof
 from kiro_invoke.cache.made import ran_here
-from kiro_invoke.cache.namespaces import read_namespaces
+from kiro_invoke.cache.namespaces import Namespaces, read_namespaces
 from kiro_invoke.cache.proving import prove
-from kiro_invoke.cache.remembered import cache_size, must_read
+from kiro_invoke.cache.remembered import LAYERS, cache_size, must_read, note_failed
 from kiro_invoke.engine.bases import Base, Say
 from kiro_invoke.engine.brake import Brake
 from kiro_invoke.engine.protocol import Engine
@@ -42,12 +42,16 @@ ResolveBases = Callable[[Sequence[str], Say], tuple[Base, ...]]
 
 @dataclass(frozen=True)
 class Prepared:
-    """A build that is ready to run: what each image is made from, the targets, what surrounds them."""
+    """A build that is ready to run: what each image is made from, the targets, what surrounds them.
+
+    `tried` are the services that it has in a namespace which is not theirs yet.
+    """
 
     recipes: tuple[Recipe, ...]
     plan: BuildPlan
     around: Surroundings
     bases: tuple[Base, ...]
+    tried: frozenset[str] = frozenset()
 
     def in_namespace(self, namespace: str) -> Prepared:
         """The same build with cache mounts of its own."""
@@ -55,8 +59,17 @@ class Prepared:
 
     def moved(self, services: Iterable[str], namespace: str) -> Prepared:
         """The same build, in which only these services have cache mounts of their own."""
+        services = frozenset(services)
         namespaces = {**self.around.namespaces, **dict.fromkeys(services, namespace)}
-        return replace(self, around=replace(self.around, namespaces=namespaces))
+        around = replace(self.around, namespaces=namespaces)
+        return replace(self, around=around, tried=self.tried | services)
+
+    def where_they_are(self, now: Namespaces) -> Prepared:
+        """The same build, its services in the namespaces that they are in by now, but for those that it tries."""
+        if self.around.namespace != now.checkout:
+            return self  # a clean build has its own
+        moved = {name: namespace for name, namespace in now.moved.items() if name not in self.tried}
+        return replace(self, around=replace(self.around, namespaces={**self.around.namespaces, **moved}))
 
     def without_foreign_proofs(self) -> Prepared:
         """The same build, in which no image is proven by a file that only its base image names."""
@@ -121,7 +134,8 @@ def run(
     """Build from mirrors of the contexts, prove the images, and record what the engine did.
 
     executor.Stopped where the brake ended it. A BuildFailed carries what the engine did until then. `bases_again` makes
-    the base images available once more, where another build was waited for: it may have been a cleaning.
+    the base images available once more, where another build was waited for: it may have been a cleaning. One that moved
+    services to other namespaces has emptied those before.
     """
 
     from kiro_invoke.builds.sending import mirrored  # its locks load slowly, and most commands take none
@@ -135,6 +149,7 @@ def run(
     with mirrored(prepared.recipes, project, waiting=waiting) as sending:
         if waited:
             bases_again()
+            prepared = prepared.where_they_are(read_namespaces(project))
         drawn = beside(lambda: _drawn_up(prepared.recipes, sending, project))
         try:
             done = execute(
@@ -149,6 +164,7 @@ def run(
             )
         except BuildFailed as failed:
             if failed.attempt:
+                note_failed(project.state / LAYERS, failed.attempt.steps, engine.facts.address)
                 failed.attempt = _described(failed.attempt, prepared, project, drawn)
             raise
         # read beside the proof, and not at all where that tells nothing new

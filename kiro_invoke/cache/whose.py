@@ -1,10 +1,10 @@
 """Whose the records of an engine's cache are. Pure: records in, for each that may be a checkout's a verdict with why.
 
 BuildKit has no owners. Known to be of a checkout are mounts of its namespaces. Its layers are those that its builds
-were seen to make, steps of its Dockerfiles that stand on a dependency layer which only its mounts are seeded from, and
-such steps that all of these were made on, as long as nothing else was made on that. Where others build the same
-Dockerfiles, what its builds made may be what they use too, and nothing would tell: then both must hold. If unsure, it
-is not the checkout's.
+were seen to make; where no other checkout is, also steps of its Dockerfiles that stand on a dependency layer which only
+its mounts are seeded from, and such steps that all of these were made on. As long as nothing else was made on that.
+Where others build the same Dockerfiles, what its builds made may be what they use too, and nothing would tell: then
+both must hold. If unsure, it is not the checkout's.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from kiro_invoke.cache.records import MOUNT, Graph, mount_id
 from kiro_invoke.cache.superseded import Owner
 from kiro_invoke.engine.protocol import CacheRecord, LocalImage
 
+#: Who it is where a mount has one of our ids and no namespace.
+WITHOUT = "a build without kiro"
 #: What an image that is here is to the builds that stand on it.
 _FROM_HERE = "from local "
 _SOURCES = ("local source for ", "[internal] ", "pulled from ", "git snapshot ", "http url ")
@@ -45,18 +47,21 @@ def whose(
     made: Set[str],
     twin: str,
     standins: Set[str] = frozenset(),
+    others: Collection[str] = (),
     is_same: bool = False,
 ) -> dict[str, Verdict]:
     """The records that are this checkout's, and those that may be, by id. What is not in it is somebody else's.
 
     `made` are the layers that its builds were seen to make; `standins` those that its stand-ins were made as; `twin`
     tells who else builds the same Dockerfiles, "" for nobody, and `is_same` whether they came to the same image.
+    `others` are checkouts that have anything here. One of the same repository may be among them, and nothing tell: its
+    folder has another name, so its images have, and the engine dropped its mounts. What its builds made stays.
     """
     graph = Graph(records)
     mounts = {record.id for record in records if is_own_mount(record, owner)}
     seen = {id for id in made if graph.is_layer(id)}
     standing, apart = _standing(graph, mounts, owner)
-    written = set() if twin else {record.id for record in records if said.services_of(record)}
+    written = set() if twin or others else {record.id for record in records if said.services_of(record)}
     if is_same:
         seen = set()  # they may never have run a step: all that they stand on, our builds made
     sure = apart | (standing & seen if twin else standing & written | seen)
@@ -162,12 +167,17 @@ def _standing(graph: Graph, mounts: Set[str], owner: Owner) -> tuple[set[str], s
     return found, apart
 
 
+def is_unnamed_twin(record: CacheRecord, owner: Owner) -> bool:
+    """Whether a build without kiro left it: a mount of one of our ids in no namespace."""
+    return _twin(record, owner) == WITHOUT
+
+
 def _twin(record: CacheRecord, owner: Owner) -> str:
     """Who else builds with a mount of one of our ids, in words; "" for a record that does not tell of anybody."""
     known = mount_id(record.description) if record.kind == MOUNT else None
     if known is None or known[1] not in owner.mounts or is_own_mount(record, owner):
         return ""
-    return known[0] or "a build without kiro"
+    return known[0] or WITHOUT
 
 
 def _can_be_owned(graph: Graph, id: str) -> bool:

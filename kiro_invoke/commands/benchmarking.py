@@ -25,6 +25,7 @@ from kiro_invoke.benchmark.scenarios import Scenario, Variant
 from kiro_invoke.benchmark.schedule import Choice, blocks, remaining
 from kiro_invoke.benchmark.targets import BACKEND, FRONTEND, Wanted, percent_for
 from kiro_invoke.commands import opening
+from kiro_invoke.commands.held import LOCK
 from kiro_invoke.commands.measuring import Ground, make_place, survey
 from kiro_invoke.commands.outputs import check_outputs, write_outputs
 from kiro_invoke.commands.recording import Recorder, once
@@ -86,7 +87,7 @@ def test_build_performance(asked: Asked) -> Callable[[Surface], Answer]:
         project = config.load(surface.folder, surface.environ, services=services)
         make_state_folder(project.state)
         try:
-            with only_one(home / "lock"):
+            with only_one(home / LOCK):
                 run = _measured(surface, project, asked, read, home)
         except HeldBy as other:
             raise KiroError(

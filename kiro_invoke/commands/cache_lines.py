@@ -7,6 +7,9 @@ from collections.abc import Iterable, Sequence
 
 from kiro_invoke.cache.cleaning import Going, by_cause
 from kiro_invoke.cache.holdings import Holdings
+from kiro_invoke.cache.made import joined
+from kiro_invoke.cache.places import Kind
+from kiro_invoke.cache.whose import WITHOUT, is_unnamed_twin
 from kiro_invoke.commands.cache_tables import Row, Shown, unsure_of
 from kiro_invoke.commands.report_words import change, when
 from kiro_invoke.model.amounts import told_bytes
@@ -27,11 +30,15 @@ def show_held(out: Paper, shown: Shown) -> None:
             out.unwrapped(clean(line))
         out.line("")
     held = shown.held
-    out.line(f"in all        {told_bytes(held.bytes_of(held.ours))}, each byte once")
+    out.line(
+        f"ours alone    {told_bytes(held.bytes_of(held.ours))}, each byte once; the rest, others hold as well"
+    )
     for why, items in unsure_of(held)[:_CAUSES]:
         out.line(
-            clean(f"perhaps ours  {told_bytes(held.held_by(items))} in {len(items)}: {why}; never removed")
+            clean(f"perhaps ours  {told_bytes(held.held_by(items))} in {len(items)}: {joined(why)}; kept")
         )
+    for line in unlocking(held):
+        out.line(f"              {line}")
     out.line(f"others'       {told_bytes(shown.others_bytes)} of the engine's build cache; never removed")
     out.line("registry      no registry cache is configured")
     whole, history = shown.state
@@ -67,7 +74,7 @@ def _growth(shown: Shown) -> Iterable[str]:
         for name, grew in (("layers", grown.layers), ("mounts", grown.mounts))
         if grew is not None
     ]
-    yield f"growth        of the engine's whole cache within a week: {', '.join(parts)}"
+    yield f"growth        of the engine's whole cache since {when(shown.since, None)}: {', '.join(parts)}"
 
 
 def _collection(shown: Shown) -> Iterable[str]:
@@ -76,7 +83,8 @@ def _collection(shown: Shown) -> Iterable[str]:
         yield f"collection    not known what the engine drops by itself: {rules.origin}"
         return
     if not rules.rules:
-        yield f"collection    the engine drops nothing by itself ({rules.origin})"
+        later = f"; {rules.waiting} sets a limit from its next start on" if rules.waiting else ""
+        yield f"collection    the engine drops nothing by itself ({rules.origin}){later}"
         return
     if not shown.going:
         yield f"collection    nothing of this is what the engine would drop as things stand ({rules.origin})"
@@ -115,18 +123,30 @@ def table(rows: Sequence[Sequence[str]], *, left: set[int]) -> list[str]:
     ]
 
 
+def unlocking(held: Holdings) -> list[str]:
+    """What lets layers go that stay because of builds without kiro, for whoever made these."""
+    ids = sorted(record.id for record in held.facts.records if is_unnamed_twin(record, held.facts.owner))
+    if held.twin != WITHOUT or not ids:
+        return []
+    filter = f"id=^({'|'.join(ids)})$"
+    return [
+        f"were those builds yours, `docker buildx prune --filter '{filter}'` removes their mounts, and these can go"
+    ]
+
+
 def going_lines(held: Holdings, verb: str, going: Sequence[Going]) -> list[str]:
     """Things that go or went, a line for each kind: how many, how much, which."""
     lines: list[str] = []
-    for kind in dict.fromkeys(one.item.kind for one in going):
+    for kind in [kind for kind in Kind if any(one.item.kind is kind for one in going)]:
         items = [one.item for one in going if one.item.kind is kind]
         services = sorted({service for item in items for service in item.services})
-        names = list(dict.fromkeys(item.what.removeprefix("mount ") for item in items))
+        names = sorted({item.what.removeprefix("mount ") for item in items})
         shown = (
             "" if kind.value == "layers" else f": {', '.join(names[:_NAMES])}{', …' * (len(names) > _NAMES)}"
         )
         whose = f" of {', '.join(services)}" if services else ""
-        lines.append(f"{verb} {kind.counted(len(items))} ({told_bytes(held.bytes_of(items))}){whose}{shown}")
+        line = f"{verb} {kind.counted(len(items))} ({told_bytes(held.bytes_of(items))}){whose}{shown}"
+        lines.append(joined(line))
     return lines
 
 
@@ -136,10 +156,13 @@ def kept_lines(held: Holdings, keep: Sequence[Going]) -> list[str]:
     lines = []
     for cause, some in groups[:_CAUSES]:
         items = [one.item for one in some]
-        names = [item.what for item in items if item.is_image]
+        names = sorted(item.what for item in items if item.is_image)
         counts = Counter(item.kind for item in items if not item.is_image)
-        what = [*names[:_NAMES], *(kind.counted(count) for kind, count in counts.items())]
-        lines.append(f"keep {', '.join(what)} ({told_bytes(held.held_by(items))}): {cause}")
+        more = ["…"] if len(names) > _NAMES else []
+        what = [*names[:_NAMES], *more, *(kind.counted(count) for kind, count in counts.items())]
+        # a mount's namespace is somebody else's text: no line of it is one of ours
+        lines.append(joined(f"keep {', '.join(what)} ({told_bytes(held.held_by(items))}): {cause}"))
+    lines += unlocking(held)
     if len(groups) > _CAUSES:
         lines.append(
             f"keep {sum(len(some) for _, some in groups[_CAUSES:])} more, for other reasons (--format json)"

@@ -33,7 +33,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Shown:
-    """All that `show-cache` tells. `state` is what the state folder holds, and the history of builds in it."""
+    """All that `show-cache` tells. `growth` is `since` then (epoch).
+
+    `state`: what the state folder holds, and the history of builds in it.
+    """
 
     project: str
     engine: str
@@ -42,6 +45,7 @@ class Shown:
     rules: GcRules
     going: tuple[Going, ...]
     growth: CacheGrowth | None
+    since: float
     state: tuple[int, int]
     now: float
 

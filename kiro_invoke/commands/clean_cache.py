@@ -17,7 +17,7 @@ from kiro_invoke.commands.held import Checkout, open_checkout
 from kiro_invoke.commands.surface import Answer, Surface
 from kiro_invoke.config.quantities import age_of, size_of
 from kiro_invoke.model.amounts import told_bytes
-from kiro_invoke.model.errors import KiroError, UsageError
+from kiro_invoke.model.errors import EngineError, KiroError, UsageError
 from kiro_invoke.plain import clean as cleaned
 
 
@@ -41,6 +41,8 @@ def clean_cache(asked: Asked) -> Callable[[Surface], Answer]:
 def _clean(surface: Surface, asked: Asked) -> Answer:
     wish = _wish(asked, time.time())
     checkout = open_checkout(surface, asked.services)
+    if wish.unused_since is not None and (clock := checkout.engine.info().clock):
+        wish = _wish(asked, clock)  # what it holds is dated by its own
     if asked.dry_run:
         held = checkout.look()
         return _dry(held, plan_clean(held, wish))
@@ -50,6 +52,7 @@ def _clean(surface: Surface, asked: Asked) -> Answer:
         if plan.is_empty:
             return _dry(held, plan, dry_run=False)
         _consent(surface, held, plan)
+        wish = replace(wish, among=_agreed(plan))
     with checkout.resting(surface):
         done = clean(checkout.engine, checkout.look, wish)
     note_cleaned(checkout)
@@ -75,14 +78,30 @@ def _consent(surface: Surface, held: Holdings, plan: CleanPlan) -> None:
         raise KiroError(
             "nothing was removed: there is nobody to ask", fix="run it with --yes to agree beforehand"
         )
-    if not surface.ask(f"Remove this? It frees about {told_bytes(plan.frees)}."):
+    if not surface.ask(f"Remove this? It frees about {_freeing(held, plan)}."):
         raise KiroError(
             "nothing was removed, as you said", fix="choose with --what, --service or --older-than"
         )
 
 
+def _agreed(plan: CleanPlan) -> frozenset[str]:
+    """What may go by what a person was told: nothing that came since, nor an image or what was in use that was to stay.
+
+    A layer of an image may: which ones it holds shows when another is gone.
+    """
+    layers = (one.item for one in plan.keep if not one.item.is_image and not one.item.held)
+    return frozenset(item.id for item in (*(one.item for one in (*plan.images, *plan.records)), *layers))
+
+
 def _lines(held: Holdings, verb: str, plan: CleanPlan) -> list[str]:
     return going_lines(held, verb, (*plan.images, *plan.records))
+
+
+def _freeing(held: Holdings, plan: CleanPlan) -> str:
+    """What that frees, and why it is less than what the things hold."""
+    holds = held.bytes_of(going.item for going in (*plan.images, *plan.records))
+    less = holds - plan.frees > holds // 50
+    return f"{told_bytes(plan.frees)}{'; what stays holds the rest as well' if less else ''}"
 
 
 def _dry(held: Holdings, plan: CleanPlan, *, dry_run: bool = True) -> Answer:
@@ -97,9 +116,7 @@ def _dry(held: Holdings, plan: CleanPlan, *, dry_run: bool = True) -> Answer:
     def show(surface: Surface) -> None:
         for line in (*_lines(held, "would remove", plan), *kept_lines(held, plan.keep)):
             surface.out.line(cleaned(line))
-        surface.out.line(
-            "nothing to remove" if plan.is_empty else f"would free about {told_bytes(plan.frees)}"
-        )
+        surface.out.line("nothing to remove" if plan.is_empty else f"would free about {_freeing(held, plan)}")
 
     return Answer({"dry_run": True, **fields} if dry_run else fields, show)
 
@@ -146,13 +163,13 @@ def _item_fields(going: Going) -> dict[str, Any]:
 
 
 def note_cleaned(checkout: Checkout) -> None:
-    """Let later builds know what the cache holds now."""
+    """Let later builds know what the cache holds now; what is remembered of another engine still holds."""
     file, address = checkout.project.state / LAYERS, checkout.engine.facts.address
-    if not file.exists():
+    if read_made(file).engine != address:
         return
-    records = checkout.engine.cache_records()
-    made = read_made(file).read(records, address)
-    with suppress(OSError):
+    with suppress(EngineError):  # what was cleaned is cleaned: later builds read it
+        records = checkout.engine.cache_records()
+        made = read_made(file).read(records, address)
         write_made(
             file,
             replace(made, gathered=0, weight=weight(records), mounts=mounts_weight(records), reckoned=()),

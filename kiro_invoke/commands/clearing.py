@@ -17,6 +17,7 @@ from kiro_invoke.cache.proving import read_proven
 from kiro_invoke.cache.reclaim import owner, reclaim
 from kiro_invoke.cache.remembered import LAYERS, read_made
 from kiro_invoke.cache.superseded import Superseded, superseded_images, superseded_records
+from kiro_invoke.cache.whose import other_checkouts
 from kiro_invoke.commands.recording import veiled
 from kiro_invoke.engine.disk import Room
 from kiro_invoke.engine.protocol import Engine
@@ -59,13 +60,14 @@ class SupersededCleaner:
     def planned(self) -> Superseded:
         """The layers and mounts that go."""
         whose = owner(self.project, self.recipes)
-        known = self.engine.images_labelled(f"{LABEL_CHECKOUT}={whose.checkout}")
+        known = self.engine.images_labelled(LABEL_CHECKOUT)
         records = self.engine.cache_records()
         made = read_made(self.project.state / LAYERS).read(records, self.engine.facts.address).layers
         if superseded_images(known, whose).remove:
             # what they hold is free to go once they are gone
             records = tuple(replace(one, shared=one.shared and one.id not in made) for one in records)
-        return superseded_records(records, whose, made=made, now=time.time())
+        others = other_checkouts(records, known, whose)
+        return superseded_records(records, whose, made=made, now=time.time(), others=others)
 
     def free(self, bytes: int, say: Say) -> int:
         cause, freed = f"{told_bytes(bytes)} are wanted", 0
@@ -78,14 +80,22 @@ class SupersededCleaner:
 
 
 def clear(
-    room: Room, need: Need, floor: int, cleaner: Cleaner, *, look: Callable[[], Room | None], say: Say
+    room: Room,
+    need: Need,
+    floor: int,
+    making: Callable[[], Cleaner],
+    *,
+    look: Callable[[], Room | None],
+    say: Say,
 ) -> None:
     """Remove what may go where the floor would not stay free; BuildFailed where that is not enough.
 
+    `making` gives the cleaner, where one is wanted: to know all of a checkout takes longer than to look at a disk.
     `look` tells what is free afterwards. Where it is known beforehand that it would not do, nothing is removed.
     """
     if not isinstance(decide(room, need, floor, ()), Stop):
         return
+    cleaner = making()
     found = decide(room, need, floor, cleaner.could_free())
     if isinstance(found, Stop):
         raise BuildFailed(found.message, fix=found.fix)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kiro_invoke import config
 from kiro_invoke.builds.planner import Profile, Recipe, placed
+from kiro_invoke.cache.namespaces import read_namespaces
 from kiro_invoke.cache.remembered import LAYERS, read_made
 from kiro_invoke.cache.warm import CA_SECRET, read_recipes
 from kiro_invoke.commands import examined_files, examined_machine, mending, opening
@@ -144,11 +145,12 @@ def _of_engine(
         records,
         rules.rules,
         rules.origin,
-        project.checkout,
+        frozenset({project.checkout}) | read_namespaces(project).current(project.names),
         read_made(project.state / LAYERS).layers,
         rules.disk_bytes,
         rules.disk_free,
         engine.facts.ours,
+        waiting=rules.waiting,
     )
     tried = examined_machine.tried(engine, files, told.result())
     return facts, [

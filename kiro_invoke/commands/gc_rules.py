@@ -17,12 +17,14 @@ class GcRules:
     """The rules in order (none: the engine never collects), and where they are from, in words; None: not known.
 
     `disk_bytes` and `disk_free` are those of the disk that the engine's data is on, None where it is not here.
+    `waiting` is the file that sets rules which the engine does not know yet.
     """
 
     rules: tuple[GcRule, ...] | None
     origin: str
     disk_bytes: int | None = None
     disk_free: int | None = None
+    waiting: str = ""
 
 
 def gc_rules(
@@ -35,15 +37,23 @@ def gc_rules(
     size, free = _disk(info)
     said = engine.builder() if told is None else told
     if "Status:" in said and "running" in said:
-        return GcRules(rules_told(said), "docker buildx inspect", size, free)
+        found = rules_told(said)
+        waiting = "" if found or size is None or not _set(daemon_json, size, engine) else str(daemon_json)
+        return GcRules(found, "docker buildx inspect", size, free, waiting)
     if size is None:
         return GcRules(None, "the engine's machine is not this one, and buildx does not tell")
     version = engine.facts.version
-    with suppress(OSError):
-        found = rules_set(daemon_json.read_text(errors="replace"), size, version)
-        if found is not None:
-            return GcRules(found, str(daemon_json), size, free)
+    written = _set(daemon_json, size, engine)
+    if written is not None:
+        return GcRules(written, str(daemon_json), size, free)
     return GcRules(default_rules(size, version), f"the defaults of engine {version}", size, free)
+
+
+def _set(daemon_json: Path, size: int, engine: Engine) -> tuple[GcRule, ...] | None:
+    """The rules that the file sets; None where it sets none."""
+    with suppress(OSError):
+        return rules_set(daemon_json.read_text(errors="replace"), size, engine.facts.version)
+    return None
 
 
 def _disk(info: EngineInfo) -> tuple[int | None, int | None]:

@@ -51,7 +51,7 @@ def make_room(
         room,
         need,
         project.disk_floor,
-        cleaner() if cleaner else clearing.SupersededCleaner(engine, project, recipes),
+        cleaner or (lambda: clearing.SupersededCleaner(engine, project, recipes)),
         look=lambda: look(engine, project.state),
         say=say,
     )

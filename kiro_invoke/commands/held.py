@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 from kiro_invoke import config
@@ -15,9 +15,13 @@ from kiro_invoke.cache.usage import look
 from kiro_invoke.cache.warm import read_recipes
 from kiro_invoke.commands import opening
 from kiro_invoke.commands.surface import Surface
+from kiro_invoke.engine.held_lock import HeldBy, only_one
 from kiro_invoke.engine.protocol import Engine
-from kiro_invoke.model.errors import ConfigError
+from kiro_invoke.model.errors import ConfigError, KiroError
 from kiro_invoke.model.service import Project
+
+#: Held in their folder by measurements.
+LOCK = "lock"
 
 
 @dataclass(frozen=True)
@@ -35,13 +39,26 @@ class Checkout:
 
     @contextmanager
     def resting(self, surface: Surface) -> Iterator[None]:
-        """While inside, no build of this checkout runs; one that does is waited for."""
+        """While inside, no build of this checkout runs; one that does is waited for.
+
+        KiroError while a measurement is under way: its images and mounts lie among what is this checkout's.
+        """
 
         def waiting(service: str) -> None:
             surface.say(f"waiting for a build of {service} to end")
 
-        with unhurried(self.recipes, self.project, waiting=waiting):
-            yield
+        lock = self.project.measured.parent / LOCK
+        try:
+            with (
+                only_one(lock) if lock.exists() else nullcontext(),
+                unhurried(self.recipes, self.project, waiting=waiting),
+            ):
+                yield
+        except HeldBy as other:
+            raise KiroError(
+                f"a measurement of this checkout is under way, by process {other.pid}",
+                fix="wait until it has ended",
+            ) from None
 
 
 def open_checkout(surface: Surface, services: Sequence[str]) -> Checkout:

@@ -63,7 +63,7 @@ def _limit(surface: Surface, caching: Caching | None) -> Iterator[Mended]:
     what = f"a limit of {most:.0f} GB for the engine's build cache, mounts unused for two weeks first"
     surface.say(f"{DAEMON_JSON}: {what} (`kiro setup --undo` takes it out again)")
     if not _agreed_to_system(surface):
-        surface.say("not written")
+        surface.say("not written: run it on a terminal, or with KIRO_SETUP=1 to agree beforehand")
         return
     added = installed.read_state()
     set_gc(gc, process.run, sudo=bool(added and added.sudo) and os.geteuid() != 0)
@@ -71,10 +71,8 @@ def _limit(surface: Surface, caching: Caching | None) -> Iterator[Mended]:
 
 
 def _agreed_to_system(surface: Surface) -> bool:
-    """As for a setup: asked on a terminal; agreed to beforehand by KIRO_SETUP=1, or by running it as root without."""
-    if surface.environ.get("KIRO_SETUP") == "1":
-        return True
-    return surface.ask("Write it?") if surface.ask is not None else os.geteuid() == 0
+    """Asked on a terminal, or agreed to beforehand by KIRO_SETUP=1: the engine is for all who use this machine."""
+    return surface.environ.get("KIRO_SETUP") == "1" or (surface.ask is not None and surface.ask("Write it?"))
 
 
 def _ignore_files(surface: Surface, project: Project, looks: Sequence[Look]) -> Iterator[Mended]:

@@ -41,7 +41,8 @@ class OldestCleaner:
         freed = self._superseded.free(bytes, say)
         if freed < bytes:
             held = self.checkout.look()
-            most = max(0, held.bytes_of(held.ours) - (bytes - freed))
+            in_cache = held.bytes_of(item for item in held.ours if not item.is_image)
+            most = max(0, in_cache - (bytes - freed))
             done = clean(self.checkout.engine, self.checkout.look, self._old(at_most=most))
             if done.freed:
                 say(f"removed {told_bytes(done.freed)} of layers and mounts that were not used for a day")

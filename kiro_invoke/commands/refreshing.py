@@ -15,6 +15,7 @@ from kiro_invoke.cache import reclaim, warm
 from kiro_invoke.cache.cleaning import What, Wish
 from kiro_invoke.cache.namespaces import read_namespaces
 from kiro_invoke.cache.places import Kind
+from kiro_invoke.cache.proving import read_proven
 from kiro_invoke.cache.superseded import replaced_images
 from kiro_invoke.commands import guarding, opening
 from kiro_invoke.commands.build_fields import record_fields
@@ -128,16 +129,22 @@ def _or_as_before(building: Building, prepared: warm.Prepared, namespace: str) -
     try:
         return building.in_new_namespace(prepared, namespace)
     except BaseException:
-        put_back(engine, before, building.project.checkout, building.surface.say)
+        put_back(engine, before, building.project, building.surface.say)
         raise
 
 
-def put_back(engine: Engine, before: Mapping[str, str | None], checkout: str, say: Say) -> None:
-    """Give names back to the images that had them, where this checkout has taken them; None: there was none."""
+def put_back(engine: Engine, before: Mapping[str, str | None], project: Project, say: Say) -> None:
+    """Give names back to the images that had them, where this checkout has taken them; None: there was none.
+
+    One that is proven stays: a build that was waited for made it, or one that did not wait for this to end.
+    """
+    proven = read_proven(project.state).images
     for name, id in before.items():
         try:
             now = engine.image(name)
-            if now is None or now.id == id or now.labels.get(LABEL_CHECKOUT) != checkout:
+            if now is None or now.id == id or now.labels.get(LABEL_CHECKOUT) != project.checkout:
+                continue
+            if name in proven and proven[name].id == now.id:
                 continue
             if id is None:
                 engine.untag(name)

@@ -33,6 +33,7 @@ def _show(surface: Surface, services: Sequence[str]) -> Answer:
     now = time.time()
     held = checkout.look()
     rules = gc_rules(checkout.engine, checkout.engine.info())
+    grown, since = _grown(checkout.project, now)
     shown = Shown(
         project=checkout.project.name,
         engine=f"Docker Engine {checkout.engine.facts.version} at {checkout.engine.facts.address}",
@@ -40,7 +41,8 @@ def _show(surface: Surface, services: Sequence[str]) -> Answer:
         held=held,
         rules=rules,
         going=_going(held, rules, now),
-        growth=_grown(checkout.project, now),
+        growth=grown,
+        since=since,
         state=_weights(checkout.project.state),
         now=now,
     )
@@ -56,13 +58,16 @@ def _going(held: Holdings, rules: GcRules, now: float) -> tuple[Going, ...]:
     return tuple(one for one in going if one.id in ours)
 
 
-def _grown(project: Project, now: float) -> CacheGrowth | None:
-    """By how much the engine's cache grew since a week ago, by the builds of this checkout; None: nothing tells."""
-    if not (project.state / FILE).exists():
-        return None
-    with suppress(KiroError):
-        return growth(Store(project.state, lambda _line: None).sizes(now - WEEK))
-    return None
+def _grown(project: Project, now: float) -> tuple[CacheGrowth | None, float]:
+    """By how much the engine's cache grew within a week, by the builds of this checkout, and since when that is known.
+
+    None: nothing tells.
+    """
+    if (project.state / FILE).exists():
+        with suppress(KiroError):
+            sizes = Store(project.state, lambda _line: None).sizes(now - WEEK)
+            return growth(sizes), min((size.began for size in sizes), default=now)
+    return None, now
 
 
 def _weights(state: Path) -> tuple[int, int]:
@@ -95,7 +100,7 @@ def _fields(shown: Shown, checkout: Checkout) -> dict[str, Any]:
         "state": {"folder": str(checkout.project.state), "bytes": whole, "metrics_bytes": history},
         "disk": {"bytes": rules.disk_bytes, "free_bytes": rules.disk_free},
         "growth": {
-            "since": moment(shown.now - WEEK),
+            "since": moment(shown.since),
             "layers_bytes": _by(shown.growth.layers if shown.growth else None),
             "mounts_bytes": _by(shown.growth.mounts if shown.growth else None),
         },

@@ -56,6 +56,8 @@ class Answer:
 def real_surface() -> Surface:
     """The surface of this process. There is a person to ask when standard input and error are a terminal."""
     environ = dict(os.environ)
+    # a shell's `>&-` closes them: what is written there is for nobody
+    sys.stdout, sys.stderr = (stream or _nowhere() for stream in (sys.stdout, sys.stderr))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # no character can end a command
@@ -147,6 +149,10 @@ def _give_up_output(name: str, error: OSError, surface: Surface) -> None:
     _lead_nowhere(sys.stdout)
     if not isinstance(error, BrokenPipeError):
         surface.say(f"kiro {name}: standard output: {error.strerror}")
+
+
+def _nowhere() -> TextIO:
+    return os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
 
 
 def _lead_nowhere(stream: TextIO) -> None:

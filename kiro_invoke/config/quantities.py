@@ -21,9 +21,12 @@ _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 
 
 def size_of(text: str) -> int | None:
-    """The bytes of a size (5GB, 500MB, 1.5GiB; decimal units, as Docker's, without an `i`), None where it is none."""
+    """The bytes of a size (5GB, 500MB, 1.5GiB; decimal units, as Docker's, without an `i`), None where it is none.
+
+    Only nothing (0) needs no unit: who writes 5 means another one than bytes.
+    """
     match = _SIZE.fullmatch(text)
-    unit = (match["unit"] or "b").lower() if match else ""
+    unit = (match["unit"] or ("b" if text == "0" else "")).lower() if match else ""
     if match is None or unit not in _BYTES or (unit == "b" and "." in match["count"]):
         return None
     whole, _, part = match["count"].partition(".")

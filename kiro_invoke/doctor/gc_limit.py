@@ -23,18 +23,20 @@ UNUSED_DAYS = 14
 class Caching:
     """What the engine's cache holds, and the rules by which it is kept small (None: not known), told by `origin`.
 
-    `namespace` is that of this checkout's mounts, `layers` are those that its builds made.
+    `namespaces` are those of this checkout's mounts, `layers` are those that its builds made.
+    `waiting` is the file that sets a limit which the engine does not know yet.
     """
 
     records: Sequence[CacheRecord]
     rules: Sequence[GcRule] | None
     origin: str
-    namespace: str
+    namespaces: Collection[str]
     layers: Collection[str] = ()
     disk_bytes: int | None = None
     disk_free: int | None = None
     ours: bool = False
     config: str = "/etc/docker/daemon.json"
+    waiting: str = ""
 
 
 def check_collection(facts: Caching, now: float) -> Iterator[Finding]:
@@ -42,6 +44,9 @@ def check_collection(facts: Caching, now: float) -> Iterator[Finding]:
     held = weight(facts.records)
     if facts.rules is None:
         yield skipped(GC, facts.origin)
+        return
+    if facts.waiting:
+        yield note(GC, f"{facts.waiting} sets a limit, which takes effect when the engine starts next")
         return
     if not any(_bounds(rule) for rule in facts.rules):
         yield note(
@@ -75,7 +80,7 @@ def check_collection(facts: Caching, now: float) -> Iterator[Finding]:
 def own_records(facts: Caching) -> frozenset[str]:
     """Mounts of this checkout's namespace, and layers that its builds made."""
     mounts = ((record.id, mount_id(record.description)) for record in facts.records if record.kind == MOUNT)
-    return frozenset({id for id, mount in mounts if mount and mount[0] == facts.namespace} | {*facts.layers})
+    return frozenset({id for id, mount in mounts if mount and mount[0] in facts.namespaces} | {*facts.layers})
 
 
 def cure(facts: Caching) -> str:
@@ -88,7 +93,7 @@ def cure(facts: Caching) -> str:
 
 def wants_limit(facts: Caching) -> bool:
     """Whether `--fix` has a limit to set: there is none."""
-    return facts.rules is not None and not any(_bounds(rule) for rule in facts.rules)
+    return facts.rules is not None and not facts.waiting and not any(_bounds(rule) for rule in facts.rules)
 
 
 def limits(disk_bytes: int) -> dict[str, Any]:

@@ -31,7 +31,8 @@ class Ecosystem:
     `live` is what a live update of a running container does, unless the image or kiro.yaml says otherwise.
     `plain_build` is how an unoptimized Dockerfile builds it, `plain_debug_build` the same at the debug profile ("":
     there is none).
-    `installs` matches the commands of RUN steps that make up a dependency layer.
+    `installs` matches the commands of RUN steps that make up a dependency layer. `roots` are the files, and folders,
+    at a service's top of which its dependency layer is made where they are there.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Ecosystem:
     plain_build: str = ""
     plain_debug_build: str = ""
     installs: str = ""
+    roots: tuple[str, ...] = ()
 
     def detects(self, names: frozenset[str]) -> bool:
         """Whether a folder that holds files of these names belongs to it."""
@@ -73,6 +75,14 @@ ECOSYSTEMS: dict[str, Ecosystem] = {
             plain_build="cargo build --release",
             plain_debug_build="cargo build",
             installs=r"\bcargo\s+chef\s+cook\b|\bcargo\s+fetch\b|\bkiro-fresh\s+deps\b",
+            roots=(
+                "Cargo.toml",
+                "Cargo.lock",
+                ".cargo/config",
+                ".cargo/config.toml",
+                "rust-toolchain",
+                "rust-toolchain.toml",
+            ),
         ),
         Ecosystem(
             "npm",
@@ -81,6 +91,7 @@ ECOSYSTEMS: dict[str, Ecosystem] = {
             Live(install="npm install --no-save --no-audit --no-fund --prefer-offline"),
             plain_build="npm ci && npm run build",
             installs=rf"\bnpm{_OPTIONS}\s+(?:ci|clean-install|install|i){_NOT_GLOBAL}|\binstall-modules\.mjs\b",
+            roots=(_NODE, "package-lock.json", "npm-shrinkwrap.json", ".npmrc"),
         ),
         Ecosystem(
             "pnpm",
@@ -89,6 +100,15 @@ ECOSYSTEMS: dict[str, Ecosystem] = {
             Live(install="pnpm install --frozen-lockfile"),
             plain_build="corepack enable && pnpm install --frozen-lockfile && pnpm run build",
             installs=rf"\bpnpm{_OPTIONS}\s+(?:install|i|fetch){_NOT_GLOBAL}",
+            roots=(
+                _NODE,
+                "pnpm-lock.yaml",
+                "pnpm-workspace.yaml",
+                ".npmrc",
+                ".pnpmfile.cjs",
+                ".pnpmfile.mjs",
+                "pnpmfile.js",
+            ),
         ),
         Ecosystem(
             "yarn",
@@ -97,6 +117,16 @@ ECOSYSTEMS: dict[str, Ecosystem] = {
             Live(install="yarn install --frozen-lockfile"),
             plain_build="corepack enable && yarn install --frozen-lockfile && yarn run build",
             installs=rf"\byarn{_OPTIONS}\s+(?:install|workspaces\s+focus)\b|\byarn(?:\s+--(?!version|help)\S+)*\s*(?:$|[;&|])",
+            roots=(
+                _NODE,
+                "yarn.lock",
+                ".yarnrc.yml",
+                ".npmrc",
+                ".yarnrc",
+                ".yarn/patches",
+                ".yarn/releases",
+                ".yarn/plugins",
+            ),
         ),
     )
 }

@@ -60,7 +60,8 @@ def engine_root(engine: Engine, file: Path, now: float) -> str:
         told = engine.info()
     except EngineError:
         return ""
-    root = told.root if told.is_here else ""
+    # where it may not even be looked for, nothing is gained by asking at each build
+    root = told.root if told.is_here and os.path.lexists(told.root) else ""
     with suppress(OSError):
         write_whole(file, json.dumps({**known, key: {"root": root, "asked": now}}))
     return root

@@ -55,6 +55,17 @@ COPY . .
 RUN --network=none --mount=type=cache,id=web-modules,target=/modules \\
     head -c {MB} /dev/urandom >/modules/x && cp /modules/x /
 """
+#: Of its dependencies, nothing is in the image.
+STAGED = f"""\
+{TOOLCHAIN}
+FROM toolchain AS build
+COPY deps.txt .
+RUN --network=none head -c {MB} /dev/urandom >/dependencies
+COPY . .
+RUN --network=none cp source.txt /built
+FROM toolchain
+COPY --from=build /built /built
+"""
 STOCK = f"""\
 {TOOLCHAIN}
 COPY . .
@@ -251,6 +262,22 @@ def test_every_form_of_clean_leaves_all_that_is_of_others(world: World, first: s
     assert world.in_mounts() == inside
 
 
+def test_a_twin_that_took_all_from_the_cache_keeps_its_dependencies(
+    tmp_path: Path, world: World, engine: DockerEngine
+) -> None:
+    """Not a step of its builds ever ran: of its layers only its image tells."""
+    one, two = (Checkout(tmp_path / name / "shop", "shop", app=STAGED) for name in ("one", "two"))
+    one.build()
+    assert two.build() == []
+    made = dependencies(engine)
+    one.told("clean-cache", "--yes")
+    assert two.build() == []
+    two.write("app/source.txt", "edited\n")
+    two.build()
+    assert made == dependencies(engine)
+    assert run("shop/app:dev", "cat", "/built") == "edited\n"
+
+
 def test_where_nobody_builds_the_same_all_of_ours_goes_and_a_build_makes_it_anew(world: World) -> None:
     world.stock.build()
     world.build_plain()
@@ -361,6 +388,12 @@ def test_sizes_agree_with_what_docker_tells(world: World) -> None:
     assert value["bytes"] == pytest.approx(unique + unshared, rel=0.02)
     ours = sum(row["bytes"] - row["shared_bytes"] for row in value["holdings"])
     assert ours <= value["bytes"] * 1.001
+
+
+def dependencies(engine: DockerEngine) -> set[str]:
+    found = {r.id for r in engine.cache_records() if r.description.endswith(">/dependencies")}
+    assert found
+    return found
 
 
 def human(size: str) -> float:

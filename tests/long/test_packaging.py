@@ -16,6 +16,9 @@ from tests.support.engine import ROOT, command
 
 pytestmark = pytest.mark.long
 
+#: What the package needs besides its modules.
+DATA = ("templates", "schemas", "test", "py.typed", "kiro.mk", "Tiltfile", "README.md")
+
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -50,13 +53,9 @@ def run(*argv: str, cwd: Path = ROOT) -> str:
 
 
 def test_both_archives_hold_the_data_files(built: Path) -> None:
-    data = {
-        str(path.relative_to(ROOT))
-        for folder in ("templates", "schemas")
-        for path in (ROOT / "kiro_invoke" / folder).rglob("*")
-        if path.is_file()
-    } | {"kiro_invoke/py.typed"}
-    assert len(data) > 5
+    listed = command("git", "ls-files", "-z", *(f"kiro_invoke/{name}" for name in DATA)).out
+    data = set(filter(None, listed.split("\0")))
+    assert all(any(name.startswith(f"kiro_invoke/{each}") for name in data) for each in DATA)
     with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
         assert data <= set(wheel.namelist())
     with tarfile.open(next(built.glob("*.tar.gz"))) as source:
@@ -78,6 +77,16 @@ def test_the_wheel_works_in_a_foreign_repository(built: Path, tmp_path: Path) ->
     assert "no build is recorded yet" in run(kiro, "report", "--output", "report.html", cwd=repository)
     assert (repository / "report.html").stat().st_size > 1_000_000
     (repository / "report.html").unlink()
+    (repository / "Makefile").write_text(
+        "include $(or $(shell kiro make-path),$(error kiro is missing: pip install kiro-invoke))\n"
+    )
+    own_path = f"{Path(python).parent}:/usr/bin:/bin"
+    made = run("env", f"PATH={own_path}", "make", "config", "KIRO_TARGETS=config", cwd=repository)
+    assert "a-foreign-repository/api" in made
+    extension = Path(run(kiro, "tilt-path", cwd=repository).strip())
+    assert extension.is_relative_to(Path(python).parents[1])
+    assert (extension.name, (extension.parent / "test/test.sh").is_file()) == ("Tiltfile", True)
+    assert "a-foreign-repository/api from api/Dockerfile.fast" in run(kiro, "tilt-config", cwd=repository)
     (repository / "tasks.py").write_text(
         "import kiro_invoke\nfrom invoke import Collection, task\n\n"
         "@task\ndef build(ctx):\n    print('their own build')\n\n"

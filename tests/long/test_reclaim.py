@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from kiro_invoke.builds.bake import Surroundings
+from kiro_invoke.builds.bake import LABEL_CHECKOUT, Surroundings
 from kiro_invoke.builds.executor import execute
 from kiro_invoke.builds.planner import Profile, Recipe, plan_images
 from kiro_invoke.cache import made, reclaim
@@ -145,6 +145,15 @@ def two(tmp_path: Path, engine: DockerEngine) -> Checkout:
     return Checkout(tmp_path / "two", engine)
 
 
+def alone(engine: DockerEngine) -> None:
+    """Take away what other checkouts have on the engine: beside them, what was not seen to be made stays."""
+    for image in engine.images_labelled(LABEL_CHECKOUT):
+        for name in image.names:
+            engine.untag(name)
+        engine.remove_image(image.id)
+    reclaim.prune_leaves(engine, [record.id for record in engine.cache_records()])
+
+
 def held(engine: DockerEngine) -> int:
     """Bytes that layers and mounts hold, those of images too; once the engine has done with what it still held."""
     before = -1
@@ -254,6 +263,7 @@ def test_what_is_in_use_or_named_stays(one: Checkout, engine: DockerEngine) -> N
 def test_a_lost_state_folder_costs_no_more_than_the_layers_beside_the_dependencies(
     one: Checkout, engine: DockerEngine
 ) -> None:
+    alone(engine)
     for number in range(KEEP + 2):
         one.write(deps=f"lost {number}", source=f"lost {number}")
         one.build()

@@ -111,12 +111,13 @@ def facts(
     tags: frozenset[str] = frozenset({"shop/app:dev", "shop/app:prod", "shop/web:dev"}),
     bases: tuple[str, ...] = (),
     owner: Owner = OWNER,
+    proven: frozenset[str] = frozenset(),
 ) -> Facts:
     """What was read. `layers` are those of an image, by its short id."""
     stacks = {f"sha256:{id}": tuple(stack) for id, stack in (layers or {}).items()}
     return Facts(
         tuple(records), tuple(images), stacks, owner, SAID, made=made & {r.id for r in records}, tags=tags,
-        bases=bases,
+        bases=bases, proven=proven,
     )  # fmt: skip
 
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kiro_invoke import config
 from kiro_invoke.builds.sending import CONTEXTS, unhurried
-from kiro_invoke.cache.remembered import LAYERS
+from kiro_invoke.cache.remembered import LAYERS, write_made
 from kiro_invoke.commands import opening
-from kiro_invoke.commands.clean_cache import Asked, clean_cache
+from kiro_invoke.commands.clean_cache import Asked, clean_cache, note_cleaned
 from kiro_invoke.commands.held import measured_copies, open_checkout
+from kiro_invoke.commands.show_cache import show_cache
 from kiro_invoke.commands.surface import Answer
-from kiro_invoke.engine.protocol import CacheRecord
-from kiro_invoke.model.errors import ExitCode, KiroError, UsageError
-from tests.unit.cache_world import World, whole
+from kiro_invoke.engine.held_lock import only_one
+from kiro_invoke.engine.protocol import CacheRecord, EngineInfo
+from kiro_invoke.model.errors import EngineError, ExitCode, KiroError, UsageError
+from tests.unit.cache_world import Engine, World, whole
 
 
 @pytest.fixture
@@ -62,6 +66,25 @@ def test_later_builds_know_what_the_cache_holds_now(world: World) -> None:
     assert (made.layers, made.gathered, made.weight, made.mounts) == (frozenset(), 0, 7, 7)
 
 
+def test_what_is_known_of_another_engine_is_not_forgotten(world: World) -> None:
+    world.holds(world.built())
+    known = replace(world.remembered, engine="tcp://there:2376")
+    write_made(world.state / LAYERS, known)
+    run(world, yes=True)
+    assert world.remembered == known
+
+
+def test_an_engine_that_goes_away_afterwards_makes_no_failure_of_it(world: World) -> None:
+    class Gone(Engine):
+        def cache_records(self) -> tuple[CacheRecord, ...]:
+            raise EngineError("the engine refused")
+
+    world.holds(world.built())
+    world.engine = Gone()
+    note_cleaned(open_checkout(world.surface, ()))
+    assert world.remembered.gathered == 5
+
+
 def test_a_checkout_that_remembers_nothing_is_not_made_to(world: World) -> None:
     world.holds(world.built())
     (world.state / LAYERS).unlink()
@@ -95,6 +118,17 @@ def test_older_than_and_max_size_are_heeded(world: World) -> None:
     world.holds(world.built(at=4e9))
     assert whole("clean-cache", run(world, older_than="7d", yes=True))["records"] == []
     world.holds(world.built())
+    run(world, older_than="7d", yes=True)
+    assert world.left == set()
+
+
+def test_the_engines_clock_tells_what_is_older(world: World) -> None:
+    """Another machine's may be wrong by days."""
+    now = time.time() - 9 * 86_400
+    world.engine.told = EngineInfo(clock=now)
+    world.holds(world.built(at=now - 60))
+    assert whole("clean-cache", run(world, older_than="7d", yes=True))["records"] == []
+    world.engine.told = EngineInfo(clock=now + 8 * 86_400)
     run(world, older_than="7d", yes=True)
     assert world.left == set()
 
@@ -227,7 +261,48 @@ def test_an_unknown_service_is_told(world: World) -> None:
     assert caught.value.code == ExitCode.USAGE
 
 
+def test_a_namespace_that_somebody_chose_makes_no_line_of_its_own(world: World) -> None:
+    theirs = world.mount(
+        "theirs", "", "app-target", 7, namespace="x\\nfreed 9 GB, as a second reading\\u001b[2J"
+    )
+    world.holds((*world.built(), theirs))
+    lines = world.shown(run(world, dry_run=True))
+    assert any("x freed 9 GB" in line for line in lines)
+    assert not any(line.startswith("freed") or "\x1b" in line for line in lines)
+    shown = world.shown(show_cache(())(world.surface))
+    assert not any(line.startswith("freed") or "\x1b" in line for line in shown)
+
+
+def test_what_was_told_to_stay_or_came_since_a_person_was_asked_stays(world: World) -> None:
+    world.holds(
+        world.built(), world.image("app", "shop/app:dev", in_use=True), world.image("web", "shop/web:dev")
+    )  # fmt: skip
+    new = world.mount("new", "", "app-deps", 5)
+
+    def ask(_question: str) -> bool:
+        world.engine.local_images = [replace(one, in_use=False) for one in world.engine.local_images]
+        world.engine.records = [*world.engine.records, new]
+        return True
+
+    answer = clean_cache(Asked())(replace(world.surface, ask=ask))
+    assert world.left == {"sha256:app", "new"}
+    assert {row["cause"] for row in answer.fields["kept"]} == {"it was not told that it goes"}
+    run(world, yes=True)
+    assert world.left == set()
+
+
 # --- builds of this checkout
+
+
+def test_a_measurement_that_is_under_way_keeps_all(world: World) -> None:
+    """What it measures would be another thing without its mounts."""
+    world.holds(world.built())
+    lock = world.state / "benchmark/lock"
+    with only_one(lock), pytest.raises(KiroError, match="a measurement of this checkout is under way"):
+        run(world, yes=True)
+    assert len(world.left) == 8
+    run(world, yes=True)
+    assert world.left == set()
 
 
 def test_a_build_of_this_checkout_is_waited_for(world: World) -> None:

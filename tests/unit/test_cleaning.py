@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from kiro_invoke.builds.bake import LABEL_PROJECT
 from kiro_invoke.cache.clean import clean
 from kiro_invoke.cache.cleaning import CleanPlan, What, Wish, by_cause, plan_clean
 from kiro_invoke.cache.holdings import Facts, Holdings, holdings
+from kiro_invoke.cache.places import Kind
 from kiro_invoke.cache.records import LAYER, MOUNT, Graph
 from kiro_invoke.engine.protocol import CacheRecord, ImageFacts, LocalImage
 from kiro_invoke.engine.standins import LABEL, ROOT_IMAGE
@@ -367,6 +369,34 @@ def test_what_the_engine_does_not_let_go_is_told_as_left() -> None:
     done = clean(engine, engine.look, Wish())
     assert {going.item.id for going in done.left} == ALL
     assert done.freed == 0
+
+
+def test_a_measured_copys_layers_are_of_no_service() -> None:
+    """A refresh removes what a service's builds do not use any more: what measurements keep is not replaced by it."""
+    copys = (
+        layer("copy-base", text="from local "),
+        layer("copy-cook", "copy-base", "cook"),
+        mount("copy-target", "copy-cook", "app-target", COPY),
+        layer("copy-source", "copy-cook", "COPY . ."),
+    )
+    held = held_of(*copys, made=frozenset())
+    wish = Wish(What.BUILD, frozenset({"app", "web"}), unused_since=100.0, kinds=frozenset({Kind.LAYER}))
+    assert gone(plan_clean(held, wish)) == set()
+    assert gone(plan_clean(held, Wish(What.BUILD))) == {record.id for record in copys}
+
+
+def test_an_engine_that_goes_away_in_the_middle_leaves_it_said_what_is_gone() -> None:
+    engine = Shared(BUILT, [image("app", *NAMES)], {"build"})
+
+    def gone_away(_ids: object) -> frozenset[str]:
+        raise EngineError("the engine refused")
+
+    engine.prune = gone_away  # type: ignore[method-assign,assignment]
+    told = r"refused \(by then, 1 images and at least 0 layers and mounts were removed\)"
+    with pytest.raises(EngineError, match=told):
+        clean(engine, engine.look, Wish())
+    with pytest.raises(EngineError, match=r"^the engine refused$"):
+        clean(engine, engine.look, Wish(What.BUILD))
 
 
 # --- whatever there is

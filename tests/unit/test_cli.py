@@ -21,7 +21,7 @@ import jsonschema
 import pytest
 
 from kiro_invoke import __version__, ns
-from kiro_invoke.program import Kiro, program
+from kiro_invoke.program import Kiro, program, repeated
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = ROOT / "kiro_invoke" / "schemas"
@@ -31,7 +31,9 @@ INVOKE = ("-m", "invoke")
 STREAMS = ("classify", "replay-history")
 TASKS = (
     "warm-cache", "refresh-cache", "build", "up", "down", "logs", "watch", "setup", "config", *STREAMS,
-    "test-build-performance", "report", "doctor", "show-cache", "clean-cache", "init", "uninstall",
+    "test-build-performance", "report", "doctor", "show-cache", "clean-cache", "make-path",
+    "tilt-path", "tilt-config",
+    "init", "uninstall",
 )  # fmt: skip
 #: No command of these tests may find an engine.
 ALONE = {
@@ -232,6 +234,38 @@ def test_an_unknown_format_is_2(capsys: pytest.CaptureFixture[str], task: str) -
     assert ran.err == f"kiro {task}: --format xml: not a format. Fix: use one of text, {form}\n"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("clean-cache", "--what", "all", "--yes", "--what", "build", "--dry-run"),
+        ("clean-cache", "--what", "build", "--what=images"),
+        ("clean-cache", "--dry-run", "--dry-run"),
+    ],
+)
+def test_an_option_of_one_value_is_given_once(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    """Invoke takes the second value for a task: it would clean all, and then `build --dry-run`."""
+    ran = in_process(capsys, *words)
+    assert (ran.code, ran.out) == (2, "")
+    assert "is given twice. Fix: " in ran.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "build --service build --service up --dry-run",
+        "build --dry-run config --service build --format json",
+        "clean-cache --what build build --dry-run",
+        "classify --since build --path build --path build",
+        "",
+        "nothing --what --what",
+    ],
+)
+def test_what_is_given_to_several_tasks_or_as_a_list_is_not_repeated(words: str) -> None:
+    assert repeated(words.split()) == ""
+
+
 # --- help
 
 
@@ -254,6 +288,15 @@ def test_every_option_has_a_text_and_a_long_name_only(doors: Doors) -> None:
         assert all(len(option) > 1 and "/" not in option for option in options), name
         assert all(options.values()), name
         assert ("format" in options) is (name != "logs")
+
+
+def test_a_shell_completes_tasks_and_options(capsys: pytest.CaptureFixture[str]) -> None:
+    for shell in ("bash", "zsh", "fish"):
+        ran = in_process(capsys, "--print-completion-script", shell)
+        assert (ran.code, ran.err) == (0, "")
+        assert "_complete_kiro" in ran.out
+    assert set(TASKS) <= set(in_process(capsys, "--complete", "--", "kiro", "").out.split())
+    assert "--no-live" in in_process(capsys, "--complete", "--", "kiro", "watch", "--n").out.split()
 
 
 def test_the_help_of_a_task(capsys: pytest.CaptureFixture[str]) -> None:

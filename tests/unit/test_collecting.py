@@ -274,6 +274,16 @@ def test_buildx_is_believed_first(tmp_path: Path) -> None:
     assert found.disk_bytes
 
 
+def test_rules_that_the_engine_does_not_know_yet_are_told(tmp_path: Path) -> None:
+    """An engine reads its configuration when it starts."""
+    engine, info, file = FakeEngine(), EngineInfo(root=str(tmp_path), is_here=True), tmp_path / "daemon.json"
+    engine.builder_told = HEAD
+    assert gc_rules(engine, info, daemon_json=file).waiting == ""
+    file.write_text(json.dumps(POLICY))
+    found = gc_rules(engine, info, daemon_json=file)
+    assert (found.rules, found.waiting) == ((), str(file))
+
+
 def test_without_buildx_the_engine_s_configuration_is_read_then_its_defaults(tmp_path: Path) -> None:
     engine, info, file = FakeEngine(), EngineInfo(root=str(tmp_path), is_here=True), tmp_path / "daemon.json"
     assert gc_rules(engine, info, daemon_json=file).origin == "the defaults of engine 26.1.5"

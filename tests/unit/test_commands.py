@@ -777,8 +777,9 @@ def test_schemas_are_valid_and_additive(path: Path) -> None:
 def test_every_command_with_json_has_a_schema() -> None:
     assert {path.stem for path in SCHEMAS.glob("*.json")} == {
         "warm-cache", "refresh-cache", "build", "up", "down", "setup", "config", "classify", "replay-history", "error",
-        "watch", "test-build-performance", "report", "show-cache", "clean-cache", "doctor", "init",
-        "uninstall",
+        "watch", "test-build-performance", "report", "show-cache", "clean-cache", "doctor",
+        "make-path", "tilt-path", "tilt-config",
+        "init", "uninstall",
     }  # fmt: skip
 
 

@@ -184,7 +184,7 @@ def mount(id: str, namespace: str = "shop-1", **fields: object) -> CacheRecord:
 
 
 def caching(records: list[CacheRecord], *rules: GcRule, **fields: object) -> Caching:
-    return Caching(records, rules, "docker buildx inspect", "shop-1", **fields)  # type: ignore[arg-type]
+    return Caching(records, rules, "docker buildx inspect", {"shop-1"}, **fields)  # type: ignore[arg-type]
 
 
 def test_a_cache_that_nothing_bounds_is_noted() -> None:
@@ -198,6 +198,14 @@ def test_a_cache_that_nothing_bounds_is_noted() -> None:
 def test_for_an_engine_of_ours_the_cure_is_fix() -> None:
     found = only(check_collection(caching([], ours=True), NOW))
     assert found.cure == "`kiro doctor --fix` sets a limit that keeps mounts for two weeks"
+
+
+def test_a_limit_that_waits_for_the_engines_next_start_is_not_asked_for_again() -> None:
+    facts = caching([], ours=True, waiting="/etc/docker/daemon.json")
+    found = only(check_collection(facts, NOW))
+    assert (found.verdict, found.cure) == (NOTE, "")
+    assert "takes effect when the engine starts next" in found.evidence
+    assert not gc_limit.wants_limit(facts)
 
 
 def test_a_limit_with_room_is_healthy() -> None:

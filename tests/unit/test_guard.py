@@ -99,9 +99,13 @@ def test_where_cleaning_would_not_do_it_stops_and_says_what_would_help(bytes: in
     found = decide(ROOM, NEED, 3 * GB, [Freeable("layers", "kiro clean-cache", bytes)])
     assert isinstance(found, Stop)
     assert found.message == TOLD
-    own = "`kiro clean-cache` would free 3.9 GB (layers); " if bytes else ""
-    assert found.fix.startswith(f"{own}`docker system df` shows")
-    assert found.fix.endswith("; or set a lower disk.floor in kiro.yaml")
+    own = (
+        "`kiro clean-cache` would free 3.9 GB (layers); "
+        if bytes
+        else "nothing of this project's own can go; "
+    )
+    assert found.fix.startswith(f"{own}`docker system df -v` shows")
+    assert found.fix.endswith("; or let less stay free (disk.floor in kiro.yaml, KIRO_DISK_FLOOR)")
 
 
 def test_remedies() -> None:

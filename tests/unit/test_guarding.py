@@ -86,6 +86,19 @@ class Cleaning:
         return self.bytes
 
 
+def test_nobody_looks_for_what_could_go_where_there_is_room(project: Project) -> None:
+    """To read all of a checkout takes a tenth of a build that has nothing to do."""
+    free = project.disk_floor + PLENTY_BYTES - 1
+    make_room(
+        project,
+        FakeEngine(),
+        recipes(project),
+        pytest.fail,
+        look=looks(free),
+        cleaner=lambda: pytest.fail("?"),
+    )
+
+
 # --- where the engine's data is
 
 
@@ -116,6 +129,13 @@ def test_it_is_asked_again_where_the_folder_is_gone_or_the_engine_another(tmp_pa
     engine._facts = FACTS
     assert engine_root(engine, file, 5.0) == str(tmp_path)
     assert engine.asked == 3
+
+
+def test_a_folder_that_we_may_not_look_for_is_not_asked_for_at_each_build(tmp_path: Path) -> None:
+    engine, file = Asked(), tmp_path / ROOTS
+    engine.told = EngineInfo(root=str(tmp_path / "closed/data"), is_here=True)
+    assert [engine_root(engine, file, now) for now in (1.0, 2.0)] == ["", ""]
+    assert engine.asked == 1
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"x": 1}', "[" * 100_000, None])
@@ -310,7 +330,9 @@ def test_a_full_disk_is_explained_with_what_helps(project: Project) -> None:
         " (/data: 46.0 MB free now that what the step wrote is gone)"
     )
     assert found.fix is not None
-    assert found.fix.startswith("`kiro clean-cache` would free 4.0 GB (old layers); `docker system df` shows")
+    assert found.fix.startswith(
+        "`kiro clean-cache` would free 4.0 GB (old layers); `docker system df -v` shows"
+    )
     assert found.fix.endswith("; see the whole log in .kiro/logs/x.log")
     assert "disk.floor" not in found.fix
 
@@ -333,7 +355,7 @@ def test_mounts_of_other_steps_are_no_explanation(project: Project) -> None:
 def test_an_engine_that_cannot_tell_what_helps_is_no_obstacle(project: Project) -> None:
     cleaner = Cleaning(trouble=EngineError("no space left on device"))
     found = explained(project, no_room(project, "no space left on device"), cleaner, looks(0))
-    assert "`docker system df`" in str(found)
+    assert "`docker system df -v`" in str(found)
 
 
 def test_a_base_image_without_room_is_explained(project: Project) -> None:
@@ -369,7 +391,7 @@ def test_a_build_asks_the_guard_first(tmp_path: Path, monkeypatch: pytest.Monkey
     data.mkdir()
     world.engine.told = EngineInfo(root=str(data), is_here=True)
     world.environ["KIRO_DISK_FLOOR"] = "1000TB"
-    with pytest.raises(BuildFailed, match=r"1000 TB are to stay free. Fix: .*`docker system df`"):
+    with pytest.raises(BuildFailed, match=r"1000 TB are to stay free. Fix: .*`docker system df -v`"):
         world.build([])
     assert world.engine.baked == []
     assert world.store.builds() == ()

@@ -114,6 +114,13 @@ def test_what_somebody_made_of_our_image_is_not_ours(names: tuple[str, ...]) -> 
     assert unsure(held) == {"commit": "it stands on an image of this checkout, or is a copy of one"}
 
 
+def test_what_somebody_gave_the_name_of_an_image_that_is_known_is_not_ours() -> None:
+    """A `docker commit` under the name of the image that it was made of: that has another id."""
+    images = [image("app"), image("commit", "shop/app:dev")]
+    assert ours(held_of(images=images, proven=frozenset({"shop/app:dev"}))) == {"app"}
+    assert ours(held_of(images=images)) == {"app", "commit"}
+
+
 def test_the_same_of_a_measured_copys_image() -> None:
     labels = {LABEL_MEASURED: COPY}
     images = [
@@ -155,6 +162,12 @@ def test_the_stand_ins_that_our_dockerfiles_stand_on_are_ours_with_their_root() 
     held = standins(image("app", "shop/app:dev", created=9), layers={"app": (*RUST_STACK, ("app", 5))})
     assert ours(held) == {"root", "rust", "app"}
     assert {one.kind for one in held.items if one.id != "sha256:app"} == {Kind.STANDIN}
+
+
+def test_a_mount_that_no_dockerfile_names_was_used_when_the_engine_says_so() -> None:
+    """Its id may hold a platform, which is known in the build alone: it must not seem as old as its first use."""
+    held = held_of(*BUILT, mount("arch", "cook", "app-amd64-target", at=2, used=70.0))
+    assert item(held, "arch").used == 70
 
 
 def test_a_stand_in_is_used_by_what_is_made_on_it() -> None:

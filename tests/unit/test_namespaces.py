@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from kiro_invoke.builds.planner import Profile, plan_images
 from kiro_invoke.cache import warm
@@ -170,3 +172,16 @@ def test_a_choice_keeps_the_names_of_all(project: Project) -> None:
     assert [service.name for service in web.services] == ["web"]
     assert web.names == ("web", "api")
     assert web.only(["web"]).names == web.names
+
+
+def test_two_builds_that_move_services_at_one_time_both_do(project: Project) -> None:
+    """Else a service would be back in the namespace that was given up."""
+    new = read_namespaces(project).next(NOW)
+    file = project.state / NAMESPACES
+    with FileLock(f"{file}.lock"):
+        other = threading.Thread(target=move, args=(project, ["web"], new))
+        other.start()
+        other.join(0.2)
+        file.write_text(json.dumps({"services": {"api": new}}))
+    other.join()
+    assert read_namespaces(project).moved == {"api": new, "web": new}

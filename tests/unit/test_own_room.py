@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from kiro_invoke.builds.bake import LABEL_CHECKOUT, LABEL_PROJECT, LABEL_SERVICE
 from kiro_invoke.builds.planner import Profile, Recipe
 from kiro_invoke.cache.records import MOUNT
 from kiro_invoke.commands.held import Checkout
 from kiro_invoke.commands.own_room import RECENT_SECONDS, OldestCleaner
-from kiro_invoke.engine.protocol import CacheRecord
+from kiro_invoke.engine.protocol import CacheRecord, LocalImage
 from kiro_invoke.model.service import Project, Service
 from tests.unit.build_fakes import recipe
 from tests.unit.fakes import FakeEngine
@@ -68,6 +69,15 @@ def test_only_as_much_goes_as_is_wanted_the_oldest_first(checkout: Checkout) -> 
     assert cleaner(checkout).free(50 * MB, said.append) == 100 * MB
     assert left(checkout) == {"old", "new", "theirs"}
     assert said == ["removed 100 MB of layers and mounts that were not used for a day"]
+
+
+def test_what_images_hold_makes_no_room_in_the_cache(checkout: Checkout) -> None:
+    labels = {LABEL_PROJECT: "shop", LABEL_CHECKOUT: checkout.project.checkout, LABEL_SERVICE: "web"}
+    image = LocalImage("sha256:web", ("shop/web:dev",), labels, NOW, size=900 * MB)
+    checkout.engine.local_images = [image]  # type: ignore[attr-defined]
+    checkout.engine.layers = {image.id: [("sha256:layer", image.size)]}  # type: ignore[attr-defined]
+    assert cleaner(checkout).free(150 * MB, lambda _line: None) == 200 * MB
+    assert left(checkout) == {"new", "theirs"}
 
 
 def test_nothing_newer_goes_however_much_is_wanted(checkout: Checkout) -> None:

@@ -34,6 +34,9 @@ EOF
 WEB = """\
 FROM debian:13-slim
 WORKDIR /app
+RUN --mount=type=cache,id=words,target=/w ["cp", "/w/a", "/to here"]
+RUN ["sh", "-c", "one && more"]
+RUN [ -f /to ] && test
 RUN --mount=type=cache,id=registry,target=/r npm ci
 """
 
@@ -66,6 +69,9 @@ def mount(id: str, path: str = "/t") -> CacheRecord:
         (run("apt-get install 'curl'"), {"app"}),
         (run("npm ci"), {"web"}),
         (run("npm  ci && more"), set()),
+        (CacheRecord("1", LAYER, "mount / from exec cp /w/a /to here"), {"web"}),
+        (CacheRecord("1", LAYER, "mount / from exec sh -c one && more"), {"web"}),
+        (run("[ -f /to ] && test"), {"web"}),
         (run("one\ntwo\n"), {"app"}),
         (run('cook "$TOOL"'), {"app"}),
         (copy("WORKDIR /app"), {"app", "web"}),

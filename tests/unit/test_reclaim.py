@@ -25,8 +25,10 @@ from kiro_invoke.cache.remembered import (
     Reckoned,
     cache_size,
     must_read,
+    note_failed,
     read_made,
     weight,
+    write_made,
 )
 from kiro_invoke.engine.answers import cache_record
 from kiro_invoke.engine.files import write_whole
@@ -429,6 +431,25 @@ def test_what_leaves_nothing_that_is_recognized_is_not_read_each_time() -> None:
     ran = (step('RUN ["make"]'),)
     read = Made(engine="here").read([], "here", ran)
     assert read.reckon(ran, "here") == replace(read, reckoned=(Reckoned(ran, 0),))
+
+
+def test_the_layers_of_a_build_that_failed_are_read_with_the_next_ones(tmp_path: Path) -> None:
+    """What succeeded before the failure is ours too, and nothing else would ever tell."""
+    file = tmp_path / LAYERS
+    note_failed(file, (step("RUN make", at=1.0),), "here")
+    assert not file.exists()
+    write_made(file, Made(engine="here", sizes={"RUN make": 7}))
+    note_failed(file, (step("RUN make", cached=True),), "here")
+    note_failed(file, (step("RUN make"),), "elsewhere")
+    assert read_made(file).reckoned == ()
+    for number in range(40):
+        note_failed(file, (step("RUN make", at=100.0 + number), step("RUN new", at=100.0 + number)), "here")
+    made = read_made(file)
+    assert len(made.reckoned) == 2 * RECKONED_BUILDS
+    assert made.reckoned[-1].bytes == 7
+    assert made.reckon((step("RUN make"),), "here") is None
+    layers = [layer("mount / from exec /bin/sh -c make", at=139.5), layer("theirs", at=139.5, id="theirs")]
+    assert made.read(layers, "here").layers == {"made"}
 
 
 def test_what_was_reckoned_of_one_engine_is_not_looked_for_on_another() -> None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kiro_invoke.cache.namespaces import NAMESPACES, read_namespaces
+from kiro_invoke.cache import warm
+from kiro_invoke.cache.namespaces import NAMESPACES, clean_namespace, read_namespaces
+from kiro_invoke.cache.proving import read_proven
 from kiro_invoke.commands import opening, refreshing
 from kiro_invoke.commands.surface import Answer
 from kiro_invoke.engine.protocol import Completed, ImageFacts, LocalImage
 from kiro_invoke.model.errors import BuildFailed, UsageError
+from kiro_invoke.model.service import Project
 from tests.unit.fakes import FakeEngine
 from tests.unit.test_commands import World, whole
 from tests.unit.test_retrying import DOCKERFILE, Scripted, build, namespaces, project
@@ -51,9 +55,11 @@ class Renewing(Scripted):
 class HalfWay(Renewing):
     """One image is made, under its name; then the build fails."""
 
+    only_fails = False
+
     def bake(self, definition: str, **how: Any) -> Completed:
         done = super().bake(definition, **how)
-        if self.bake_status:
+        if self.bake_status and not self.only_fails:
             labels = next(iter(self.targets[-1].values()))["labels"]
             self.images["shop/web:dev"] = ImageFacts("sha256:half", labels, 1)
         return done
@@ -126,9 +132,30 @@ def test_a_name_that_no_image_had_is_taken_away_again(world: World) -> None:
     assert engine.untagged == ["shop/web:dev"]
 
 
-def test_a_name_that_another_checkout_took_meanwhile_is_theirs() -> None:
+def test_a_build_that_was_waited_for_keeps_its_image(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it proved is newer than what had the name when the refresh began."""
+    engine = HalfWay(None, None, ["error: no"])
+    build(world, engine)
+    run = warm.run
+
+    def after_another(*args: Any, **how: Any) -> Any:
+        monkeypatch.setattr(warm, "run", run)
+        world.write("web/manifest", "2")
+        build(world, engine)
+        engine.only_fails = True
+        return run(*args, **how)
+
+    monkeypatch.setattr(warm, "run", after_another)
+    with pytest.raises(BuildFailed):
+        refresh(world, engine)
+    assert read_proven(project(world).state).images["shop/web:dev"].id == engine.images["shop/web:dev"].id
+    assert engine.images["shop/web:dev"].id.endswith("@2")
+
+
+def test_a_name_that_another_checkout_took_meanwhile_is_theirs(tmp_path: Path) -> None:
     engine = FakeEngine({"a:dev": ImageFacts("sha256:theirs", {"dev.kiro.checkout": "other"}, 1)})
-    refreshing.put_back(engine, {"a:dev": None, "b:dev": None}, "ours", lambda _text: None)
+    ours = Project(tmp_path, "ours", ())
+    refreshing.put_back(engine, {"a:dev": None, "b:dev": None}, ours, lambda _text: None)
     assert engine.images["a:dev"].id == "sha256:theirs"
 
 
@@ -190,3 +217,13 @@ def test_what_a_refresh_left_that_was_cut_short_goes_with_the_next(world: World)
     refresh(world, engine)
     assert f"{older}/web-target" not in engine.mounts
     assert any(mount.startswith("other-") for mount in engine.mounts)
+
+
+def test_the_mounts_of_a_build_that_still_runs_in_a_namespace_of_its_own_stay(world: World) -> None:
+    """A clean build of another service, or one that tries a new namespace: between two steps it uses none of them."""
+    engine = Scripted(None)
+    tried = clean_namespace(project(world).checkout, 1)
+    engine.have_mounts(tried, "api-target")
+    engine.records = [replace(record, created=time.time() - 60) for record in engine.records]
+    refresh(world, engine)
+    assert f"{tried}/api-target" in engine.mounts

@@ -47,7 +47,7 @@ def test_what_is_held_is_told_by_service_and_kind(world: World) -> None:
     assert {item["id"] for item in value["items"]} == {record.id for record in world.built()}
     lines = world.shown(answer)
     assert lines[0] == "shop on Docker Engine 26.1.5 at unix:///var/run/docker.sock"
-    assert "in all        361 MB, each byte once" in lines
+    assert "ours alone    361 MB, each byte once; the rest, others hold as well" in lines
     assert any(line.startswith("app      target") and "40.0 MB" in line for line in lines)
 
 
@@ -70,7 +70,8 @@ def test_what_others_hold_and_what_may_be_ours_is_told_apart(world: World) -> No
     why = "a build without kiro left it: it may be anybody's"
     assert value["unsure"] == [{"why": why, "items": 1, "bytes": 2_000_000}]
     lines = world.shown(answer)
-    assert f"perhaps ours  2.0 MB in 1: {why}; never removed" in lines
+    assert f"perhaps ours  2.0 MB in 1: {why}; kept" in lines
+    assert any("docker buildx prune --filter 'id=^(" in line for line in lines)
     assert "others'       7.0 MB of the engine's build cache; never removed" in lines
 
 
@@ -107,8 +108,7 @@ def test_growth_is_told_from_the_history_of_builds(world: World) -> None:
     growth = whole("show-cache", answer)["growth"]
     assert (growth["layers_bytes"], growth["mounts_bytes"]) == (2_000_000_000, -3)
     assert any(
-        line.startswith("growth        of the engine's whole cache within a week: ")
-        for line in world.shown(answer)
+        line.startswith("growth        of the engine's whole cache since 20") for line in world.shown(answer)
     )
     assert whole("show-cache", answer)["state"]["metrics_bytes"] > 0
 

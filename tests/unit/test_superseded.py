@@ -262,6 +262,28 @@ def test_what_was_made_and_is_no_more_is_no_matter() -> None:
     assert gone(cache(1, 2), made=frozenset({"lost", "target1"})) == set()
 
 
+# --- other checkouts, whose mounts the engine has dropped
+
+
+def gone_beside(records: tuple[CacheRecord, ...], made: set[str]) -> set[str]:
+    found = superseded_records(records, OWNER, made=made, now=NOW, others=("lend-3333333333",))
+    return {item.id for item in found.remove}
+
+
+def test_what_others_may_have_made_on_our_dependency_layer_stays() -> None:
+    """A clone in another folder has another project's name, and nothing tells of its layers but that they are there."""
+    seen = ids(1, 2, 3) - {f"target{n}" for n in (1, 2, 3)}
+    theirs = layer("theirs", "cook1", "[build 1/2] COPY . .", at=5)
+    assert "theirs" in gone((*cache(1, 2, 3), theirs), made=frozenset(seen))
+    assert gone_beside((*cache(1, 2, 3), theirs), seen) == {"target1", "sources1", "program1"}
+    assert gone_beside(cache(1, 2, 3), seen) == ids(1)
+
+
+def test_beside_others_only_what_was_seen_to_be_made_here_goes() -> None:
+    assert gone_beside(cache(1, 2, 3), set()) == {"target1"}
+    assert gone_beside(cache(1, 2, 3), {"cook1", "sources1", "program1"}) == ids(1) - {"recipe1"}
+
+
 # --- clean builds
 
 

@@ -15,6 +15,9 @@ import pytest
 from kiro_invoke.builds.planner import Profile, plan_everything, plan_images
 from kiro_invoke.builds.sending import CONTEXTS, mirrored
 from kiro_invoke.cache import warm
+from kiro_invoke.cache.made import ran_here
+from kiro_invoke.cache.namespaces import clean_namespace, move, read_namespaces
+from kiro_invoke.cache.remembered import LAYERS, Made, read_made, write_made
 from kiro_invoke.changes.context import Rules
 from kiro_invoke.changes.mirror import held, mirror_name
 from kiro_invoke.engine.bases import Base, BaseStatus
@@ -260,6 +263,20 @@ def test_a_failed_build_records_nothing(tmp_path: Path) -> None:
         warm.run(prepared, shop, engine, Seen())
 
 
+def test_what_a_failed_build_ran_is_not_forgotten(tmp_path: Path) -> None:
+    """Its steps that succeeded left layers, which nobody would know for ours."""
+    shop = project(tmp_path, service(tmp_path, dev="FROM a AS build\n"))
+    engine = FakeEngine()
+    engine.bake_lines, engine.bake_status = recorded("failing_step"), 1
+    write_made(shop.state / LAYERS, Made(engine=engine.facts.address))
+    prepared = warm.prepare(shop, warm.read_recipes(shop, BOTH), lambda r: plan_images(r, "x"), ())
+    with pytest.raises(BuildFailed) as failed:
+        warm.run(prepared, shop, engine, Seen())
+    (noted,) = read_made(shop.state / LAYERS).reckoned
+    assert failed.value.attempt is not None
+    assert noted.steps == tuple(filter(ran_here, failed.value.attempt.steps)) != ()
+
+
 # --- what changes before the mirror's lock is held
 
 
@@ -347,6 +364,33 @@ def test_after_a_wait_the_base_images_are_made_available_again(tmp_path: Path) -
             )  # fmt: skip
         assert asked == ["0 built"] * waits
         assert engine.baked
+
+
+@pytest.mark.parametrize(("how", "expected"), [("usual", "r2"), ("tried", "r1"), ("clean", "clean")])
+def test_after_a_wait_services_are_built_in_the_namespace_that_they_moved_to(
+    tmp_path: Path, how: str, expected: str
+) -> None:
+    """What was waited for may have found a mount damaged, or made all anew. A build that tries one stays in that."""
+    shop = project(tmp_path, service(tmp_path, dev="FROM a\n"))
+    begin = read_namespaces(shop)
+    names = {"r1": begin.next(1), "r2": begin.next(2), "clean": clean_namespace(shop.checkout, 3)}
+    prepared = warm.prepare(shop, warm.read_recipes(shop, BOTH), lambda r: plan_images(r, "x"), ())
+    if how == "tried":
+        prepared = prepared.moved(("web",), names["r1"])
+    elif how == "clean":
+        prepared = prepared.in_namespace(names["clean"])
+    other, engine = ExitStack(), FakeEngine()
+    engine.bake_lines = recorded("cached")
+    other.enter_context(held(shop.state / CONTEXTS, mirror_name(shop.root, "web", Rules()), pytest.fail))
+
+    def meanwhile(_line: str) -> None:
+        move(shop, ("web",), names["r2"])
+        other.close()
+
+    with suppress(BuildFailed):
+        warm.run(prepared, shop, engine, Seen(), say=meanwhile)
+    (target,) = json.loads(engine.baked[0])["target"].values()
+    assert target["args"]["BUILDKIT_CACHE_MOUNT_NS"] == names[expected]
 
 
 PLANNED = f"{SKELETON}FROM a AS planner\nRUN --mount=type=bind,from=kiro-skeleton x\nFROM planner\n"

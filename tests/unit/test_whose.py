@@ -160,6 +160,17 @@ def test_where_others_build_the_same_what_was_not_seen_to_be_made_here_is_theirs
     assert "install" not in ours(unseen)
 
 
+def test_a_checkout_of_the_same_repository_in_a_folder_of_another_name_keeps_what_it_made() -> None:
+    """It gives its images other names, and the engine may have dropped its mounts."""
+    source = layer("their-source", "cook", "COPY . .", at=8)
+    theirs = (source, layer("their-build", "their-source", "build", at=9))
+    other = image("theirs", "shop-b/app:dev", checkout="shop-b-2222222222", project="shop-b")
+    held = held_of(*BUILT, *theirs, images=[other])
+    assert held.twin == ""
+    assert ours(held) == ALL - {"cook", "install", "base"}
+    assert "their-build" in ours(held_of(*BUILT, *theirs))  # nobody else is here
+
+
 def test_an_image_of_another_checkout_tells_of_a_twin() -> None:
     theirs = image("theirs", checkout=THEIRS)
     assert twin_of((), [theirs], OWNER) == THEIRS
