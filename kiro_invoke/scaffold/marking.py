@@ -54,7 +54,7 @@ def is_marked(text: str) -> bool:
 
 def with_block(text: str, body: str, version: str, comment: str = "#") -> str:
     """A person's file with a block at its end, the rest of it as it was; in place of the block that it has."""
-    end = "\r\n" if "\r\n" in text else "\n"
+    end = "\r\n" if _is_crlf(text) else "\n"
     before = without_block(text)
     bare = bool(before) and not before.endswith("\n")
     flag = ", no newline before" if bare else ""
@@ -72,7 +72,7 @@ def block_mark(text: str) -> Mark | None:
 
 def without_block(text: str) -> str:
     """A file as it was before a block was put in, byte for byte."""
-    crlf = "\r\n" in text and "\n" not in text.replace("\r\n", "")
+    crlf = _is_crlf(text)
     plain = text.replace("\r\n", "\n") if crlf else text
     match = _BLOCK.search(plain)
     if match is None:
@@ -81,6 +81,11 @@ def without_block(text: str) -> str:
     start = match.start() + (0 if match["bare"] and not below else len(match["joined"]))
     left = plain[:start] + below
     return left.replace("\n", "\r\n") if crlf else left
+
+
+def _is_crlf(text: str) -> bool:
+    """Whether all lines of a text end as on Windows."""
+    return "\r\n" in text and "\n" not in text.replace("\r\n", "")
 
 
 def _hash(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from kiro_invoke.commands import initializing
+from kiro_invoke.commands.doors import MAKE_FRAGMENT
 from kiro_invoke.commands.initializing import Asked
 from kiro_invoke.commands.surface import Answer, Surface
 from kiro_invoke.engine.protocol import Completed
@@ -109,15 +111,36 @@ def test_again_it_has_nothing_to_do(world: World) -> None:
 
 
 def test_uninstall_leaves_it_byte_for_byte_as_it_was(world: World) -> None:
-    write_texts(world.root, {"api/.dockerignore": "secrets\r\nlast", "Makefile": "all:\n\ttrue\n"})
+    write_texts(world.root, {"api/.dockerignore": "secrets\r\nlast", "Makefile": "all:\n\ttrue"})
     before = world.files()
-    world.init(extras=("ci", "editor"))
-    assert world.files()["api/.dockerignore"] != before["api/.dockerignore"]
+    world.init(extras=("ci", "editor", "tilt"))
+    for path in ("api/.dockerignore", "Makefile"):
+        assert world.files()[path] != before[path]
     assert world.uninstall()["left"] == 0
     assert world.files() == before
     assert not (world.root / ".github").exists()
     assert not (world.root / ".vscode").exists()
     assert not (world.root / ".kiro").exists()
+
+
+def test_a_makefile_goes_on_as_before_and_has_the_targets_where_kiro_is(world: World) -> None:
+    write_texts(world.root, {"Makefile": "all:\n\t@echo mine\n"})
+    world.init()
+
+    def make(*words: str, path: str) -> subprocess.CompletedProcess[str]:
+        env = {"PATH": path}
+        argv = ["make", "-C", str(world.root), "--no-print-directory", *words]
+        return subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
+
+    system = "/usr/bin:/bin"
+    assert make(path=system).stdout == "mine\n"
+    assert make("kiro-help", path=system).returncode != 0
+    programs = world.root.parent / "bin"
+    programs.mkdir()
+    (programs / "kiro").write_text(f"#!/bin/sh\n[ $1 = make-path ] && echo '{MAKE_FRAGMENT}'\n")
+    (programs / "kiro").chmod(0o755)
+    assert make(path=f"{programs}:{system}").stdout == "mine\n"
+    assert "kiro-watch" in make("kiro-help", path=f"{programs}:{system}").stdout
 
 
 def test_uninstall_needs_no_state(world: World) -> None:
