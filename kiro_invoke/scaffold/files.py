@@ -16,11 +16,11 @@ from kiro_invoke.scaffold.repository import Repository, placed
 
 COMPOSE_FILES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 #: What no build needs, whatever the service is.
-_IGNORED = ("**/.git", "**/.*.swp", "**/*~", "**/.env.local", "**/.env.*.local", "**/Dockerfile*",
-            "**/.dockerignore")  # fmt: skip
+_IGNORED = ("**/.git", "**/.*.swp", "**/*~", "**/.DS_Store", "**/.idea", "**/.vscode", "**/.env.local",
+            "**/.env.*.local", "**/Dockerfile*", "**/.dockerignore")  # fmt: skip
 #: Besides, where the context is the repository's root.
-_AT_ROOT = ("/.kiro", "/kiro.yaml", "/compose*.yaml", "/compose*.yml", "/docker-compose*.yaml", "/docker-compose*.yml",
-            "/Tiltfile", "/Makefile", "/tasks.py", "/.github", "/.vscode")  # fmt: skip
+_AT_ROOT = (".kiro", ".github", "kiro.yaml", "Tiltfile", "compose*.yaml", "compose*.yml", "docker-compose*.yaml",
+            "docker-compose*.yml")  # fmt: skip
 
 
 class Form(StrEnum):

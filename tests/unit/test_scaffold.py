@@ -407,6 +407,8 @@ def test_an_ignore_file_lets_through_what_builds_need() -> None:
                     name for name in shape if name.startswith(folder) and _excludes(text, name, folder)
                 ]
                 assert left_out == []
+                assert _excludes(text, f"{folder}sub/.git/config", folder)
+    assert _excludes(written(SHAPES["single"])[".dockerignore"], ".kiro/logs/x", "")
 
 
 def test_on_request_an_editor_and_continuous_integration_are_set_up() -> None:
