@@ -220,6 +220,8 @@ def test_what_does_not_go_with_a_page_behind_nginx_is_told() -> None:
     root, secure = the(node(texts)).warnings
     assert root.startswith("web/vite.config.js:2: root is set")
     assert secure.startswith("web/vite.config.js:3: its server speaks TLS")
+    texts["web/vite.config.js"] = "// https://vite.dev/config/\nexport default {};\n"
+    assert the(node(texts)).warnings == ()
 
 
 @pytest.mark.parametrize(
