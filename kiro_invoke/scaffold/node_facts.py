@@ -119,7 +119,7 @@ def page_warnings(project: Project) -> tuple[str, ...]:
     path, text = vite_config(project)
     odd = {
         r"\broot\s*:": "root is set: see that the folder in the Dockerfiles is where the page is built",
-        r"\bhttps\s*:\s*(?!/)\S|\bbasicSsl\(": "its server speaks TLS, nginx before it does not: leave that out in containers",
+        r"\bhttps\s*:\s*(?!/)\S|\bbasicSsl\(": "its server speaks TLS, nginx before it does not",
     }
     found = ((re.search(pattern, text), words) for pattern, words in odd.items())
     return tuple(f"{path}:{line_of(text, match.start())}: {words}" for match, words in found if match)
