@@ -23,6 +23,7 @@ from kiro_invoke.scaffold.plan import Deed, Write
 #: What starts a process, and waits for its end (engine.process.run).
 Runs = Callable[..., Completed]
 _MADE = ".kiro/init/made.json"
+_NAMES = frozenset({"Cargo.lock", "package-lock.json", "pnpm-lock.yaml", "yarn.lock"})
 #: Seconds that a package manager may take to resolve.
 _PATIENCE = 600.0
 #: Yarn notes the state of an install among the sources, though nothing was installed.
@@ -135,10 +136,13 @@ def _made(root: Path) -> dict[str, str]:
     with suppress(OSError, ValueError):
         known = json.loads((root / _MADE).read_text(encoding="utf-8"))
         if isinstance(known, dict):
-            return {
-                str(path): str(value) for path, value in known.items() if ".." not in str(path).split("/")
-            }
+            return {str(path): str(value) for path, value in known.items() if _is_own(root, str(path))}
     return {}
+
+
+def _is_own(root: Path, path: str) -> bool:
+    """Whether a path is a lockfile's of the repository: what is remembered is a file that anybody may have written."""
+    return basename(path) in _NAMES and (root / path).resolve().is_relative_to(root.resolve())
 
 
 def _hash(file: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import subprocess
@@ -249,6 +250,17 @@ def test_a_missing_lockfile_is_made_and_taken_out_again(
     assert world.init()["lockfiles"] == []
     world.uninstall()
     assert world.files() == before
+
+
+def test_no_note_makes_it_remove_another_file(world: World, tmp_path: Path) -> None:
+    victims = [tmp_path / "Cargo.lock", world.root / "api/src/main.rs"]
+    victims[0].write_text("mine\n")
+    paths = [str(victims[0]), "../Cargo.lock", "api/src/main.rs"]
+    hashes = [hashlib.sha256(one.read_bytes()).hexdigest() for one in (victims[0], *victims)]
+    note = json.dumps(dict(zip(paths, hashes, strict=True)))
+    write_texts(world.root, {".kiro/init/made.json": note})
+    world.uninstall()
+    assert [one.exists() for one in victims] == [True, True]
 
 
 def test_a_lockfile_that_changed_since_is_a_persons(world: World) -> None:
