@@ -110,7 +110,8 @@ def uninstall(*, dry_run: bool, force: bool) -> Callable[[Surface], Answer]:
             surface.say("nothing here was written by kiro init")
         if not dry_run:
             _write(root, [write for write in writes if write.writes])
-            forget(root)
+            if all(write.deed is not Deed.LEAVE for write in writes):
+                forget(root)
         left = [write for write in writes if write.deed is Deed.LEAVE]
         fields = {"files": [file_fields(write) for write in writes], "left": len(left), "dry_run": dry_run}
         state = (root / ".kiro").is_dir()
