@@ -40,17 +40,21 @@ class Lockfile:
     trouble: str = ""
 
 
-def command(path: str, root: Path) -> list[str]:
-    """What makes the lockfile at `path`, and nothing else."""
-    folder = str(root / dirname(path))
+def command(path: str) -> list[str]:
+    """What makes the lockfile at `path`, run in its folder, and nothing else."""
     return {
-        "Cargo.lock": ["cargo", "generate-lockfile", "--manifest-path", f"{folder}/Cargo.toml"],
+        "Cargo.lock": ["cargo", "generate-lockfile"],
         "package-lock.json": [
-            "npm", "install", "--prefix", folder, "--package-lock-only", "--ignore-scripts", "--no-audit", "--no-fund",
+            "npm",
+            "install",
+            "--package-lock-only",
+            "--ignore-scripts",
+            "--no-audit",
+            "--no-fund",
         ],
-        "pnpm-lock.yaml": ["pnpm", "--dir", folder, "install", "--lockfile-only", "--ignore-scripts"],
-        "yarn.lock": ["yarn", "--cwd", folder, "install", "--mode=update-lockfile"],
-    }[basename(path)]  # fmt: skip
+        "pnpm-lock.yaml": ["pnpm", "install", "--lockfile-only", "--ignore-scripts"],
+        "yarn.lock": ["yarn", "install", "--mode=update-lockfile"],
+    }[basename(path)]
 
 
 def make_lockfiles(
@@ -59,13 +63,14 @@ def make_lockfiles(
     """Make what is missing; without its manager, say what makes it."""
     made = []
     for path in missing:
-        argv = command(path, root)
+        argv = command(path)
+        there = ["env", f"--chdir={root / dirname(path)}"]  # settings count where a program runs
         surface.say(f"make     {path}: there is none, and images are built from what is locked")
         own = next(one for one in services if one.lockfile == path)
-        done = run(argv, env=_LEAVING_NOTHING, timeout=_PATIENCE)
+        done = run([*there, *argv], env=_LEAVING_NOTHING, timeout=_PATIENCE)
         if done.returncode == _MISSING and own.manager:
             argv = ["npx", "--yes", "--package", own.manager, *argv]
-            done = run(argv, env=_LEAVING_NOTHING, timeout=_PATIENCE)
+            done = run([*there, *argv], env=_LEAVING_NOTHING, timeout=_PATIENCE)
         if done.ok and (root / path).is_file():
             _remember(root, path)
             made.append(Lockfile(path))
@@ -84,10 +89,10 @@ def make_lockfiles(
 
 
 def _complaint(output: str) -> str:
-    """The lines in which a program says what is wrong, else its last ones."""
+    """The lines from where a program says what is wrong, else its last ones."""
     lines = [line.strip() for line in output.split("\n") if line.strip()]
-    wrong = [line for line in lines if re.search(r"\berr(?:or)?\b|\bERR", line, re.IGNORECASE)]
-    return " ".join(wrong[:2] or lines[-3:])
+    wrong = [at for at, line in enumerate(lines) if re.search(r"\berr(?:or)?\b|\bERR", line, re.IGNORECASE)]
+    return " ".join(lines[wrong[0] :][:5] if wrong else lines[-3:])
 
 
 def ours(root: Path) -> list[Write]:

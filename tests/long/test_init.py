@@ -14,9 +14,10 @@ import pytest
 
 from kiro_invoke import config
 from tests.support.engine import Ran, command, docker, free_port, kiro, wait_for
+from tests.support.private_crates import private_crates
 from tests.support.private_npm import private_npm
 from tests.support.repository import git, write_texts
-from tests.support.shapes import FRESH, SEALED, SHAPES, program
+from tests.support.shapes import FRESH, SEALED, SHAPES, crate, program
 
 pytestmark = [pytest.mark.docker, pytest.mark.long]
 
@@ -168,33 +169,57 @@ def test_a_fresh_crate_and_a_fresh_page_work_without_an_edit(engine: None, tmp_p
 
 def test_a_token_of_a_private_registry_is_used_and_kept_nowhere(engine: None, tmp_path: Path) -> None:
     token = secrets.token_hex(20)
-    gateway = docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}").strip()
-    root = tmp_path / f"private {os.getpid()}"
-    found = Repository(root, f"kiro-init-{os.getpid()}", {"APP": free_port()})
-    env = {**found.env, "NPM_TOKEN": token}
-    write_texts(root, program("app", "app", where="@own/words", dependencies={"@own/words": "1.0.0"}))
-    with private_npm(gateway, token) as place:
+    texts = program("app", "app", where="@own/words", dependencies={"@own/words": "1.0.0"})
+    with private_npm(_gateway(), token) as place:
         npmrc = f"@own:registry=http:{place}\n{place}:_authToken=${{NPM_TOKEN}}\n"
-        write_texts(root, {"app/.npmrc": npmrc})
-        try:
-            # npm keeps to the package's folder, so that its own settings count there
-            for words in (["init"], ["up"], ["build", "--prod"]):
-                ran = kiro(*words, cwd=root, env=env)
-                assert ran.code == 0, ran.out + ran.err[-4000:]
-                assert token not in ran.out + ran.err
-            assert found.answers() == {"private"}
-            images = [f"{_project(found)}/app:{kind}" for kind in ("dev", "prod")]
-            for image in images:
-                assert token not in docker("image", "inspect", image) + docker("history", "--no-trunc", image)
-            assert not _holds(["docker", "save", *images], token)
-            state = [
-                path for path in root.rglob("*") if path.is_file() and token.encode() in path.read_bytes()
-            ]
-            assert state == []
-            assert not _mount_holds(root, "kiro-npm", token)
-        finally:
-            kiro("down", "--volumes", cwd=root, env=env)
-            kiro("clean-cache", "--yes", cwd=root, env=env)
+        texts["app/.npmrc"] = npmrc
+        _used_and_kept_nowhere(tmp_path, texts, token, {"NPM_TOKEN": token}, "kiro-npm", "_cacache")
+
+
+def test_credentials_of_cargo_are_used_and_kept_nowhere(engine: None, tmp_path: Path) -> None:
+    token = secrets.token_hex(20)
+    more = '[dependencies]\nprivate-words = { version = "1", registry = "own" }\n'
+    texts = crate("app", 3000, word="private_words::word()", more=more, folder="app")
+    home = tmp_path / "cargo home"
+    write_texts(home, {"credentials.toml": f'[registries.own]\ntoken = "{token}"\n'})
+    with private_crates(_gateway(), token) as index:
+        texts["app/.cargo/config.toml"] = (
+            f'[registries.own]\nindex = "{index}"\n[registry]\nglobal-credential-providers = ["cargo:token"]\n'
+        )
+        _used_and_kept_nowhere(
+            tmp_path, texts, token, {"CARGO_HOME": str(home)}, "kiro-cargo-registry", "index"
+        )
+
+
+def _gateway() -> str:
+    """This machine's address, for containers and for itself."""
+    return docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}").strip()
+
+
+def _used_and_kept_nowhere(
+    folder: Path, texts: Mapping[str, str], token: str, env: Mapping[str, str], mount: str, sign: str
+) -> None:
+    """`sign` is a name in the mount that downloads are kept in."""
+    root = folder / f"private {os.getpid()}"
+    write_texts(root, texts)
+    found = Repository(root, f"kiro-init-{os.getpid()}", {"APP": free_port()})
+    env = {**found.env, **env}
+    try:
+        for words in (["init"], ["up"], ["build", "--prod"]):
+            ran = kiro(*words, cwd=root, env=env)
+            assert ran.code == 0, ran.out + ran.err[-4000:]
+            assert token not in ran.out + ran.err
+        assert found.answers() == {"private"}
+        images = [f"{_project(found)}/app:{kind}" for kind in ("dev", "prod")]
+        for image in images:
+            assert token not in docker("image", "inspect", image) + docker("history", "--no-trunc", image)
+        assert not _holds(["docker", "save", *images], token)
+        state = [path for path in root.rglob("*") if path.is_file() and token.encode() in path.read_bytes()]
+        assert state == []
+        assert not _mount_holds(root, mount, sign, token, env)
+    finally:
+        kiro("down", "--volumes", cwd=root, env=env)
+        kiro("clean-cache", "--yes", cwd=root, env=env)
 
 
 def _holds(argv: list[str], text: str) -> bool:
@@ -210,9 +235,9 @@ def _holds(argv: list[str], text: str) -> bool:
     return False
 
 
-def _mount_holds(root: Path, mount: str, text: str) -> bool:
+def _mount_holds(root: Path, mount: str, sign: str, text: str, env: Mapping[str, str]) -> bool:
     """Whether a cache mount of a checkout's holds a text. A step of another text: without caches, mounts are empty."""
-    namespace = config.load(root, {"NPM_TOKEN": text}).checkout
+    namespace = config.load(root, {**os.environ, **env}).checkout
     dockerfile = (
         f"FROM debian:13-slim\nRUN --mount=type=cache,id={mount},target=/mount --mount=type=secret,id=text "
         f": {secrets.token_hex(8)}; ls -A /mount "
@@ -225,7 +250,7 @@ def _mount_holds(root: Path, mount: str, text: str) -> bool:
         env={"TEXT": text}, stdin=dockerfile,
     )  # fmt: skip
     assert ran.code == 0, ran.err
-    assert "_cacache" in ran.err  # it is the mount
+    assert sign in ran.err  # it is the mount
     return "not held" not in ran.out
 
 
