@@ -65,7 +65,7 @@ Caused by:
   failed to unpack entry at `itoa-1.0.19/LICENSE-APACHE`
 
 Caused by:
-  failed to unpack `itoa-1.0.19/LICENSE-APACHE` into `/usr/local/cargo/registry/src/index.crates.io-19/itoa-1.0.19`
+  failed to unpack `itoa-1.0.19/LICENSE-APACHE` into `/usr/local/cargo/registry/src/index.example-19/itoa-1.0.19`
 
 Caused by:
   unexpected end of file"""
@@ -92,7 +92,7 @@ Caused by:
   unable to get packages from source
 
 Caused by:
-  failed to read `/usr/local/cargo/registry/src/index.crates.io-1949cf8c6b5b557f/itoa-1.0.19/Cargo.toml`
+  failed to read `/usr/local/cargo/registry/src/index.example-1949cf8c6b5b557f/itoa-1.0.19/Cargo.toml`
 
 Caused by:
   No such file or directory (os error 2)"""
@@ -104,7 +104,7 @@ Caused by:
   unable to get packages from source
 
 Caused by:
-  path at `/usr/local/cargo/registry/src/index.crates.io-1949cf8c6b5b557f/itoa-1.0.19/Cargo.toml` was not valid utf-8"""
+  path at `/usr/local/cargo/registry/src/index.example-1949cf8c6b5b557f/itoa-1.0.19/Cargo.toml` was not valid utf-8"""
 
 SOURCES_A_FILE = """\
 error: failed to download `itoa v1.0.19`
@@ -118,14 +118,14 @@ Caused by:
 CACHE_A_FILE = """\
  Downloading crates ...
   Downloaded itoa v1.0.19
-error: failed to create directory `/usr/local/cargo/registry/cache/index.crates.io-1949cf8c6b5b557f`
+error: failed to create directory `/usr/local/cargo/registry/cache/index.example-1949cf8c6b5b557f`
 
 Caused by:
   Not a directory (os error 20)"""
 
 CUT_SOURCE = """\
 error: this file contains an unclosed delimiter
-   --> /usr/local/cargo/registry/src/index.crates.io-1949cf8c6b5b557f/itoa-1.0.19/src/lib.rs:98:5
+   --> /usr/local/cargo/registry/src/index.example-1949cf8c6b5b557f/itoa-1.0.19/src/lib.rs:98:5
     |"""
 
 INCREMENTAL_A_FILE = """\
@@ -145,7 +145,7 @@ NPM_INTEGRITY = """\
 npm WARN tarball tarball data for react@19.3.1 (sha512-QNhWdt7nrgVW) seems to be corrupted. Trying again.
 npm ERR! code EINTEGRITY
 npm ERR! errno EINTEGRITY
-npm ERR! Invalid response body while trying to fetch https://registry.npmjs.org/react: integrity checksum failed"""
+npm ERR! Invalid response body while trying to fetch https://registry.example/react: integrity checksum failed"""
 
 NPM_GONE = """\
 npm ERR! code ENOENT
@@ -178,7 +178,7 @@ dpkg: error processing archive /var/cache/apt/archives/procps_2%3a4.0.4-9_amd64.
 APT_LISTS = """\
 Reading package lists...
 E: Encountered a section with no Package: header
-E: Problem with MergeList /var/lib/apt/lists/deb.debian.org_debian_dists_trixie_main_binary-amd64_Packages
+E: Problem with MergeList /var/lib/apt/lists/mirror.example_debian_dists_trixie_main_binary-amd64_Packages
 E: The package lists or status file could not be parsed or opened."""
 
 TORN_MODULE = """\
@@ -225,7 +225,7 @@ Caused by:
   failed to unpack package `itoa v1.0.19`
 
 Caused by:
-  failed to create directory `/usr/local/cargo/registry/src/index.crates.io-1949cf8c6b5b557f/itoa-1.0.19`
+  failed to create directory `/usr/local/cargo/registry/src/index.example-1949cf8c6b5b557f/itoa-1.0.19`
 
 Caused by:
   Read-only file system (os error 30)"""
@@ -326,7 +326,7 @@ error: this file contains an unclosed delimiter
  --> crates/low/src/lib.rs:98:5""",
     "a dependency that is too new": """\
 error[E0658]: use of unstable library feature `x`
-   --> /usr/local/cargo/registry/src/index.crates.io-1949cf8c6b5b557f/itoa-1.0.19/src/lib.rs:98:5""",
+   --> /usr/local/cargo/registry/src/index.example-1949cf8c6b5b557f/itoa-1.0.19/src/lib.rs:98:5""",
     "an old compiler": "error[E0514]: found crate `itoa` compiled by an incompatible version of rustc",
     "a test that prints of archives": """\
 ---- tests::refuses_garbage stdout ----
@@ -344,7 +344,7 @@ error: linking with `cc` failed: exit status: 1
 error: couldn't read `crates/low/src/missing.txt`: No such file or directory (os error 2)
  --> crates/low/src/lib.rs:1:24""",
     "a registry that does not answer": """\
-error: failed to download from `https://index.crates.io/it/oa/itoa`
+error: failed to download from `https://index.example/it/oa/itoa`
 
 Caused by:
   [7] Could not connect to server""",
@@ -358,7 +358,7 @@ Caused by:
   thread 'main' panicked at build.rs:4:5: unexpected end of file""",
     "npm, a package that is not there": """\
 npm ERR! code E404
-npm ERR! 404 Not Found - GET https://registry.npmjs.org/nope - Not found""",
+npm ERR! 404 Not Found - GET https://registry.example/nope - Not found""",
     "npm, a manifest that is not there": """\
 npm ERR! code ENOENT
 npm ERR! syscall open
