@@ -31,6 +31,8 @@ from kiro_invoke.model.record import Step
 from kiro_invoke.model.service import Project
 
 _NOTHING = Superseded((), ())
+#: Pauses before each look for mounts to drop, in seconds: an engine holds on a while to those of a step that just ended.
+_LETTING_GO = (0.0, 0.3, 1.0)
 
 
 @dataclass(frozen=True)
@@ -135,16 +137,24 @@ def drop_mounts(engine: Engine, mounts: Set[tuple[str, str]]) -> int:
     return _drop(engine, lambda mount: mount in mounts)
 
 
-def _drop(engine: Engine, goes: Callable[[tuple[str, str]], bool]) -> int:
+def _drop(
+    engine: Engine, goes: Callable[[tuple[str, str]], bool], *, sleep: Callable[[float], None] = time.sleep
+) -> int:
+    freed = 0
     with suppress(EngineError):
-        known = [
-            (record, mount_id(record.description))
-            for record in engine.cache_records()
-            if record.kind == MOUNT
-        ]
-        going = {record.id: record.size for record, mount in known if mount and goes(mount)}
-        return sum(going[id] for id in prune_leaves(engine, [*going]))
-    return 0
+        for pause in _LETTING_GO:
+            sleep(pause)
+            known = [
+                (record, mount_id(record.description))
+                for record in engine.cache_records()
+                if record.kind == MOUNT
+            ]
+            going = {record.id: record.size for record, mount in known if mount and goes(mount)}
+            gone = prune_leaves(engine, [*going])
+            freed += sum(going[id] for id in gone)
+            if going.keys() <= gone:
+                break
+    return freed
 
 
 def drop_records(engine: Engine, ids: Sequence[str]) -> None:

@@ -190,7 +190,7 @@ def test_a_file_system_of_the_steps_own_is_named(emptied: PrivateEngine, tmp_pat
     assert failed.code == 4
     error = failed.json["error"]
     assert "/tmp, in memory, or the engine's disk was full" in error["message"]
-    assert error["fix"].startswith("give its `--mount=type=tmpfs` a larger size=; `docker system df`")
+    assert error["fix"].startswith("give its `--mount=type=tmpfs` a larger size=; `docker system df -v`")
 
 
 def test_room_is_made_below_the_floor(shop: Repository) -> None:
@@ -224,7 +224,8 @@ def test_nobody_elses_is_touched_to_make_room(emptied: PrivateEngine, tmp_path: 
         r" \(app was never built here: 2\.0 GB assumed\) and 200 MB are to stay free",
         error["message"],
     )
-    assert error["fix"].startswith("`docker system df` shows") and "disk.floor in kiro.yaml" in error["fix"]
+    assert error["fix"].startswith("nothing of this project's own can go; `docker system df -v` shows")
+    assert "disk.floor in kiro.yaml" in error["fix"]
     assert len(stopped.err.strip().splitlines()) == 1
     assert records(emptied) == before
     assert abs(free(emptied) - held) < MB

@@ -604,3 +604,25 @@ def test_a_note_of_an_older_version_knows_nothing_of_mounts(project: Project) ->
     assert size.mounts is not None
     ours.records = []
     assert cache_size(ours, project) == size
+
+
+def test_mounts_that_the_engine_still_holds_are_asked_for_again() -> None:
+    """A step that failed a moment ago has its mounts in use for a while."""
+    pauses: list[float] = []
+
+    class Holding(FakeEngine):
+        def cache_records(self) -> tuple[CacheRecord, ...]:
+            self.records = [
+                replace(record, in_use=record.in_use and len(pauses) < 2) for record in self.records
+            ]
+            return super().cache_records()
+
+    engine = Holding()
+    said = 'cached mount /t from exec make with id "shop-1/t"'
+    engine.records = [
+        CacheRecord("held", MOUNT, said, size=5, in_use=True),
+        CacheRecord("loose", MOUNT, said, size=2),
+    ]
+    assert reclaim._drop(engine, lambda mount: mount[0] == "shop-1", sleep=pauses.append) == 7
+    assert len(pauses) == 2
+    assert engine.records == []
