@@ -31,7 +31,7 @@ from kiro_invoke.model.record import Step
 from kiro_invoke.model.service import Project
 
 _NOTHING = Superseded((), ())
-#: Pauses before each look for mounts to drop, in seconds: an engine holds on a while to those of a step that just ended.
+#: Pauses before each look for mounts to drop, in seconds: an engine may hold those of a step that just ended.
 _LETTING_GO = (0.0, 0.3, 1.0)
 
 
