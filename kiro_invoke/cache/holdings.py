@@ -15,7 +15,7 @@ from kiro_invoke.builds.bake import (
 )
 from kiro_invoke.builds.dockerfile import parse
 from kiro_invoke.cache.places import Kind, Places, mount_kind, mount_path, written_texts
-from kiro_invoke.cache.records import MOUNT, Graph, instruction, mount_id
+from kiro_invoke.cache.records import Graph, instruction, mount_of
 from kiro_invoke.cache.superseded import Owner
 from kiro_invoke.cache.uses import MEASURED, services_of, used_of
 from kiro_invoke.cache.whose import (
@@ -180,7 +180,7 @@ def holdings(facts: Facts) -> Holdings:
 def _record(
     record: CacheRecord, verdict: Verdict, used: float, services: frozenset[str], *, is_standin: bool
 ) -> Holding:
-    known = mount_id(record.description) if record.kind == MOUNT else None
+    known = mount_of(record)
     kind = mount_kind(known[1], mount_path(record)) if known else Kind.STANDIN if is_standin else Kind.LAYER
     return Holding(
         record.id,

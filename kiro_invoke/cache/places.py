@@ -154,7 +154,7 @@ def _frozen(found: Mapping[str, set[str]]) -> dict[str, frozenset[str]]:
 def _written(one: Instruction) -> str:
     """An instruction as the engine tells of its layer, without quotes; "" for one that makes none."""
     if one.keyword == "RUN":
-        command = one.rest[_FLAGS.match(one.rest).end() :]  # type: ignore[union-attr]
+        command = _FLAGS.sub("", one.rest, count=1)
         return _bare(one.heredoc if one.heredoc and command.startswith("<<") else _joined_words(command))
     return _bare(f"{one.keyword} {one.rest}") if one.keyword in _COPYING else ""
 

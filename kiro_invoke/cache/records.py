@@ -25,6 +25,11 @@ def mount_id(description: str) -> tuple[str, str] | None:
     return (namespace, id) if id else None
 
 
+def mount_of(record: CacheRecord) -> tuple[str, str] | None:
+    """Namespace and id of a record that is a cache mount; None for any other."""
+    return mount_id(record.description) if record.kind == MOUNT else None
+
+
 def last_used(record: CacheRecord) -> float:
     """Seconds since the epoch; one that was never used again was used when it was made.
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from kiro_invoke.builds.bake import LABEL_CHECKOUT, LABEL_PROJECT, LABEL_SERVICE
 from kiro_invoke.cache.namespaces import is_clean, is_own
-from kiro_invoke.cache.records import MOUNT, Graph, instruction, last_used, mount_id
+from kiro_invoke.cache.records import MOUNT, Graph, instruction, last_used, mount_id, mount_of
 from kiro_invoke.engine.protocol import CacheRecord, LocalImage
 
 #: How many of a thing stay: what is used now, and what a change taken back needs again.
@@ -166,7 +166,7 @@ class _OwnMount:
 
 def _own_mounts(records: Iterable[CacheRecord], owner: Owner) -> Iterator[_OwnMount]:
     for record in records:
-        known = mount_id(record.description) if record.kind == MOUNT else None
+        known = mount_of(record)
         if known and owner.has_namespace(known[0]) and known[1] in owner.mounts:
             yield _OwnMount(record, *known)
 
@@ -226,7 +226,7 @@ def _own_seeds(
 
 def _is_foreign(record: CacheRecord, owner: Owner) -> bool:
     """Whether a mount is one of ours but for its namespace: somebody else builds the same Dockerfiles."""
-    known = mount_id(record.description) if record.kind == MOUNT else None
+    known = mount_of(record)
     if known is None or known[0] in owner.apart:
         return False
     return owner.mounts.get(known[1], False) and not owner.has_namespace(known[0])
@@ -251,7 +251,7 @@ def _causes_to_stay(
 
 
 def _item(record: CacheRecord, cause: str) -> Item:
-    known = mount_id(record.description) if record.kind == MOUNT else None
+    known = mount_of(record)
     what = f"mount {known[1]}" if known else " ".join(instruction(record).split())[:60]
     return Item(record.id, what, record.size, cause)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kiro_invoke.cache.places import Places
-from kiro_invoke.cache.records import LAYER, MOUNT, Graph, last_used, mount_id
+from kiro_invoke.cache.records import LAYER, MOUNT, Graph, last_used, mount_id, mount_of
 from kiro_invoke.cache.superseded import Owner
 from kiro_invoke.cache.whose import is_own_mount
 
@@ -26,7 +26,7 @@ def used_of(graph: Graph, said: Places) -> dict[str, float]:
     used: dict[str, float] = {}
     for id in graph.leaves_first:
         record = graph.by_id[id]
-        known = mount_id(record.description) if record.kind == MOUNT else None
+        known = mount_of(record)
         own = last_used(record)
         if known:
             own = max(own, by_mount.get(known[1], 0.0) if known[1] in told else record.used)

@@ -15,7 +15,7 @@ from enum import StrEnum
 
 from kiro_invoke.builds.bake import LABEL_CHECKOUT, LABEL_PROJECT
 from kiro_invoke.cache.places import Places
-from kiro_invoke.cache.records import MOUNT, Graph, mount_id
+from kiro_invoke.cache.records import MOUNT, Graph, mount_id, mount_of
 from kiro_invoke.cache.superseded import Owner
 from kiro_invoke.engine.protocol import CacheRecord, LocalImage
 
@@ -86,7 +86,7 @@ def whose(
 
 def is_own_mount(record: CacheRecord, owner: Owner) -> bool:
     """Whether a record is a mount in a namespace that only this checkout's builds, or its measured copy's, have."""
-    known = mount_id(record.description) if record.kind == MOUNT else None
+    known = mount_of(record)
     return known is not None and (owner.has_namespace(known[0]) or _is_apart(known[0], owner))
 
 
@@ -96,7 +96,7 @@ def other_checkouts(
     """The names of other checkouts that have something on the engine."""
     named = {image.labels.get(LABEL_CHECKOUT, "") for image in images}
     for record in records:
-        known = mount_id(record.description) if record.kind == MOUNT else None
+        known = mount_of(record)
         named.add(known[0] if known else "")
     return tuple(
         sorted(
@@ -174,7 +174,7 @@ def is_unnamed_twin(record: CacheRecord, owner: Owner) -> bool:
 
 def _twin(record: CacheRecord, owner: Owner) -> str:
     """Who else builds with a mount of one of our ids, in words; "" for a record that does not tell of anybody."""
-    known = mount_id(record.description) if record.kind == MOUNT else None
+    known = mount_of(record)
     if known is None or known[1] not in owner.mounts or is_own_mount(record, owner):
         return ""
     return known[0] or WITHOUT

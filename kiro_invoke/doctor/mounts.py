@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kiro_invoke.builds.bake import literal
 from kiro_invoke.cache.reclaim import drop_records
-from kiro_invoke.cache.records import MOUNT, mount_id
+from kiro_invoke.cache.records import mount_of
 from kiro_invoke.doctor.finding import Finding, ok, problem, skipped
 from kiro_invoke.engine.protocol import CacheRecord, Engine
 
@@ -71,7 +71,7 @@ def _bake(engine: Engine, base: str, folder: Path, word: str, shell: str, lines:
 
 def _is_trials(record: CacheRecord, word: str) -> bool:
     """Whether a record tells that it is the trial's mount, or one of its layers."""
-    mount = mount_id(record.description) if record.kind == MOUNT else None
+    mount = mount_of(record)
     return mount[0] == word if mount else word in record.description
 
 
