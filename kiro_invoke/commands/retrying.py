@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kiro_invoke import config
 from kiro_invoke.builds.executor import Stopped
-from kiro_invoke.builds.planner import Profile, Recipe
 from kiro_invoke.builds.proof import NotProven
 from kiro_invoke.cache import proving, warm
 from kiro_invoke.cache.namespaces import Namespaces, move, read_namespaces
@@ -109,13 +107,12 @@ def left_behind(
 ) -> frozenset[tuple[str, str]]:
     """The mounts that these services leave behind; none where it is not known what the others use."""
     from kiro_invoke.cache.reclaim import mounts_left
+    from kiro_invoke.commands.held import read_all
 
     try:
         whole = config.load(project.root, surface.environ)
     except KiroError:
         return frozenset()
-    recipes: list[Recipe] = []
-    for name in whole.names:
-        with suppress(KiroError):  # then it is not known what it uses
-            recipes += warm.read_recipes(whole.only((name,)), (Profile.DEV, Profile.PROD))
+    # what cannot be read says so when it is built: here it is not known, then, what it uses
+    recipes = read_all(whole, lambda _line: None)
     return mounts_left(recipes, whole.names, services, before)
