@@ -141,8 +141,7 @@ def build_now(
     `shown` is told what happens, in place of a screen. executor.Stopped where the brake ended it.
     """
     cleaner = cleaner_for(surface, engine)
-    guarding.make_room(project, engine, recipes, surface.say, is_clean=request.clean, cleaner=cleaner)
-    with guarding.explaining(project, engine, recipes, cleaner=cleaner):
+    with guarding.guarded(project, engine, recipes, surface.say, is_clean=request.clean, cleaner=cleaner):
         return _built(surface, project, engine, recipes, request, shown, brake)
 
 

@@ -87,3 +87,19 @@ def explaining(
             file=str(error.filename or project.state),
             fix="make room there; what was built before is still there",
         ) from None
+
+
+@contextmanager
+def guarded(
+    project: Project,
+    engine: Engine,
+    recipes: Sequence[Recipe],
+    say: Say,
+    *,
+    is_clean: bool,
+    cleaner: Callable[[], Cleaner],
+) -> Iterator[None]:
+    """A build of these recipes, for which room is made first, and whose failure for lack of it is explained."""
+    make_room(project, engine, recipes, say, is_clean=is_clean, cleaner=cleaner)
+    with explaining(project, engine, recipes, cleaner=cleaner):
+        yield

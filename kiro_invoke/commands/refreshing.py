@@ -90,10 +90,8 @@ def _refresh(
 ) -> tuple[BuildRecord, int]:
     """The build, and the bytes that were freed afterwards."""
     since = engine.info().clock or time.time()  # what it made is dated by its own clock
-    guarding.make_room(
-        project, engine, recipes, surface.say, is_clean=True, cleaner=cleaner_for(surface, engine)
-    )
-    with guarding.explaining(project, engine, recipes, cleaner=cleaner_for(surface, engine)):
+    cleaner = cleaner_for(surface, engine)
+    with guarding.guarded(project, engine, recipes, surface.say, is_clean=True, cleaner=cleaner):
         return _in_new_namespace(surface, project, engine, recipes, request, since)
 
 
