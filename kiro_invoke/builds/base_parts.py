@@ -6,14 +6,16 @@ import fnmatch
 import hashlib
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from kiro_invoke.builds.dockerfile import Dockerfile, words_of
+from kiro_invoke.builds.dockerfile import Dockerfile, expand, words_of
 from kiro_invoke.builds.planner import Recipe, base_refs, shown
 from kiro_invoke.model.fingerprint import Part
 from kiro_invoke.model.service import Project
 
 _CONFIGURATION = "kiro.yaml"
+#: A base image that is an argument, whole.
+_ARGUMENT = re.compile(r"\$\{?(\w+)\}?")
 #: Arguments that the engine itself heeds, declared or not.
 _PREDEFINED = re.compile(r"SOURCE_DATE_EPOCH|BUILDKIT_\w+")
 
@@ -34,6 +36,34 @@ def base_parts(recipe: Recipe, project: Project) -> dict[Part, str]:
         if ref in replaced:
             parts[Part(_CONFIGURATION, f"base image in place of `{ref}`")] = _hash(replaced[ref])
     return parts
+
+
+def replacing(
+    parsed: Dockerfile, given: Mapping[str, str], replaced: Mapping[str, str]
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Build arguments that put other base images in the place of these, for whoever can give nothing else; and the
+    images that no argument replaces: they are named in a stage, or by an argument that a step sees, too.
+    """
+    seen = {
+        word.partition("=")[0]
+        for keyword, words in _instructions(parsed)
+        if keyword == "ARG"
+        for word in words
+    }
+    arguments: dict[str, str] = {}
+    left = []
+    for stage in parsed.stages:
+        for source in stage.sources:
+            refs = parsed.bases(given)
+            ref = expand(source, parsed.values(given))
+            if ref not in replaced or ref not in refs:
+                continue
+            name = _ARGUMENT.fullmatch(source) if source == stage.base else None
+            if name and name[1] in parsed.arguments and name[1] not in seen:
+                arguments[name[1]] = replaced[ref]
+            else:
+                left.append(ref)
+    return arguments, tuple(dict.fromkeys(left))
 
 
 def _of_file(parsed: Dockerfile) -> Iterator[tuple[str, object]]:

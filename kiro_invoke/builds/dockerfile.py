@@ -131,7 +131,7 @@ class Dockerfile:
 
     def base_lines(self, build_args: Mapping[str, str]) -> tuple[tuple[str, int], ...]:
         """Each image of `bases` with the line of the stage that takes from it."""
-        values = self._values(build_args)
+        values = self.values(build_args)
         refs = (
             (expand(source, values), stage.line)
             for stage in self.stages
@@ -140,7 +140,7 @@ class Dockerfile:
         )
         return tuple((ref, line) for ref, line in refs if ref and ref != "scratch" and "$" not in ref)
 
-    def _values(self, build_args: Mapping[str, str]) -> dict[str, str]:
+    def values(self, build_args: Mapping[str, str]) -> dict[str, str]:
         """The global arguments' values, each default filled in from the arguments before it."""
         values: dict[str, str] = {}
         for name, default in self.arguments.items():
@@ -157,7 +157,7 @@ class Dockerfile:
 
     def _source(self, stage: Stage, source: str) -> Stage | None:
         """The stage that `source` means in `stage`. FROM knows only earlier ones: `FROM node AS node`."""
-        name = expand(source, self._values({}))
+        name = expand(source, self.values({}))
         if source == stage.base:
             return _last_named(self.stages[: self.stages.index(stage)], name)
         return self.stage(name)

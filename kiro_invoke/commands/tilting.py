@@ -10,6 +10,7 @@ from typing import Any
 
 from kiro_invoke import config
 from kiro_invoke.builds.bake import NAMESPACE, secret_option
+from kiro_invoke.builds.base_parts import replacing
 from kiro_invoke.builds.image_config import image_config
 from kiro_invoke.builds.planner import Profile, shown
 from kiro_invoke.cache.namespaces import read_namespaces
@@ -19,7 +20,7 @@ from kiro_invoke.commands import opening
 from kiro_invoke.commands.looking import Looked, look
 from kiro_invoke.commands.surface import Answer, Surface
 from kiro_invoke.ecosystems.registry import ECOSYSTEMS
-from kiro_invoke.loop.tilt import NotLive, TiltLive, falling_back, tilt_live
+from kiro_invoke.loop.tilt import NotLive, TiltLive, deciding, falling_back, sharing, tilt_live
 from kiro_invoke.model.live import NOTHING_SAID
 from kiro_invoke.model.service import Project
 from kiro_invoke.plain import clean
@@ -30,7 +31,8 @@ class TiltService:
     """A service as Tilt is told of it. Paths are absolute.
 
     `watched` are files that decide what is told here. `unwatched` are patterns of paths in the context of which no
-    change is a reason to build. Options are written as docker_build takes them.
+    change is a reason to build; `unheeded` is the service that needs them all the same. `kept` are base images of which
+    Tilt cannot be told what stands in for them. Options are written as docker_build takes them.
     """
 
     looked: Looked
@@ -40,6 +42,8 @@ class TiltService:
     watched: tuple[str, ...]
     unwatched: tuple[str, ...]
     live: TiltLive | NotLive
+    unheeded: str = ""
+    kept: tuple[str, ...] = ()
 
     @property
     def context(self) -> Path:
@@ -95,20 +99,26 @@ def tilt_config(services: Sequence[str]) -> Callable[[Surface], Answer]:
 def _services(project: Project, surface: Surface) -> Iterator[TiltService]:
     trusting = replace(project, ca_bundle=opening.ca_bundle(project, surface))
     namespaces = read_namespaces(project)
+    everything = config.load(surface.folder, surface.environ).services
     for one in look(project, Profile.DEV, time.time_ns):
         service = one.recipe.service
         around = surroundings(trusting, (one.recipe,), ())
         known = ECOSYSTEMS.get(service.ecosystem)
         roots = known.roots if known else ()
-        args = dict(project.build_args) | {NAMESPACE: namespaces.of(service.name)}
+        given = dict(project.build_args)
+        bases, kept = replacing(one.recipe.parsed, given, dict(project.base_images))
+        inputs = falling_back(one.side.contents, one.side.fingerprint, one.inputs, roots)
+        unheeded = sharing(service, everything) if service.ignore else ""
         yield TiltService(
             one,
             tuple(secret_option(secret) for secret in around.secrets),
             project.ssh,
-            args,
-            tuple(str(service.context / root) for root in roots if (service.context / root).is_file()),
-            tuple(_unwatched(one)),
-            _live(one, falling_back(one.side.contents, one.side.fingerprint, one.inputs, roots)),
+            given | bases | {NAMESPACE: namespaces.of(service.name)},
+            tuple(str(service.context / path) for path in deciding(one.side.fingerprint, one.inputs, roots)),
+            () if unheeded else tuple(_unwatched(one)),
+            _live(one, inputs),
+            unheeded,
+            kept,
         )
 
 
@@ -135,12 +145,17 @@ def _unwatched(one: Looked) -> Iterator[str]:
 
 def _notes(project: Project, told: Iterable[TiltService]) -> Iterator[str]:
     """What Tilt cannot be told."""
-    if project.base_images:
-        yield "base_images of kiro.yaml: Tilt takes the images that the Dockerfiles name"
+    for ref in dict.fromkeys(ref for one in told for ref in one.kept):
+        yield (
+            f"base_images of kiro.yaml: Tilt takes {ref} itself:"
+            " write it as an argument, ARG BASE=… and FROM $BASE, and it takes the other"
+        )
     empty = [name for name, value in project.build_args if not value]
     if empty:
         yield f"build_args of kiro.yaml: Tilt takes {', '.join(empty)} from its environment, as they are empty"
     for one in told:
+        if one.unheeded:
+            yield f"ignore of {one.looked.name} is not heeded: {one.unheeded} is built from the same files"
         if isinstance(one.live, NotLive):
             yield f"{one.looked.name}: every change takes the image: {one.live.why}"
 

@@ -17,6 +17,7 @@ from kiro_invoke.loop import scripts
 from kiro_invoke.loop.attach import demanded
 from kiro_invoke.model.fingerprint import Fingerprint
 from kiro_invoke.model.live import CONTAINER, LABEL, NONE, SUPERVISOR, Live, SyncRule
+from kiro_invoke.model.service import Service
 
 #: A supervisor that can be told to start its program anew.
 _SUPERVISOR = "kiro-supervise"
@@ -82,13 +83,47 @@ def falling_back(
 
     A file that only comes or goes (a target of cargo's, say) may be one too; the live update builds what is there then.
     """
-    made_from = {part.file for part in (*fingerprint.parts, *fingerprint.unseen)}
+    made_from = _made_from(fingerprint)
     some = {
         path
         for path in contents
         if inputs.declared(path) or (inputs.reads(path) and (fingerprint.doubt or path in made_from))
     }
     return tuple(sorted(some | set(roots)))
+
+
+def deciding(fingerprint: Fingerprint, inputs: Reading, roots: Iterable[str]) -> tuple[str, ...]:
+    """The files, and `roots`, of which other contents can mean that dependencies come from other files, too: a
+    manifest in any folder may have got a script that names some.
+    """
+    read = {path for path in _made_from(fingerprint) if inputs.reads(path) and not inputs.declared(path)}
+    return tuple(sorted(read | set(roots)))
+
+
+def _made_from(fingerprint: Fingerprint) -> set[str]:
+    return {part.file for part in (*fingerprint.parts, *fingerprint.unseen)}
+
+
+def sharing(service: Service, services: Iterable[Service]) -> str:
+    """The name of another service that is built from files of this one's context, and does not ignore the same; "":
+    none is. What Tilt does not watch, it watches for nobody.
+    """
+    return next(
+        (
+            other.name
+            for other in services
+            if other.name != service.name
+            and (
+                other.context.is_relative_to(service.context) or service.context.is_relative_to(other.context)
+            )
+            and (other.context, _patterns(other)) != (service.context, _patterns(service))
+        ),
+        "",
+    )
+
+
+def _patterns(service: Service) -> list[str]:
+    return [rule.pattern for rule in service.ignore]
 
 
 def _placed(rule: SyncRule, folder: str) -> SyncRule:

@@ -192,7 +192,7 @@ def test_names_that_dependencies_come_from_take_the_image(world: World) -> None:
     world.write("api/Cargo.toml", MANIFEST + '[workspace]\nmembers = ["crates/*"]\n')
     roots = set(ECOSYSTEMS["cargo"].roots)
     assert world.falls_back() == roots | {"crates/a/Cargo.toml"}
-    assert world.service()["watched"] == [f"{world.root}/api/Cargo.toml", f"{world.root}/api/Cargo.lock"]
+    assert set(world.service()["watched"]) == {f"{world.root}/api/{path}" for path in world.falls_back()}
 
 
 def test_a_manifest_that_cannot_be_read_takes_the_image_with_all_that_count(world: World) -> None:
@@ -212,15 +212,74 @@ def test_an_install_depends_on_what_its_scripts_name(world: World) -> None:
     assert world.falls_back() == {*ECOSYSTEMS["npm"].roots, "scripts/after.js"}
 
 
+def test_a_manifest_of_any_folder_has_the_tiltfile_run_anew(world: World) -> None:
+    """It may get a script that names files of which nobody was told: updated live, they would be stale."""
+    for path in (world.root / "api").rglob("Cargo.toml"):
+        path.unlink()
+    world.write("api/package.json", json.dumps({"name": "api", "workspaces": ["packages/*"]}))
+    world.write("api/packages/a/package.json", json.dumps({"name": "a"}))
+    packages = {"packages/a": {"name": "a"}, "node_modules/a": {"resolved": "packages/a", "link": True}}
+    world.write("api/package-lock.json", json.dumps({"lockfileVersion": 3, "packages": packages}))
+    world.write("api/packages/a/after.js", "")
+    assert "packages/a/after.js" not in world.falls_back()
+    assert f"{world.root}/api/packages/a/package.json" in world.service()["watched"]
+    world.write(
+        "api/packages/a/package.json", json.dumps({"name": "a", "scripts": {"postinstall": "node after.js"}})
+    )
+    assert "packages/a/after.js" in world.falls_back()
+
+
 def test_declared_inputs_take_the_image(world: World) -> None:
     world.config += "    dependency_inputs: [vendor/**]\n"
     world.write("api/vendor/x.c", "")
     assert "vendor/x.c" in world.falls_back()
+    assert not any("vendor" in path for path in world.service()["watched"])
 
 
 def test_ignored_paths_are_not_watched_but_for_what_dependencies_are_made_from(world: World) -> None:
     world.config += "    ignore: ['docs/**', '*.toml']\n"
     assert world.service()["unwatched"] == ["docs/**", "*.toml", "!Cargo.toml"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "ignore", "heeded"),
+    [
+        (".", "", False),
+        ("api", "", False),
+        ("api", "[docs/**]", True),
+        ("api/inner", "[docs/**]", False),
+        ("web", "", True),
+    ],
+)
+def test_what_another_service_is_built_from_is_watched_for_it(
+    world: World, folder: str, ignore: str, heeded: bool
+) -> None:
+    """Tilt's watch_settings hold for all that it builds."""
+    world.config += "    ignore: ['docs/**']\n"
+    world.config += f"  - name: other\n    context: {folder}\n    ecosystem: cargo\n"
+    world.config += f"    ignore: {ignore}\n" if ignore else ""
+    world.write(".dockerignore", ".kiro\n")
+    for name in ("Dockerfile.fast", "Cargo.toml", "src/main.rs"):
+        world.write(f"{folder}/{name}", DOCKERFILE if name == "Dockerfile.fast" else "")
+    fields = world.fields()
+    (found,) = (one for one in fields["services"] if one["name"] == "api")
+    assert found["unwatched"] == (["docs/**"] if heeded else [])
+    assert any("ignore of api is not heeded: other" in note for note in fields["notes"]) is not heeded
+
+
+def test_other_base_images_are_given_where_arguments_name_them(world: World) -> None:
+    world.config += "base_images: {'a:1': 'x:1', 'b:1': 'y:1', 'c:1': 'z:1', 'd:1': 'q:1'}\n"
+    world.write(
+        "api/Dockerfile.fast",
+        "ARG A=a:1\nARG B=b:1\nARG V=1\nFROM ${A} AS one\nFROM $A AS two\nFROM ${B}\nARG B\nFROM c:${V}\n"
+        "COPY --from=d:1 /x /x\nWORKDIR /app\nENTRYPOINT kiro-supervise\n",
+    )
+    fields = world.fields()
+    args = fields["services"][0]["build_args"]
+    assert (args["A"], "B" in args, "V" in args) == ("x:1", False, False)
+    for ref in ("b:1", "c:1", "d:1"):
+        assert any(f"Tilt takes {ref} itself" in note for note in fields["notes"])
+    assert len(fields["notes"]) == 3
 
 
 def test_what_builds_are_given(world: World) -> None:
@@ -236,7 +295,7 @@ def test_what_builds_are_given(world: World) -> None:
     namespace = config.load(world.root, {}).checkout
     assert service["build_args"] == {"X": "1", "EMPTY": "", "BUILDKIT_CACHE_MOUNT_NS": namespace}
     assert len(fields["notes"]) == 2
-    assert "base_images of kiro.yaml" in fields["notes"][0]
+    assert "base_images of kiro.yaml: Tilt takes debian:13-slim itself" in fields["notes"][0]
     assert "takes EMPTY from its environment" in fields["notes"][1]
 
 

@@ -186,13 +186,39 @@ def test_what_is_given_wins(world: World) -> None:
     }
     given = world.built("kiro_docker_build('shop/api', './api', live_update=[sync('./api', '/x')])")
     assert given["live_update"] == [Step("sync", (str(world.root / "api"), "/x"))]
-    world.write("api/Mine", "FROM x\n")
-    assert world.built("kiro_docker_build('shop/api', './api', dockerfile='api/Mine')") == {
-        **world.usual,
-        "dockerfile": str(world.root / "api/Mine"),
-    }
+    given = world.built("kiro_docker_build('shop/api', './api', dockerfile='api/Dockerfile.fast')")
+    assert given == world.usual
     with pytest.raises(TiltError, match='unexpected keyword argument "entrypiont"'):
         world.run("kiro_docker_build('shop/api', './api', entrypiont='x')")
+
+
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [
+        ("dockerfile='api/Mine'", "api/Mine"),
+        ("dockerfile_contents='FROM x'", "dockerfile_contents"),
+        ("target='one'", "the target one"),
+    ],
+)
+def test_another_image_than_kiros_is_not_updated_as_kiros_is(world: World, more: str, what: str) -> None:
+    """Its files may lie elsewhere: what is synced would not be what runs."""
+    world.write("api/Mine", "FROM x\n")
+    world.write("api/Dockerfile.fast", "FROM x AS one\nRUN x\nFROM one AS Dev\nWORKDIR /app\n")
+    ran = world.run(f"kiro_docker_build('shop/api', './api', {more})")
+    (given,) = ran.named("docker_build")
+    assert "live_update" not in given
+    assert ran.warned[0].endswith(f"api/Dockerfile.fast, and not of {what}")
+    own = f"kiro_docker_build('shop/api', './api', {more}, live_update=[sync('api', '/x')])"
+    ran = world.run(own)
+    assert (len(ran.named("docker_build")[0]["live_update"]), ran.warned) == (1, [])
+    assert world.built("kiro_docker_build('a', './api', target='dev')")["live_update"] == world.steps
+
+
+def test_another_context_than_kiros_is_not_updated_as_kiros_is(world: World) -> None:
+    ran = world.run("kiro_docker_build('shop/api', '.', service='api')")
+    (given,) = ran.named("docker_build")
+    assert (given["context"], "live_update" in given) == (str(world.root), False)
+    assert f"its context is {world.root}/api, and not ." in ran.warned[0]
 
 
 def test_a_container_may_have_to_be_restarted(world: World) -> None:
@@ -215,9 +241,7 @@ def test_variables_that_live_containers_need_are_put_into_the_image(world: World
 @pytest.mark.parametrize(
     ("more", "ignore_file"),
     [
-        (", target='dev'", ""),
-        (", dockerfile='api/Dockerfile'", ""),
-        (", dockerfile_contents='FROM x'", ""),
+        (", dockerfile='api/Dockerfile.fast'", ""),
         ("", "api/Dockerfile.fast.dockerignore"),
         ("", "api/Dockerfile.dockerignore"),
     ],
@@ -301,6 +325,16 @@ def test_without_kiro_the_fast_dockerfiles_are_built_and_it_is_said(world: World
     (warning,) = ran.warned
     assert "kiro is not installed here (pip install kiro-invoke, or set KIRO)" in warning
     assert "every change takes the image" in warning
+
+
+def test_without_kiro_a_service_of_a_workspace_has_its_own_dockerfile(world: World) -> None:
+    world.write(
+        "kiro.yaml",
+        "project: shop\nservices:\n  - {name: api, context: ., fast_dockerfile: api/Dockerfile.fast}\n",
+    )
+    world.env = BARE
+    (given,) = world.run("kiro_services()").named("docker_build")
+    assert (given["context"], given["dockerfile"]) == (str(world.root), world.usual["dockerfile"])
 
 
 def test_without_kiro_and_kiro_yaml_folders_are_looked_at(world: World) -> None:
