@@ -29,6 +29,8 @@ class Manager:
     lockfile: str
     pnp: bool = False
     release: str = ""
+    #: files of the project that are part of it: its release, its plugins
+    programs: tuple[str, ...] = ()
 
     @property
     def ecosystem(self) -> str:
@@ -108,10 +110,12 @@ class Manager:
                 "-name .npmrc",
                 "-name '.pnpmfile.*'",
             ),
-            "yarn": ("-name yarn.lock", "-name .yarnrc", "-name .npmrc"),
+            "yarn": ("-name yarn.lock", "-name .yarnrc", "-name .npmrc", "-path './.yarn/*'"),
             "berry": ("-name yarn.lock", "-name .yarnrc.yml", "-path './.yarn/*'"),
         }[self.name]
-        return ("-name package.json", *own, "-path './patches/*'", "-name '*.tgz'")
+        other = tuple(f"-path './{path}'" for path in self.programs if not path.startswith(".yarn/"))
+        archives = ("-name '*.tgz'", "-name '*.tar.gz'")
+        return ("-name package.json", *own, *other, "-path './patches/*'", "-name '*.patch'", *archives)
 
     def script(self, name: str, folder: str, package: str) -> tuple[str, ...]:
         """The command, run in the context, that runs a script of the package in a folder of it."""
@@ -182,12 +186,15 @@ def _yarn(repository: Repository, root: str, version: str, lockfile: str) -> Man
     is_berry = (version and version[0] != "1") or "__metadata:" in text or bool(settings)
     if not is_berry:
         return Manager("yarn", version or "1.22.22", lockfile)
-    own = re.search(r"^yarnPath:\s*[\"']?([\w./@+-]+)", settings, re.MULTILINE)
+    own = re.search(r"^yarnPath:\s*[\"']?(?:\./)?([\w./@+-]+)", settings, re.MULTILINE)
     release = own[1] if own and repository.has(placed(root, own[1])) else ""
+    plugins = re.findall(r"^\s*(?:-\s+)?path:\s*[\"']?(?:\./)?([\w./@+-]+)", settings, re.MULTILINE)
+    programs = tuple(path for path in (release, *plugins) if path)
     linker = re.search(r"^nodeLinker:\s*[\"']?([\w-]+)", settings, re.MULTILINE)
     form = re.search(r"__metadata:\s*\n\s*version: (\d+)", text)
     version = version or ("4" if form and int(form[1]) >= 8 else "3")
-    return Manager("berry", version, lockfile, pnp=linker is None or linker[1] == "pnp", release=release)
+    pnp = linker is None or linker[1] == "pnp"
+    return Manager("berry", version, lockfile, pnp, release, programs)
 
 
 def folder_below(root: str, folder: str) -> str:

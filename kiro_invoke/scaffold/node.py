@@ -23,7 +23,14 @@ from kiro_invoke.scaffold.node_facts import (
     page_warnings,
     vite_config,
 )
-from kiro_invoke.scaffold.repository import Repository, matches, placed, table, up
+from kiro_invoke.scaffold.node_packages import (
+    leads_out,
+    needed_build,
+    reads_any_file,
+    root_of,
+    settings_outside,
+)
+from kiro_invoke.scaffold.repository import Repository, placed
 
 #: They use Vite and serve by themselves.
 _SERVED = (
@@ -36,14 +43,13 @@ _SERVED = (
     "vike",
     "next",
 )
-_LIFECYCLE = ("preinstall", "install", "postinstall", "prepublish", "preprepare", "prepare", "postprepare")
 
 
 def node_services(repository: Repository, fits: Fits, own_npmrc: str) -> Iterator[Found | Passed]:
     """What the package.json files of a repository are. `own_npmrc`: a person's own, where it holds credentials."""
     taken: set[str] = set()
     for folder in repository.named(MANIFEST):
-        root, is_workspace = _root(repository, folder)
+        root, is_workspace = root_of(repository, folder)
         manifest = repository.json(placed(folder, MANIFEST))
         project = Project(repository, folder, root, manifest, is_workspace)
         found = _service(project, fits, own_npmrc)
@@ -53,27 +59,6 @@ def node_services(repository: Repository, fits: Fits, own_npmrc: str) -> Iterato
         if isinstance(found, Found):
             taken.add(found.name)
         yield found
-
-
-def _root(repository: Repository, folder: str) -> tuple[str, bool]:
-    """The folder of the workspace that a package belongs to, and whether there is one."""
-    for above in up(folder):
-        patterns = _members(repository, above)
-        if patterns is not None and (above == folder or matches(folder, above, patterns)):
-            return above, True
-    return folder, False
-
-
-def _members(repository: Repository, folder: str) -> list[str] | None:
-    said = repository.json(placed(folder, MANIFEST)).get("workspaces")
-    said = said.get("packages") if isinstance(said, dict) else said
-    if isinstance(said, list):
-        return [str(one) for one in said]
-    text = repository.read(placed(folder, "pnpm-workspace.yaml"))
-    section = re.search(r"^packages:\s*\n((?:[ \t]*-.*\n?|\s*#.*\n?|\s*\n)+)", text, re.MULTILINE)
-    if section is None:
-        return None
-    return re.findall(r"-\s*[\"']?([^\"'\s#]+)", section[1])
 
 
 def _service(project: Project, fits: Fits, own_npmrc: str) -> Found | Passed:
@@ -92,11 +77,17 @@ def _service(project: Project, fits: Fits, own_npmrc: str) -> Found | Passed:
     if not is_vite and "start" not in project.scripts:
         why = f"{served} has no start script" if served else "no page of Vite's, and no start script"
         return Passed(project.path, why)
+    if outside := leads_out(project):
+        return Passed(
+            project.path,
+            f"it depends on {outside}, outside of what its build is sent: have a workspace hold both",
+        )
     kind, said, lockfile = manager(project.repository, project.root)
     image, wanted = image_of(project, fits)
     facts = [*said, wanted]
     needs, npmrc, tokens, ignored, warnings = credentials(project, own_npmrc)
     facts += [Fact(f"secret {one.id}", one.file or one.env) for one in needs]
+    warnings += settings_outside(project)
     common = _Common(project, kind, image, bool(npmrc), tokens)
     proxied: tuple[str, ...] = ()
     if is_vite:
@@ -155,16 +146,10 @@ class _Common:
 
     def page(self, out: str) -> NodeImages:
         project, kind = self.project, self.kind
-        needed = ""
-        if kind.name == "pnpm" and any(
-            str(v).startswith("workspace:") for v in project.dependencies.values()
-        ):
-            needed = f"pnpm --filter {shlex.quote(f'{project.name}^...')} run --if-present build"
         page = placed(project.below, out)
         return replace(
             self._images,
             build=shlex.join(kind.script("build", project.below, project.name)),
-            needed_build=needed,
             page=page,
             vite=kind.own_program("vite"),
             out=out,
@@ -190,7 +175,7 @@ class _Common:
     @property
     def _images(self) -> NodeImages:
         kind, project = self.kind, self.project
-        runs = any(_any_script(project, name) for name in _LIFECYCLE)
+        runs = reads_any_file(project, kind)
         return NodeImages(
             mounts=self.mounts,
             inputs=("-true",) if runs else kind.inputs,
@@ -202,15 +187,7 @@ class _Common:
             node_image=self.image,
             manager_install=kind.had_by,
             env=kind.env,
+            needed_build=needed_build(project, kind),
             npmrc=self.npmrc,
             token_variables=self.tokens,
         )
-
-
-def _any_script(project: Project, name: str) -> bool:
-    """Whether a package of the project's own has this script: it may read any file when it is installed."""
-    start = f"{project.root}/" if project.root else ""
-    manifests = (
-        path for path in project.repository.paths if path.startswith(start) and path.endswith(MANIFEST)
-    )
-    return any(name in table(project.repository.json(path).get("scripts")) for path in manifests)

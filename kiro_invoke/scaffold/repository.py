@@ -90,8 +90,12 @@ def table(value: object) -> Mapping[str, Any]:
 
 
 def _fits(path: str, pattern: str) -> bool:
-    parts, wanted = path.split("/"), pattern.split("/")
-    if wanted[-1:] == ["**"]:
-        head = wanted[:-1]
-        return len(parts) >= len(head) and all(map(fnmatch, parts[: len(head)], head))
-    return len(parts) == len(wanted) and all(map(fnmatch, parts, wanted))
+    return _parts_fit(path.split("/"), pattern.split("/"))
+
+
+def _parts_fit(parts: list[str], wanted: list[str]) -> bool:
+    if not wanted or not parts:
+        return not parts and all(one == "**" for one in wanted)
+    if wanted[0] == "**":
+        return _parts_fit(parts, wanted[1:]) or _parts_fit(parts[1:], wanted)
+    return fnmatch(parts[0], wanted[0]) and _parts_fit(parts[1:], wanted[1:])

@@ -356,6 +356,168 @@ def test_credentials_of_cargo_are_a_secret_where_a_registry_is_named() -> None:
     assert yaml.safe_load(made["kiro.yaml"])["secrets"][0]["file"] == "/home/me/.cargo/credentials.toml"
 
 
+# --- packages of a workspace
+
+SETTLED = {
+    "pnpm-lock.yaml": "lockfileVersion: '9.0'\n",
+    "package-lock.json": "{}",
+    "yarn.lock": "# yarn lockfile v1\n",
+}
+
+
+def workspace(lockfile: str, app: Mapping[str, Any], **libraries: Any) -> dict[str, str]:
+    """An application in `app`, libraries in `packages`."""
+    is_pnpm = lockfile.startswith("pnpm")
+    texts = {
+        "package.json": package("root", **({} if is_pnpm else {"workspaces": ["app", "packages/*"]})),
+        lockfile: SETTLED[lockfile],
+        "app/package.json": package("app", **app),
+    }
+    if is_pnpm:
+        texts["pnpm-workspace.yaml"] = 'packages: ["app", "packages/**"]\n'
+    return texts | {f"packages/{name}/package.json": package(name, **one) for name, one in libraries.items()}
+
+
+BUILT = {"scripts": {"build": "tsc"}, "main": "./dist/index.js"}
+
+
+@pytest.mark.parametrize(
+    ("lockfile", "version", "command"),
+    [
+        (
+            "package-lock.json",
+            "*",
+            "npm --prefix packages/deep run build && npm --prefix packages/near run build",
+        ),
+        ("yarn.lock", "*", "yarn --cwd packages/deep run build && yarn --cwd packages/near run build"),
+        ("pnpm-lock.yaml", "workspace:^", "pnpm --filter 'app^...' run --if-present build"),
+    ],
+)
+@pytest.mark.parametrize("is_page", [True, False])
+def test_what_is_taken_of_a_workspaces_packages_is_built_live_too(
+    lockfile: str, version: str, command: str, is_page: bool
+) -> None:
+    """Vite, or the program, would go on with what was built of them before."""
+    own = {"scripts": {"build": "vite build"}, "devDependencies": {"vite": "8"}}
+    app = own if is_page else {"scripts": {"build": "tsc", "start": "node dist/x.js"}}
+    texts = workspace(
+        lockfile,
+        {**app, "dependencies": {"near": version}},
+        near={**BUILT, "dependencies": {"deep": version, "app": version}},
+        deep=BUILT,
+        plain={"scripts": {"build": "tsc"}, "main": "./index.js"},
+        far=BUILT,
+    )
+    made = written(texts)
+    last = parse(made["app/Dockerfile.fast"]).stages[-1]
+    (run,) = (
+        one.rest for one in last.instructions if one.keyword == "LABEL" and "dev.kiro.live.run=" in one.rest
+    )
+    assert command in run
+    for name in ("Dockerfile", "Dockerfile.fast"):
+        assert f" && {command} \\\n" in made[f"app/{name}"]
+
+
+def test_packages_that_are_taken_as_they_are_are_not_built() -> None:
+    plain = {"scripts": {"build": "tsc"}, "exports": {".": {"import": "./index.js"}}}
+    texts = workspace(
+        "package-lock.json",
+        {"scripts": {"start": "x"}, "dependencies": {"plain": "*"}},
+        plain=plain,
+    )
+    assert node_images({**texts, "packages/plain/index.js": ""}).needed_build == ""
+    assert node_images(texts).needed_build == "npm --prefix packages/plain run build"
+
+
+@pytest.mark.parametrize(
+    ("lockfile", "more"),
+    [
+        (
+            "yarn.lock",
+            {"app/package.json": package("app", scripts={"start": "x"}, dependencies={"x": "file:./x"})},
+        ),
+        (
+            "pnpm-lock.yaml",
+            {"app/package.json": package("app", scripts={"start": "x"}, dependencies={"x": "file:./x"})},
+        ),
+        (
+            "pnpm-lock.yaml",
+            {
+                "app/package.json": package(
+                    "app", scripts={"start": "x"}, dependenciesMeta={"x": {"injected": True}}
+                )
+            },
+        ),
+        ("pnpm-lock.yaml", {"app/binding.gyp": "{}"}),
+        ("package-lock.json", {"packages/addon/binding.gyp": "{}"}),
+        ("pnpm-lock.yaml", {"package.json": package("root", scripts={"pnpm:devPreinstall": "node x.js"})}),
+    ],
+)
+def test_an_install_that_copies_or_compiles_depends_on_any_file(
+    lockfile: str, more: Mapping[str, str]
+) -> None:
+    texts = workspace(lockfile, {"scripts": {"start": "x"}})
+    assert node_images(texts).inputs != ("-true",)
+    assert node_images({**texts, **more}).inputs == ("-true",)
+
+
+def test_an_install_has_patches_and_programs_of_its_manager_wherever_they_lie() -> None:
+    texts = workspace("yarn.lock", {"scripts": {"start": "x"}})
+    assert "-path './.yarn/*'" in node_images(texts).inputs
+    texts["tools/yarn.cjs"] = ""
+    texts[".yarnrc.yml"] = "yarnPath: ./tools/yarn.cjs\nplugins:\n  - path: tools/own.cjs\n    spec: x\n"
+    inputs = node_images(texts).inputs
+    assert {"-path './tools/yarn.cjs'", "-path './tools/own.cjs'", "-name '*.patch'"} <= set(inputs)
+    assert node_images(texts).install == "node /app/tools/yarn.cjs install --immutable"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"dependencies": {"x": "file:../../x"}},
+        {"devDependencies": {"x": "link:../../x"}},
+        {"optionalDependencies": {"x": "../../x"}},
+        {"resolutions": {"x": "portal:../../x"}},
+        {"pnpm": {"overrides": {"x": "link:../../x"}}},
+    ],
+)
+def test_a_package_beside_a_context_is_told_of(more: Mapping[str, Any]) -> None:
+    texts = {"a/app/package.json": package("app", scripts={"start": "x"}, **more)}
+    (said,) = passed(texts)
+    assert "it depends on ../../x, outside" in said
+    inner = {"a/app/package.json": texts["a/app/package.json"].replace("../../x", "./x")}
+    assert passed(inner) == []
+
+
+def test_settings_of_typescript_beside_a_context_are_told_of() -> None:
+    texts = {**page("web"), "web/tsconfig.json": '{\n  // own\n  "extends": "../tsconfig.base.json"\n}\n'}
+    (note,) = the(node(texts)).warnings
+    assert note.startswith("web/tsconfig.json:3: ../tsconfig.base.json lies outside")
+    texts["web/tsconfig.json"] = '{"extends": "./base.json"}'
+    assert the(node(texts)).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("patterns", "folder", "found"),
+    [
+        ('packages: ["a/*"]', "a/x", True),
+        ("packages:\n- a/*\n- '!a/x'", "a/x", False),
+        ("packages: ['**/x']", "a/b/x", True),
+        ("packages: ['a/**/x']", "a/x", True),
+        ("packages: ['a/**/x']", "b/x", False),
+        ("onlyBuiltDependencies: [a]", "a/x", False),
+        ("packages: [", "a/x", False),
+    ],
+)
+def test_a_workspace_of_pnpm_is_read_as_yaml(patterns: str, folder: str, found: bool) -> None:
+    texts = {
+        "package.json": package("root"),
+        "pnpm-workspace.yaml": patterns,
+        f"{folder}/package.json": package("x", scripts={"start": "x"}),
+    }
+    assert (the(node(texts)).context == "") is found
+
+
 # --- files
 
 
