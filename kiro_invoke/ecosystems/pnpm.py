@@ -6,8 +6,10 @@ import posixpath
 from typing import Any
 
 from kiro_invoke.ecosystems import node_manifest
+from kiro_invoke.ecosystems.node_copies import copies
 from kiro_invoke.ecosystems.node_lock import pnpm_lock
 from kiro_invoke.ecosystems.node_parts import (
+    Doubt,
     Project,
     canonical,
     each_key,
@@ -47,6 +49,9 @@ def _gather(project: Project) -> None:
     # what pnpm excludes is excluded, wherever it is said
     patterns.sort(key=lambda pattern: pattern.startswith("!"))
     folders = workspace(project, lambda folder, _: [] if folder else patterns, _LINKED)
+    copies(project, folders, reads)
+    if settings.get("injectWorkspacePackages"):
+        raise Doubt(_WORKSPACE, "injectWorkspacePackages: the install copies packages of the workspace")
     _workspace_settings(project, settings)
     for folder in folders:
         project.counts_file(posixpath.join(folder, _SETTINGS), "settings")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kiro_invoke.ecosystems import node_manifest
+from kiro_invoke.ecosystems.node_copies import copies
 from kiro_invoke.ecosystems.node_lock import yarn_lock
 from kiro_invoke.ecosystems.node_parts import Project, hashed, is_installed, judged, quoted
 from kiro_invoke.ecosystems.node_workspaces import own_patterns, workspace
@@ -31,7 +32,8 @@ def reads(path: str) -> bool:
 
 
 def _gather(project: Project) -> None:
-    workspace(project, own_patterns, _LOCKED)
+    folders = workspace(project, own_patterns, _LOCKED)
+    copies(project, folders, reads)
     yarn_lock(project, _LOCKFILE)
     for file in _SETTINGS:
         project.counts_file(file, "settings")

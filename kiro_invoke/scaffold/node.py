@@ -24,6 +24,7 @@ from kiro_invoke.scaffold.node_facts import (
     vite_config,
 )
 from kiro_invoke.scaffold.node_packages import (
+    copied,
     leads_out,
     needed_build,
     reads_any_file,
@@ -175,10 +176,10 @@ class _Common:
     @property
     def _images(self) -> NodeImages:
         kind, project = self.kind, self.project
-        runs = reads_any_file(project, kind)
+        runs = reads_any_file(project)
         return NodeImages(
             mounts=self.mounts,
-            inputs=("-true",) if runs else kind.inputs,
+            inputs=("-true",) if runs else (*kind.inputs, *copied(project, kind)),
             install=kind.install,
             store=kind.store,
             store_id=f"kiro-{kind.name}",

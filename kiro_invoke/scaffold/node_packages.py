@@ -53,8 +53,8 @@ def manifests(project: Project) -> Iterator[tuple[str, Mapping[str, Any]]]:
             yield folder, repository.json(placed(folder, MANIFEST))
 
 
-def reads_any_file(project: Project, kind: Manager) -> bool:
-    """Whether an install may read any file: by a script, to compile an addon, or because it copies a folder."""
+def reads_any_file(project: Project) -> bool:
+    """Whether an install may read any file: by a script, to compile an addon, or to copy packages of the workspace."""
     repository, start = project.repository, f"{project.root}/" if project.root else ""
     if any(folder.startswith(start) or folder == project.root for folder in repository.named("binding.gyp")):
         return True
@@ -68,10 +68,18 @@ def reads_any_file(project: Project, kind: Manager) -> bool:
             return True
         if "injected" in str(manifest.get("dependenciesMeta")):
             return True
-        copied = (how == "file" and not path.endswith(_ARCHIVE) for how, path in _local(manifest))
-        if kind.name != "npm" and any(copied):
-            return True
-    return False
+    return "injectWorkspacePackages" in repository.read(placed(project.root, "pnpm-workspace.yaml"))
+
+
+def copied(project: Project, kind: Manager) -> tuple[str, ...]:
+    """What find takes for the files of folders that an install copies: those that are named by `file:`. npm links."""
+    found = (
+        folder_below(project.root, normpath(placed(folder, path)))
+        for folder, manifest in manifests(project)
+        for how, path in _local(manifest)
+        if how == "file" and not path.endswith(_ARCHIVE)
+    )
+    return tuple(f"-path {shlex.quote(f'./{each}/*')}" for each in dict.fromkeys(found) if kind.name != "npm")
 
 
 def leads_out(project: Project) -> str:

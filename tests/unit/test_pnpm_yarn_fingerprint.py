@@ -687,3 +687,53 @@ def test_formatting_of_a_lockfile_changes_no_part(lock: str, end: str) -> None:
         before = of(manager, {**files, file: lock + "\n"})
         after = of(manager, {**files, file: (lock + "\n").replace("\n", end)})
         assert (before.parts, bool(before.doubt)) == (after.parts, bool(after.doubt))
+
+
+# --- folders that an install copies
+
+
+def copying(manager: ModuleType, edits: Mapping[str, str], **more: object) -> Fingerprint:
+    files: dict[str, str | bytes] = {
+        "package.json": json.dumps({"name": "a", "dependencies": {"x": "file:./x", "y": "link:./y"}, **more}),
+        ("yarn.lock" if manager is yarn else "pnpm-lock.yaml"): "",
+        "x/package.json": '{"name": "x", "main": "index.js"}',
+        "x/index.js": "one",
+        "x/README.md": "one",
+        "y/index.js": "one",
+    }
+    found: Fingerprint = manager.fingerprint(tree_of({**files, **edits}))
+    return found
+
+
+@pytest.mark.parametrize("manager", [pnpm, yarn], ids=["pnpm", "yarn"])
+@pytest.mark.parametrize(
+    ("path", "text", "counts"),
+    [
+        ("x/index.js", "two", True),
+        ("x/lib/other.js", "two", True),
+        ("x/package.json", '{"name": "x", "main": "other.js"}', True),
+        ("x/README.md", "two", False),
+        ("x/node_modules/z/index.js", "two", False),
+        ("y/index.js", "two", False),
+        ("xx/index.js", "two", False),
+    ],
+)
+def test_what_lies_in_a_copied_folder_is_installed(
+    manager: ModuleType, path: str, text: str, counts: bool
+) -> None:
+    """A live update would reach the folder, and not the copy that runs."""
+    before, after = copying(manager, {}), copying(manager, {path: text})
+    assert (before.doubt, after.doubt) == ("", "")
+    assert (before.hashed != after.hashed) is counts
+
+
+@pytest.mark.parametrize("manager", [pnpm, yarn], ids=["pnpm", "yarn"])
+def test_a_copied_folder_with_files_that_are_not_known_by_their_names_is_a_doubt(manager: ModuleType) -> None:
+    assert "the install copies `x`, where x/words.json lies" in copying(manager, {"x/words.json": ""}).doubt
+    injected = copying(manager, {}, dependenciesMeta={"x": {"injected": True}})
+    assert "copies a package of the workspace" in injected.doubt
+
+
+def test_a_workspace_that_is_installed_as_copies_is_a_doubt() -> None:
+    found = copying(pnpm, {"pnpm-workspace.yaml": "injectWorkspacePackages: true\n"})
+    assert "injectWorkspacePackages" in found.doubt

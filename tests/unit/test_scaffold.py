@@ -433,14 +433,6 @@ def test_packages_that_are_taken_as_they_are_are_not_built() -> None:
     ("lockfile", "more"),
     [
         (
-            "yarn.lock",
-            {"app/package.json": package("app", scripts={"start": "x"}, dependencies={"x": "file:./x"})},
-        ),
-        (
-            "pnpm-lock.yaml",
-            {"app/package.json": package("app", scripts={"start": "x"}, dependencies={"x": "file:./x"})},
-        ),
-        (
             "pnpm-lock.yaml",
             {
                 "app/package.json": package(
@@ -448,6 +440,7 @@ def test_packages_that_are_taken_as_they_are_are_not_built() -> None:
                 )
             },
         ),
+        ("pnpm-lock.yaml", {"pnpm-workspace.yaml": "packages: [app]\ninjectWorkspacePackages: true\n"}),
         ("pnpm-lock.yaml", {"app/binding.gyp": "{}"}),
         ("package-lock.json", {"packages/addon/binding.gyp": "{}"}),
         ("pnpm-lock.yaml", {"package.json": package("root", scripts={"pnpm:devPreinstall": "node x.js"})}),
@@ -459,6 +452,15 @@ def test_an_install_that_copies_or_compiles_depends_on_any_file(
     texts = workspace(lockfile, {"scripts": {"start": "x"}})
     assert node_images(texts).inputs != ("-true",)
     assert node_images({**texts, **more}).inputs == ("-true",)
+
+
+@pytest.mark.parametrize(
+    ("lockfile", "copies"), [("yarn.lock", True), ("pnpm-lock.yaml", True), ("package-lock.json", False)]
+)
+def test_an_install_has_the_folders_that_it_copies(lockfile: str, copies: bool) -> None:
+    own = {"x": "file:./a b", "y": "file:../y.tgz", "z": "link:./z"}
+    inputs = node_images(workspace(lockfile, {"scripts": {"start": "x"}, "dependencies": own})).inputs
+    assert [one for one in inputs if "app" in one] == (["-path './app/a b/*'"] if copies else [])
 
 
 def test_an_install_has_patches_and_programs_of_its_manager_wherever_they_lie() -> None:
