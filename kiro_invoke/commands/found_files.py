@@ -98,6 +98,14 @@ def text_of(root: Path, path: str) -> str | None:
         raise ConfigError(f"cannot be read: {error}", file=path, fix="move it away, or mend it") from None
 
 
+def own_text(root: Path, path: str) -> str | None:
+    """A file as it is; None where it cannot be one that was written here: it is no text, or elsewhere."""
+    try:
+        return text_of(root, path)
+    except ConfigError:
+        return None
+
+
 def _cargo_credentials(environ: Mapping[str, str]) -> Mapping[str, str]:
     home = environ.get("CARGO_HOME") or str(Path(environ.get("HOME") or "~").expanduser() / ".cargo")
     found = (Path(home, name) for name in ("credentials.toml", "credentials"))

@@ -129,7 +129,9 @@ def _show(
 def show_uninstalled(surface: Surface, writes: Sequence[Write], *, dry: bool, state: bool) -> None:
     count = sum(write.writes for write in writes)
     surface.out.line(f"{count} file{'' if count == 1 else 's'} {'would be ' if dry else ''}taken out")
-    if state and not dry:
+    if state and dry:
+        surface.out.line("before that, to have the engine's room back: kiro clean-cache --what all --yes")
+    elif state:
         surface.out.line(
-            "the state folder .kiro/ stays: git does not see it; remove it when you need it no more"
+            "the folder .kiro/ stays, which git does not see: it has the records of your builds (rm -r .kiro)"
         )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kiro_invoke.commands.found_files import look, paths_of, text_of
+from kiro_invoke.commands.found_files import look, own_text, paths_of, text_of
 from kiro_invoke.commands.initialized import (
     answer,
     file_fields,
@@ -20,7 +20,7 @@ from kiro_invoke.commands.lockfiles import Lockfile, Runs, forget, locked, make_
 from kiro_invoke.commands.surface import Answer, Surface
 from kiro_invoke.config import find_root
 from kiro_invoke.engine import process
-from kiro_invoke.engine.files import write_whole
+from kiro_invoke.engine.files import refuse_links, write_whole
 from kiro_invoke.model.errors import ConfigError, ExitCode, UsageError
 from kiro_invoke.model.naming import slug
 from kiro_invoke.plain import clean
@@ -96,12 +96,14 @@ def uninstall(*, dry_run: bool, force: bool) -> Callable[[Surface], Answer]:
 
     def body(surface: Surface) -> Answer:
         root = find_root(surface.folder)
+        refuse_links(root / ".kiro", root / ".kiro/init", root / _REPLACED)
         own = [
             path for path in paths_of(root) if path.rpartition("/")[2] in _OURS or path.endswith("/kiro.yaml")
         ]
         replaced = root / _REPLACED
         writes = [
-            _restored(write, replaced) for write in unplan(own, lambda path: text_of(root, path), force=force)
+            _restored(write, replaced)
+            for write in unplan(own, lambda path: own_text(root, path), force=force)
         ]
         writes += ours(root)
         for write in writes:
@@ -162,10 +164,8 @@ def _write(root: Path, writes: Sequence[Write]) -> None:
     for write in writes:
         file = root / write.path
         if write.deed is Deed.REPLACE and write.before is not None and not is_marked(write.before):
-            kept = root / _REPLACED / write.path
-            if not kept.exists():
-                locked(root)
-                write_whole(kept, write.before)
+            locked(root)
+            write_whole(root / _REPLACED / write.path, write.before)
         if write.after is None:
             file.unlink()
             _prune(file.parent, root)

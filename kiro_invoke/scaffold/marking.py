@@ -15,9 +15,11 @@ _WHOLE = re.compile(
 _BLOCK = re.compile(
     r"(?P<joined>\n?)^(?P<comment>#|//) >>> kiro init (?P<version>\S+) "
     r"\((?P<hash>[0-9a-f]{16})(?P<bare>, no newline before)?\)\n"
-    r"(?P<body>.*?)^(?P=comment) <<< kiro init\n",
-    re.DOTALL | re.MULTILINE,
+    # what begins anew before it ended has lost its end: what follows there is a person's
+    r"(?P<body>(?:(?!(?:#|//) >>> kiro init )[^\n]*\n)*?)(?P=comment) <<< kiro init\n",
+    re.MULTILINE,
 )
+_BEGUN = re.compile(r"^(?:#|//) >>> kiro init \S+ \([0-9a-f]{16}[^)]*\)\r?$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,11 @@ def block_mark(text: str) -> Mark | None:
     if match is None:
         return None
     return Mark(match["version"], _hash(match["body"]) == match["hash"], match["body"])
+
+
+def is_damaged(text: str) -> bool:
+    """Whether a block begins in a file that has no end: nobody knows which of the lines below are a person's."""
+    return _BEGUN.search(without_block(text)) is not None
 
 
 def without_block(text: str) -> str:

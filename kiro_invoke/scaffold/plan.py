@@ -8,7 +8,7 @@ from difflib import unified_diff
 from enum import StrEnum
 
 from kiro_invoke.scaffold.files import File, Form
-from kiro_invoke.scaffold.marking import block_mark, whole, whole_mark, with_block, without_block
+from kiro_invoke.scaffold.marking import block_mark, is_damaged, whole, whole_mark, with_block, without_block
 
 #: The text of a file; None where there is none.
 Reads = Callable[[str], str | None]
@@ -61,6 +61,9 @@ class Wishes:
     force: bool = False
 
 
+_DAMAGED = "lines of kiro init begin in it, and their end is gone: take out by hand what is not yours"
+
+
 def plan(wanted: Iterable[File], reads: Reads, version: str, wishes: Wishes) -> tuple[Write, ...]:
     """What has every wanted file there."""
     return tuple(write for file in wanted for write in _planned(file, reads(file.path), version, wishes))
@@ -77,6 +80,9 @@ def _planned(file: File, there: str | None, version: str, wishes: Wishes) -> Ite
             yield Write(file.path, Deed.CREATE, file.cause, None, whole(file.text, version, file.comment))
         return
     mark = whole_mark(there)
+    if mark is None and file.form is not Form.WHOLE and is_damaged(there):
+        yield Write(file.path, Deed.LEAVE, _DAMAGED, there, there)
+        return
     if mark is None and file.form is not Form.WHOLE:
         yield _block(file, there, version, wishes)
         return
@@ -130,6 +136,8 @@ def _unplanned(path: str, there: str | None, *, force: bool) -> Iterator[Write]:
         cause = "written by kiro init" if mark.intact else "written by kiro init, and changed since"
         deed = Deed.REMOVE if may else Deed.LEAVE
         yield Write(path, deed, cause if may else f"{cause} (--force removes it)", there, None)
+    elif is_damaged(there):
+        yield Write(path, Deed.LEAVE, _DAMAGED, there, there)
     elif (mark := block_mark(there)) is not None:
         may = mark.intact or force
         cause = (

@@ -186,6 +186,62 @@ def test_what_force_replaced_comes_back(world: World) -> None:
     assert world.files() == before
 
 
+def test_what_force_replaced_last_comes_back(world: World) -> None:
+    write_texts(world.root, {"api/Dockerfile": "FROM mine\n"})
+    world.init(force=True)
+    write_texts(world.root, {"api/Dockerfile": "FROM mine, and newer\n"})
+    world.init(force=True)
+    world.uninstall()
+    assert world.files()["api/Dockerfile"] == b"FROM mine, and newer\n"
+
+
+@pytest.mark.parametrize("force", [True, False])
+def test_lines_that_lost_their_end_are_left(world: World, force: bool) -> None:
+    write_texts(world.root, {"Makefile": "all:\n"})
+    world.init()
+    file = world.root / "Makefile"
+    torn = file.read_text().replace("# <<< kiro init\n", "") + "mine:\n"
+    file.write_text(torn)
+    assert world.deeds(force=force)["Makefile"] == "leave"
+    assert world.uninstall(force=force)["left"] == 1
+    assert file.read_text() == torn
+    assert "Makefile: lines of kiro init begin in it, and their end is gone" in world.err.getvalue()
+
+
+def test_uninstall_is_not_kept_from_its_work_by_files_of_others(world: World, tmp_path: Path) -> None:
+    write_texts(tmp_path, {"elsewhere": "FROM other\n"})
+    (world.root / "nginx.conf").write_bytes(b"# \xff\n")
+    (world.root / "Dockerfile").symlink_to(tmp_path / "elsewhere")
+    before = world.files()
+    world.init()
+    assert world.uninstall()["left"] == 0
+    assert world.files() == before
+
+
+@pytest.mark.parametrize("link", [".kiro", ".kiro/init"])
+def test_uninstall_follows_no_link_into_a_persons_other_folders(
+    world: World, tmp_path: Path, link: str
+) -> None:
+    write_texts(tmp_path, {"elsewhere/init/mine": "", "elsewhere/mine": ""})
+    (world.root / link).parent.mkdir(exist_ok=True)
+    (world.root / link).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ConfigError, match="must not be a link"):
+        world.uninstall()
+    assert (tmp_path / "elsewhere/init/mine").exists()
+    assert (tmp_path / "elsewhere/mine").exists()
+
+
+def test_uninstall_says_what_stays(world: World) -> None:
+    world.init()
+    write_texts(world.root, {".kiro/.gitignore": "*\n", ".kiro/metrics.db": ""})
+    world.uninstall(dry_run=True)
+    assert "before that, to have the engine's room back: kiro clean-cache --what all" in world.out.getvalue()
+    world.uninstall()
+    assert "the folder .kiro/ stays" in world.out.getvalue()
+    assert "(rm -r .kiro)" in world.out.getvalue()
+    assert (world.root / ".kiro/metrics.db").exists()
+
+
 def test_what_is_ours_and_was_edited_is_not_kept_as_a_persons_own(world: World) -> None:
     before = world.files()
     world.init()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kiro_invoke.scaffold.marking import block_mark, whole, whole_mark, with_block, without_block
+from kiro_invoke.scaffold.marking import block_mark, is_damaged, whole, whole_mark, with_block, without_block
 
 BODY = "**/target\n**/.git\n"
 
@@ -58,3 +58,13 @@ def test_a_block_goes_byte_for_byte(pieces: list[str]) -> None:
 def test_what_a_person_writes_below_a_block_stays() -> None:
     text = with_block("mine", BODY, "1") + "below\n"
     assert without_block(text) == "mine\nbelow\n"
+
+
+def test_a_block_that_lost_its_end_does_not_take_in_what_a_person_wrote_below() -> None:
+    torn = with_block("above\n", BODY, "1").replace("# <<< kiro init\n", "") + "below\n"
+    assert (is_damaged(torn), is_damaged(torn.replace("\n", "\r\n"))) == (True, True)
+    assert block_mark(torn) is None
+    again = with_block(torn, BODY, "1")
+    assert without_block(again) == torn
+    assert not is_damaged(with_block("above\n", BODY, "1"))
+    assert not is_damaged("# >>> kiro init\n")
