@@ -16,6 +16,7 @@ from kiro_invoke.scaffold.node_facts import (
     MANIFEST,
     Fits,
     Project,
+    carried,
     credentials,
     image_of,
     listening,
@@ -107,6 +108,7 @@ def _service(project: Project, fits: Fits, own_npmrc: str) -> Found | Passed:
         port = 8080
     else:
         images, of_program = common.program()
+        warnings += () if images.page else carried(project)
         facts += of_program
         port = images.port
     return Found(

@@ -18,8 +18,11 @@ _VITE_CONFIGS = tuple(f"vite.config.{ending}" for ending in ("ts", "js", "mts", 
 _MAJORS = (24, 22, 20, 18, 16)
 _OUT = re.compile(r"\boutDir\s*:\s*[\"'`](?P<out>[\w./-]+)[\"'`]")
 _PROXIED = re.compile(r"[\"'`](?P<path>/[\w/-]+)[\"'`]\s*:")
-_TOKEN = re.compile(r"\$\{(?P<name>[A-Z_][A-Z0-9_]*)[-:}]")
-_LITERAL_TOKEN = re.compile(r"(?:_authToken|_auth|_password|npmAuthToken)\s*[=:]\s*(?!\s*[\"']?\$\{)\S")
+_TOKEN = re.compile(r"\$\{(?P<name>[A-Za-z_]\w*)[-:?}]", re.ASCII)
+_LITERAL_TOKEN = re.compile(
+    r"(?:_authToken|_auth|_password|npmAuthToken|npmAuthIdent)[\"']?"
+    r"(?:[ \t]*[=:]|[ \t])[ \t]*(?![ \t]*[\"']?\$\{)[^\s=:]"
+)
 _PORTS = tuple(
     re.compile(text)
     for text in (
@@ -170,19 +173,45 @@ def credentials(
     project: Project, own_npmrc: str
 ) -> tuple[tuple[Need, ...], str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """Secrets, the .npmrc among them, variables of tokens, what is to be kept out of the context, what to know."""
-    names, texts = (".npmrc", ".yarnrc.yml"), []
+    names, texts = (".npmrc", ".yarnrc.yml", ".yarnrc"), []
     for folder in dict.fromkeys((project.root, project.folder)):
         texts += [(placed(folder, name), project.repository.read(placed(folder, name))) for name in names]
     tokens = tuple(dict.fromkeys(match["name"] for _path, text in texts for match in _TOKEN.finditer(text)))
     needs = [Need(name, env=name) for name in tokens]
-    literal = [path for path, text in texts if _LITERAL_TOKEN.search(text)]
-    if any(path.endswith(".npmrc") for path in literal):
-        path = next(path for path in literal if path.endswith(".npmrc"))
-        why = f"{path}: it holds a token: it is kept out of the context and given to builds as a secret"
-        return (Need("npmrc", file=path), *needs), path, tokens, (folder_below(project.root, path),), (why,)
-    warnings = tuple(
-        f"{path}: it holds a token, which would get into layers: write ${{NPM_TOKEN}}" for path in literal
+    read = [path for path, text in texts if _LITERAL_TOKEN.search(text)]
+    other = [
+        path for path in _below(project, ".npmrc") if _LITERAL_TOKEN.search(project.repository.read(path))
+    ]
+    kept_out = [path for path in dict.fromkeys((*read, *other)) if path.endswith(".npmrc")]
+    own = next((path for path in read if path in kept_out), "")
+    warnings = [
+        f"{path}: it holds a token: it is kept out of the context"
+        + (" and given to builds as a secret" if path == own else "")
+        for path in kept_out
+    ]
+    warnings += [
+        f"{path}: it holds a token, which would get into layers: write ${{NPM_TOKEN}}"
+        for path in read
+        if path not in kept_out
+    ]
+    ignored = tuple(folder_below(project.root, path) for path in kept_out)
+    given = own or (own_npmrc if own_npmrc and any("registry" in text for _path, text in texts) else "")
+    secrets = (Need("npmrc", file=given), *needs) if given else tuple(needs)
+    return secrets, given, tokens, ignored, tuple(warnings)
+
+
+def _below(project: Project, name: str) -> list[str]:
+    root = project.root
+    within = (
+        folder for folder in project.repository.named(name) if not root or f"{folder}/".startswith(f"{root}/")
     )
-    if own_npmrc and any("registry" in text for _path, text in texts):
-        return (Need("npmrc", file=own_npmrc), *needs), own_npmrc, tokens, (), warnings
-    return tuple(needs), "", tokens, (), warnings
+    return [placed(folder, name) for folder in within]
+
+
+def carried(project: Project) -> tuple[str, ...]:
+    """What a production image of a program carries that may be nobody else's to know, as notes."""
+    return tuple(
+        f"{path}: it gets into images, the production image too: name it in .dockerignore if it holds what is secret"
+        for path in dict.fromkeys((*_below(project, ".env"), *_below(project, ".env.production")))
+        if path.rpartition("/")[0] in (project.root, project.folder)
+    )

@@ -105,6 +105,7 @@ def _package(
     port, env, listening, warnings = _listening(repository, folder, crates)
     facts += listening
     needs = _needs(repository, root, cargo_home)
+    warnings += _tokens(repository, root)
     facts += [Fact(f"secret {one.id}", one.file or one.env) for one in needs]
     service = slug((basename(root) or name) if alone else name, "app")
     images = RustImages(
@@ -123,7 +124,8 @@ def _package(
     )
     return Found(
         service, root, root if alone else folder, "cargo", images, tuple(facts), port, needs=needs,
-        lockfile="" if repository.has(lock) else lock, ignore=("**/target",), warnings=warnings,
+        lockfile="" if repository.has(lock) else lock, ignore=("**/target", "**/.cargo/credentials*"),
+        warnings=warnings,
     )  # fmt: skip
 
 
@@ -260,6 +262,20 @@ def _needs(repository: Repository, root: str, cargo_home: Mapping[str, str]) -> 
             if table(repository.toml(placed(folder, name)).get("registries")) and cargo_home:
                 return (Need("cargo_credentials", file=next(iter(cargo_home.values()))),)
     return ()
+
+
+def _tokens(repository: Repository, root: str) -> tuple[str, ...]:
+    """Tokens in the project's own configuration, as notes."""
+    notes = []
+    for name in (".cargo/config.toml", ".cargo/config"):
+        path = placed(root, name)
+        settings = repository.toml(path)
+        registries = [*table(settings.get("registries")).values(), settings.get("registry")]
+        if any("token" in table(one) for one in registries):
+            notes.append(
+                f"{path}: it holds a token, which gets into layers: have it in Cargo's credentials.toml"
+            )
+    return tuple(notes)
 
 
 def _distinct(parts: Iterator[tuple[str, ...]]) -> tuple[str, ...]:

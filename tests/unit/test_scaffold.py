@@ -342,6 +342,62 @@ def test_a_token_in_the_projects_npmrc_reaches_no_context() -> None:
     assert not [text for text in made.values() if "abc" in text]
 
 
+def test_a_token_in_the_npmrc_of_any_package_reaches_no_context() -> None:
+    line = "//npm.example.org/:_authToken=abc\n"
+    texts = workspace("package-lock.json", {"scripts": {"start": "x"}}, far={})
+    texts |= {
+        ".npmrc": line,
+        "app/.npmrc": line,
+        "packages/far/.npmrc": line,
+        "packages/other/.npmrc": "a=b\n",
+    }
+    found = the(node(texts))
+    assert {".npmrc", "app/.npmrc", "packages/far/.npmrc"} <= set(found.ignore)
+    assert "packages/other/.npmrc" not in found.ignore
+    assert [need.file for need in found.needs] == [".npmrc"]
+    assert len(found.warnings) == 3
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "literal"),
+    [
+        (".yarnrc.yml", "npmAuthIdent: me:abc\n", True),
+        (".yarnrc.yml", 'npmAuthToken: "abc"\n', True),
+        (".yarnrc.yml", 'npmAuthToken: "${npmToken:-}"\n', False),
+        (".yarnrc.yml", "npmAlwaysAuth: true\n", False),
+        (".yarnrc", '"//npm.example.org/:_authToken" "abc"\n', True),
+        (".yarnrc", '"//npm.example.org/:_authToken" "${TOKEN}"\n', False),
+    ],
+)
+def test_a_token_that_would_get_into_layers_is_told_of(file: str, text: str, literal: bool) -> None:
+    found = the(node({**page("web"), f"web/{file}": text}))
+    assert any("it holds a token, which would get into layers" in one for one in found.warnings) is literal
+    assert bool(found.needs) is ("${" in text)
+
+
+@pytest.mark.parametrize("name", ["npmToken", "NPM_TOKEN", "_x"])
+def test_a_variable_of_a_token_may_be_written_as_one_likes(name: str) -> None:
+    texts = {**page("web"), "web/.npmrc": f"//npm.example.org/:_authToken=${{{name}?}}\n"}
+    assert [need.env for need in the(node(texts)).needs] == [name]
+
+
+def test_what_a_production_image_carries_is_told_of() -> None:
+    texts = {**program("api", "api", where="./w.js"), "api/.env": "KEY=abc\n", "other/.env": ""}
+    (note,) = the(node(texts)).warnings
+    assert note.startswith("api/.env: it gets into images, the production image too")
+    assert the(node({**page("api"), "api/.env": "KEY=abc\n"})).warnings == ()
+
+
+def test_tokens_of_cargo_in_the_project_are_kept_out_or_told_of() -> None:
+    texts = {**crate("app", 3000), ".cargo/credentials.toml": '[registry]\ntoken = "abc"\n'}
+    rules = Rules(read_patterns(written(texts)[".dockerignore"].encode()))
+    assert not rules.lets_through(".cargo/credentials.toml")
+    assert rules.lets_through(".cargo/config.toml")
+    texts[".cargo/config.toml"] = '[registries.own]\nindex = "sparse+https://x/"\ntoken = "abc"\n'
+    (note,) = the(rust(texts)).warnings
+    assert note.startswith(".cargo/config.toml: it holds a token")
+
+
 def test_credentials_of_cargo_are_a_secret_where_a_registry_is_named() -> None:
     texts = crate("app", 3000, folder="a")
     home = {"credentials.toml": "/home/me/.cargo/credentials.toml"}
