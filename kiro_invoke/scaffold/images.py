@@ -19,7 +19,8 @@ class RustImages:
 
     `port` 0: none is known; `health`: the argument with which the program examines itself ("": none); `data`: the
     folder that its data lies in ("": none). `toolchain`: what rustup is to take, where a rust-toolchain file says so
-    ("": none does); `toolchain_adds`: rustup's commands for what it wants besides.
+    ("": none does); `toolchain_adds`: rustup's commands for what it wants besides; `channel`: what that file, where
+    it is in the context, has to say still.
     """
 
     mounts: str
@@ -36,6 +37,7 @@ class RustImages:
     data: str = ""
     toolchain: str = ""
     toolchain_adds: tuple[str, ...] = ()
+    channel: str = ""
     cargo_credentials: bool = False
     explained: bool = False
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from posixpath import basename, normpath
+from posixpath import basename
 from typing import Any
 
 from kiro_invoke.model.naming import slug
 from kiro_invoke.scaffold.found import Fact, Found, Need, Passed
 from kiro_invoke.scaffold.images import DEBIAN_IMAGE, RUST_IMAGE, RustImages
 from kiro_invoke.scaffold.repository import Repository, line_of, matches, placed, table, up
+from kiro_invoke.scaffold.rust_context import leads_out, not_known, notes
 from kiro_invoke.scaffold.system_packages import locked_names, needed
 
 _MANIFEST, _LOCK = "Cargo.toml", "Cargo.lock"
-_TOOLCHAINS = ("rust-toolchain.toml", "rust-toolchain")
+#: As rustup looks for them.
+_TOOLCHAINS = ("rust-toolchain", "rust-toolchain.toml")
 _NUMBER = re.compile(r"\d+\.\d+(?:\.\d+)?")
 #: Since this version the official images have a variant for Debian 13.
 _TRIXIE = (1, 89)
@@ -40,8 +42,9 @@ def rust_services(repository: Repository, cargo_home: Mapping[str, str]) -> Iter
     packages = {folder: _root(folder, manifests) for folder, one in manifests.items() if "package" in one}
     served = [root for folder, root in packages.items() if _programs(repository, folder, manifests[folder])]
     for folder, root in packages.items():
+        members = {each: manifests[each] for each in manifests if each == root or packages.get(each) == root}
         found = _package(
-            repository, folder, root, manifests[folder], cargo_home, alone=served.count(root) == 1
+            repository, folder, root, manifests[folder], cargo_home, members, alone=served.count(root) == 1
         )
         if isinstance(found, Found) and found.name in taken:
             yield Passed(placed(folder, _MANIFEST), f"another package is named {found.name}, too")
@@ -72,10 +75,11 @@ def _package(
     root: str,
     manifest: Mapping[str, Any],
     cargo_home: Mapping[str, str],
+    members: Mapping[str, Mapping[str, Any]],
     *,
     alone: bool,
 ) -> Found | Passed:
-    """`alone`: it has the only program that is built from `root`."""
+    """`members`: the manifests that are built from `root`; `alone`: it has the only program of them."""
     path = placed(folder, _MANIFEST)
     package = table(manifest["package"])
     name = str(package.get("name") or basename(folder))
@@ -84,7 +88,9 @@ def _package(
         return Passed(path, "a library: it has no program (no src/main.rs, no [[bin]])")
     if not all(re.fullmatch(r"[\w-]+", one) for one in (name, *programs)):
         return Passed(path, "a package or program has a name that cargo does not take")
-    if outside := _outside(folder, root, manifest):
+    if unknown := not_known(repository, root):
+        return Passed(path, unknown)
+    if outside := leads_out(members, root):
         return Passed(
             path, f"it depends on {outside}, outside of what its build is sent: have a workspace hold both"
         )
@@ -95,6 +101,7 @@ def _package(
     if others:
         facts.append(Fact(f"not served: {', '.join(others)} (default-run in the manifest says which is)"))
     image, release, toolchain, adds, said = _compiler(repository, root)
+    wanted = _wanted(repository, root)
     facts.append(said)
     lock = placed(root, _LOCK)
     crates = locked_names(repository.read(lock)) if repository.has(lock) else frozenset[str]()
@@ -105,7 +112,7 @@ def _package(
     port, env, listening, warnings = _listening(repository, folder, crates)
     facts += listening
     needs = _needs(repository, root, cargo_home)
-    warnings += _tokens(repository, root)
+    warnings += notes(repository, folder, root)
     facts += [Fact(f"secret {one.id}", one.file or one.env) for one in needs]
     service = slug((basename(root) or name) if alone else name, "app")
     images = RustImages(
@@ -120,6 +127,7 @@ def _package(
         port=port,
         toolchain=toolchain,
         toolchain_adds=adds,
+        channel=wanted.channel if wanted and wanted.where.startswith(placed(root, "")) else "",
         cargo_credentials=bool(needs),
     )
     return Found(
@@ -154,20 +162,6 @@ def _is_said(said: object, path: str) -> bool:
 def _dependencies(manifest: Mapping[str, Any]) -> Iterator[str]:
     for key in ("dependencies", "build-dependencies"):
         yield from table(manifest.get(key))
-
-
-def _outside(folder: str, root: str, manifest: Mapping[str, Any]) -> str:
-    """A path that it depends on and that leads out of its build's context; "" where none does."""
-    for key in ("dependencies", "build-dependencies", "dev-dependencies"):
-        for dependency in table(manifest.get(key)).values():
-            path = table(dependency).get("path")
-            if isinstance(path, str):
-                place = normpath(placed(folder, path))
-                if place.startswith(("..", "/")) or (
-                    root and f"{place}/" != f"{root}/" and not place.startswith(f"{root}/")
-                ):
-                    return path
-    return ""
 
 
 @dataclass(frozen=True)
@@ -262,20 +256,6 @@ def _needs(repository: Repository, root: str, cargo_home: Mapping[str, str]) -> 
             if table(repository.toml(placed(folder, name)).get("registries")) and cargo_home:
                 return (Need("cargo_credentials", file=next(iter(cargo_home.values()))),)
     return ()
-
-
-def _tokens(repository: Repository, root: str) -> tuple[str, ...]:
-    """Tokens in the project's own configuration, as notes."""
-    notes = []
-    for name in (".cargo/config.toml", ".cargo/config"):
-        path = placed(root, name)
-        settings = repository.toml(path)
-        registries = [*table(settings.get("registries")).values(), settings.get("registry")]
-        if any("token" in table(one) for one in registries):
-            notes.append(
-                f"{path}: it holds a token, which gets into layers: have it in Cargo's credentials.toml"
-            )
-    return tuple(notes)
 
 
 def _distinct(parts: Iterator[tuple[str, ...]]) -> tuple[str, ...]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -317,6 +319,93 @@ def test_a_crate_beside_a_context_is_told_of() -> None:
         "app/Cargo.toml: it depends on ../words, outside of what its build is sent"
     )
     assert the(rust({**texts, "Cargo.toml": '[workspace]\nmembers = ["app", "words"]\n'})).context == ""
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "[dev-dependencies]\nwords = { path = '../words' }\n",
+        "[target.'cfg(unix)'.dependencies]\nwords = { path = '../words' }\n",
+        "[patch.crates-io]\nwords = { path = '../words' }\n",
+        "[workspace.dependencies]\nwords = { path = '../words' }\n",
+    ],
+)
+def test_wherever_a_manifest_names_it(more: str) -> None:
+    texts = {**crate("app", 3000, folder="app", more=more), "words/Cargo.toml": '[package]\nname = "words"\n'}
+    assert "it depends on ../words, outside of what its build is sent" in passed(texts)[0]
+    inner = {path: text.replace("../words", "words") for path, text in texts.items()}
+    assert len(rust(inner)) == 1
+
+
+def test_a_member_of_the_workspace_that_leads_out_keeps_all_from_being_built() -> None:
+    texts = crate("app", 3000, folder="a/app")
+    texts["a/Cargo.toml"] = '[workspace]\nmembers = ["app", "lib"]\n'
+    texts["a/lib/Cargo.toml"] = '[package]\nname = "lib"\n[dependencies]\nx = { path = "../../x" }\n'
+    assert rust(texts) == []
+
+
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        ('[source.crates-io]\nreplace-with = "v"\n[source.v]\ndirectory = "vendor"\n', "crates in a folder"),
+        ('paths = ["own"]\n', "puts other crates in the place of some"),
+        ('[source.crates-io]\nreplace-with = "m"\n[source.m]\nregistry = "sparse+https://m/"\n', ""),
+    ],
+)
+def test_crates_that_are_not_fetched_are_told_of(config: str, why: str) -> None:
+    texts = {**crate("app", 3000, folder="a"), "a/.cargo/config.toml": config}
+    assert [why in one for one in passed(texts)] == ([True] if why else [])
+
+
+def test_what_sources_include_from_beside_the_context_is_told_of() -> None:
+    texts = crate("app", 3000, folder="app") | {
+        "app/build.rs": 'fn main() { f(&["../proto/a.proto"], &["../nowhere"]) }\n',
+        "app/src/a/b.rs": 'f(include_str!("../../../words.txt"));\nf(include_str!("../c"));\n',
+        "app/src/c": "",
+        "proto/a.proto": "",
+        "words.txt": "",
+        "app/Cargo.lock": '[[package]]\nname = "x"\nsource = "git+ssh://git@git.example.org/x.git#1"\n',
+    }
+    first, second, third = the(rust(texts)).warnings
+    assert first.startswith("app/build.rs:1: ../proto/a.proto lies outside")
+    assert second.startswith("app/src/a/b.rs:1: ../../../words.txt lies outside")
+    assert third.startswith("app/Cargo.lock:3: a crate comes by ssh")
+
+
+def test_of_two_toolchain_files_the_one_counts_that_rustup_takes() -> None:
+    both = {"a/rust-toolchain": "1.90.0\n", "a/rust-toolchain.toml": '[toolchain]\nchannel = "1.91.0"\n'}
+    assert rust_images({**crate("app", 3000, folder="a"), **both}).rust_image == "rust:1.90.0-slim-trixie"
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "fits"),
+    [
+        ("rust-toolchain", "1.90.0\n", True),
+        ("rust-toolchain", "1.90.0\r\n", True),
+        ("rust-toolchain.toml", "[toolchain]\nchannel='1.90.0' # ours\n", True),
+        ("rust-toolchain.toml", 'toolchain = { channel = "1.90.0" }\n', True),
+        ("rust-toolchain.toml", '[toolchain]\nchannel = "1.90"\n', False),
+        ("rust-toolchain.toml", '[toolchain]\nchannel = "1x90.0"\n', False),
+        ("rust-toolchain", "1.91.0\n", False),
+        ("other", "1.90.0", False),
+    ],
+)
+def test_a_dockerfile_for_another_toolchain_than_is_wanted_now_does_not_build(
+    tmp_path: Path, file: str, text: str, fits: bool
+) -> None:
+    """The image has the compiler that the file named once, and would go on with it."""
+    texts = {**crate("app", 3000, folder="a"), "a/rust-toolchain": "1.90.0\n"}
+    for name in ("Dockerfile", "Dockerfile.fast"):
+        planner = parse(written(texts)[f"a/{name}"]).stage("planner")
+        assert planner is not None
+        (script,) = (one.rest for one in planner.instructions if one.keyword == "RUN")
+        check = script.partition(",rw ")[2].partition(" && mkdir")[0].strip().removesuffix("\\")
+        (tmp_path / file).write_text(text)
+        done = subprocess.run(["sh", "-c", check], cwd=tmp_path, capture_output=True, check=False)
+        assert (done.returncode == 0) is fits, check
+        assert (b"kiro init --upgrade" in done.stderr) is not fits
+    above = {**crate("app", 3000, folder="a"), "rust-toolchain": "1.90.0\n"}
+    assert "kiro init --upgrade" not in written(above)["a/Dockerfile.fast"].partition("\n")[2]
 
 
 # --- credentials
