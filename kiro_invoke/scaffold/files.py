@@ -151,18 +151,23 @@ def _compose(services: Sequence[Found], project: str) -> str:
             f"  {_word(one.name)}:",
             f"    image: {project}/{one.name}:dev",
             "    build:",
-            f"      context: {_word('./' + one.context)}",
-            f"      dockerfile: {_word(placed(below, 'Dockerfile.fast'))}",
+            f"      context: {_word(_literal('./' + one.context))}",
+            f"      dockerfile: {_word(_literal(placed(below, 'Dockerfile.fast')))}",
         ]
         if one.port:
             port = one.port
             while port in taken:
                 port += 1
             taken.add(port)
-            variable = re.sub(r"[^A-Z0-9]", "_", one.name.upper())
+            variable = re.sub(r"[^A-Z0-9]|^(?=\d)", "_", one.name.upper())
             lines += ["    ports:", f'      - "127.0.0.1:${{{variable}_PORT:-{port}}}:{one.port}"']
         lines.append("    restart: unless-stopped")
     return "".join(f"{line}\n" for line in lines)
+
+
+def _literal(text: str) -> str:
+    """A text in which Compose fills in nothing."""
+    return text.replace("$", "$$")
 
 
 _MAKE = """\

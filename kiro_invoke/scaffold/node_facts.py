@@ -15,7 +15,9 @@ from kiro_invoke.scaffold.repository import Repository, line_of, placed, table, 
 
 MANIFEST = "package.json"
 _VITE_CONFIGS = tuple(f"vite.config.{ending}" for ending in ("ts", "js", "mts", "mjs", "cts", "cjs"))
-_MAJORS = (24, 22, 20, 18, 16)
+_MAJORS = (24, 22, 20, 18, 16, 23, 21, 19)
+#: As `.nvmrc` names them: lts/jod.
+_NAMED = {"gallium": 16, "hydrogen": 18, "iron": 20, "jod": 22, "krypton": 24}
 _OUT = re.compile(r"\boutDir\s*:\s*[\"'`](?P<out>[\w./-]+)[\"'`]")
 _PROXIED = re.compile(r"[\"'`](?P<path>/[\w/-]+)[\"'`]\s*:")
 _TOKEN = re.compile(r"\$\{(?P<name>[A-Za-z_]\w*)[-:?}]", re.ASCII)
@@ -72,8 +74,11 @@ def image_of(project: Project, fits: Fits) -> tuple[str, Fact]:
     for folder in up(project.folder):
         for name in (".nvmrc", ".node-version"):
             path = placed(folder, name)
-            if match := re.match(r"v?(\d+)", project.repository.read(path).strip()):
-                return _of_major(int(match[1])), Fact(f"Node {match[1]}", path)
+            text = project.repository.read(path).strip()
+            match = re.match(r"v?(\d+)", text)
+            said = int(match[1]) if match else _NAMED.get(text.lower().removeprefix("lts/"))
+            if said:
+                return _of_major(said), Fact(f"Node {said}", path)
         manifest = placed(folder, MANIFEST)
         volta = str(table(project.repository.json(manifest).get("volta")).get("node") or "")
         if match := re.match(r"(\d+)", volta):
@@ -86,7 +91,8 @@ def image_of(project: Project, fits: Fits) -> tuple[str, Fact]:
 
 
 def _of_major(major: int) -> str:
-    return f"node:{major}-{'trixie' if major >= 20 else 'bookworm'}-slim"
+    has_trixie = major >= 24 or major in (20, 22)  # releases that ended before Debian 13 did come have none
+    return f"node:{major}-{'trixie' if has_trixie else 'bookworm' if major >= 16 else 'bullseye'}-slim"
 
 
 def vite_config(project: Project) -> tuple[str, str]:

@@ -235,6 +235,10 @@ def test_what_does_not_go_with_a_page_behind_nginx_is_told() -> None:
         ("package.json", {"engines": {"node": "^20 || ^22"}}, "node:22-trixie-slim"),
         ("package.json", {"volta": {"node": "20.1.0"}}, "node:20-trixie-slim"),
         (".nvmrc", "lts/*", "node:24-trixie-slim"),
+        (".nvmrc", "lts/Iron\n", "node:20-trixie-slim"),
+        (".nvmrc", "21", "node:21-bookworm-slim"),
+        ("package.json", {"engines": {"node": "^21"}}, "node:21-bookworm-slim"),
+        ("package.json", {"engines": {"node": "14.x"}}, "node:24-trixie-slim"),
     ],
 )
 def test_the_version_of_node_is_read(file: str, text: Any, image: str) -> None:
@@ -691,6 +695,13 @@ def test_two_services_on_one_port_get_two_outside() -> None:
     composed = yaml.safe_load(written(texts)["compose.yaml"])["services"]
     assert composed["a"]["ports"] == ["127.0.0.1:${A_PORT:-3000}:3000"]
     assert composed["b"]["ports"] == ["127.0.0.1:${B_PORT:-3001}:3000"]
+
+
+def test_folders_are_named_as_compose_takes_them() -> None:
+    """It fills in variables, whose names begin with no digit."""
+    made = yaml.safe_load(written(crate("app", 3000, folder="a$b/3d"))["compose.yaml"])
+    assert made["services"]["3d"]["build"]["context"] == "./a$$b/3d"
+    assert made["services"]["3d"]["ports"] == ["127.0.0.1:${_3D_PORT:-3000}:3000"]
 
 
 def test_a_page_hands_on_to_the_service_that_is_there() -> None:
