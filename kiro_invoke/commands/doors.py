@@ -11,8 +11,10 @@ from kiro_invoke.commands.surface import Answer, Surface
 _PACKAGE = Path(__file__).parents[1]
 MAKE_FRAGMENT = _PACKAGE / "kiro.mk"
 TILT_EXTENSION = _PACKAGE / "Tiltfile"
-#: What divides names in Make, or matches several.
-_MEANT_BY_MAKE = re.compile(r"([\s\\*?\[])")
+#: What divides names in Make,
+_DIVIDING = re.compile(r"([\s\\])")
+#: and what matches several: Make 3.81 takes no backslash before these.
+_MATCHING = re.compile(r"([*?\[])")
 
 
 def make_path() -> Callable[[Surface], Answer]:
@@ -27,7 +29,7 @@ def tilt_path() -> Callable[[Surface], Answer]:
 
 def included(path: Path) -> str:
     """A path as Make's `include` takes it: it would divide one with a space."""
-    return _MEANT_BY_MAKE.sub(r"\\\1", str(path))
+    return _MATCHING.sub(r"[\1]", _DIVIDING.sub(r"\\\1", str(path)))
 
 
 def _told(path: Path, shown: str) -> Answer:
