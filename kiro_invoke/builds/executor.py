@@ -21,7 +21,7 @@ from kiro_invoke.model.plan import BuildPlan, Target
 from kiro_invoke.model.record import BuildRecord, FailedStep, ImageRecord, StageRecord, Step
 
 #: The tool asks for what it needs itself; a person's settings must not change the graph.
-_ENV = {
+OWN_SETTINGS = {
     "BUILDX_NO_DEFAULT_ATTESTATIONS": "1",
     "BUILDX_BAKE_GIT_AUTH_TOKEN": "",
     # from 0.20 on, bake refuses what it reads outside the folder that it was started in
@@ -72,7 +72,7 @@ def execute(
     begun, at = clock(), wall()
     with BuildLog.begin(logs) as log:
         progress = Progress(log.beside(observer), {target.name: target.service for target in plan.targets})
-        done = engine.bake(definition(plan, around), env=_ENV, on_line=progress.feed, brake=brake)
+        done = engine.bake(definition(plan, around), env=OWN_SETTINGS, on_line=progress.feed, brake=brake)
         if brake is not None and brake.pulled:
             raise Stopped
         if not done.ok:

@@ -16,7 +16,8 @@ from kiro_invoke.commands.initialized import (
     tell_found,
     tell_writes,
 )
-from kiro_invoke.commands.lockfiles import Lockfile, Runs, forget, locked, make_lockfiles, ours
+from kiro_invoke.commands.locked_inside import lock
+from kiro_invoke.commands.lockfiles import Inside, Lockfile, Runs, forget, locked, make_lockfiles, ours
 from kiro_invoke.commands.surface import Answer, Surface
 from kiro_invoke.config import find_root
 from kiro_invoke.engine import process
@@ -49,7 +50,7 @@ class Asked:
     extras: tuple[str, ...] = ()
 
 
-def init(asked: Asked, run: Runs = process.run) -> Callable[[Surface], Answer]:
+def init(asked: Asked, run: Runs = process.run, inside: Inside | None = None) -> Callable[[Surface], Answer]:
     """Write what this repository's services need to be built fast; nothing of a person's without showing a diff."""
 
     def body(surface: Surface) -> Answer:
@@ -73,7 +74,9 @@ def init(asked: Asked, run: Runs = process.run) -> Callable[[Surface], Answer]:
         if missing and asked.dry_run:
             surface.say(f"would make {', '.join(missing)}: what only a lockfile tells is not known yet")
         elif missing:
-            made = make_lockfiles(surface, run, looked.root, looked.services, missing)
+            made = make_lockfiles(
+                surface, run, inside or _inside(surface, looked.root), looked.root, looked.services, missing
+            )
             looked = look(surface.folder, surface.environ)
         project = slug(looked.root.name, "project")
         wanted = _distinct(
@@ -89,6 +92,10 @@ def init(asked: Asked, run: Runs = process.run) -> Callable[[Surface], Answer]:
         return answer(looked, writes, made, agreed, dry=asked.dry_run)
 
     return body
+
+
+def _inside(surface: Surface, root: Path) -> Inside:
+    return lambda service, path, argv: lock(surface, root, service, path, argv)
 
 
 def uninstall(*, dry_run: bool, force: bool) -> Callable[[Surface], Answer]:

@@ -17,7 +17,9 @@ from posixpath import basename, dirname
 from kiro_invoke.commands.surface import Surface
 from kiro_invoke.engine.files import make_state_folder, write_whole
 from kiro_invoke.engine.protocol import Completed
+from kiro_invoke.model.errors import KiroError
 from kiro_invoke.scaffold.found import Found
+from kiro_invoke.scaffold.locking import MISSING, is_absent
 from kiro_invoke.scaffold.plan import Deed, Write
 
 #: What starts a process, and waits for its end (engine.process.run).
@@ -28,8 +30,8 @@ _NAMES = frozenset({"Cargo.lock", "package-lock.json", "pnpm-lock.yaml", "yarn.l
 _PATIENCE = 600.0
 #: Yarn notes the state of an install among the sources, though nothing was installed.
 _LEAVING_NOTHING = {"YARN_INSTALL_STATE_PATH": os.devnull}
-#: How a program that is not there ends.
-_MISSING = 127
+#: What makes a lockfile in an image: its text, of a service and a path, by a command. KiroError where it cannot.
+Inside = Callable[[Found, str, Sequence[str]], str]
 
 
 @dataclass(frozen=True)
@@ -58,34 +60,52 @@ def command(path: str) -> list[str]:
 
 
 def make_lockfiles(
-    surface: Surface, run: Runs, root: Path, services: Sequence[Found], missing: Sequence[str]
+    surface: Surface, run: Runs, inside: Inside, root: Path, services: Sequence[Found], missing: Sequence[str]
 ) -> tuple[Lockfile, ...]:
-    """Make what is missing; without its manager, say what makes it."""
+    """Make what is missing: by its manager here, else in the image that the service is built in; else say how."""
     made = []
     for path in missing:
-        argv = command(path)
-        there = ["env", f"--chdir={root / dirname(path)}"]  # settings count where a program runs
         surface.say(f"make     {path}: there is none, and images are built from what is locked")
         own = next(one for one in services if one.lockfile == path)
-        done = run([*there, *argv], env=_LEAVING_NOTHING, timeout=_PATIENCE)
-        if done.returncode == _MISSING and own.manager:
-            argv = ["npx", "--yes", "--package", own.manager, *argv]
-            done = run([*there, *argv], env=_LEAVING_NOTHING, timeout=_PATIENCE)
-        if done.ok and (root / path).is_file():
+        trouble = _made_here(run, root, own, path)
+        if trouble is None:
+            trouble = _made_inside(inside, root, own, path)
+        if not trouble:
             _remember(root, path)
-            made.append(Lockfile(path))
-            continue
-        words = _complaint(f"{done.stderr}\n{done.stdout}")
-        reason = (
-            f"there is no {argv[0]} on this machine"
-            if done.returncode == _MISSING
-            else words[:300] or "it failed"
-        )
-        surface.say(
-            f"{path}: not made: {reason}. {own.name} cannot be built without it: make it and commit it"
-        )
-        made.append(Lockfile(path, reason))
+        else:
+            surface.say(
+                f"{path}: not made: {trouble}. {own.name} cannot be built without it: make it and commit it"
+            )
+        made.append(Lockfile(path, trouble))
     return tuple(made)
+
+
+def _made_here(run: Runs, root: Path, own: Found, path: str) -> str | None:
+    """What was wrong, "" where it was made; None where the manager is not there."""
+    argv = command(path)
+    there = ["env", f"--chdir={root / dirname(path)}"]  # settings count where a program runs
+    done = run([*there, *argv], env=_LEAVING_NOTHING, timeout=_PATIENCE)
+    if done.returncode == MISSING and own.manager:
+        done = run([*there, *_had(own, argv)], env=_LEAVING_NOTHING, timeout=_PATIENCE)
+    if done.ok and (root / path).is_file():
+        return ""
+    return None if is_absent(done) else _complaint(f"{done.stderr}\n{done.stdout}")[:300] or "it failed"
+
+
+def _made_inside(inside: Inside, root: Path, own: Found, path: str) -> str:
+    """What was wrong, "" where it was made."""
+    argv = command(path)
+    try:
+        text = inside(own, path, argv if not own.manager or argv[0] == "cargo" else _had(own, argv))
+    except KiroError as error:
+        return f"there is no {argv[0]} that works on this machine, and {error.message}"
+    write_whole(root / path, text, mode=0o644)
+    return ""
+
+
+def _had(own: Found, argv: Sequence[str]) -> list[str]:
+    """The command by a manager that npm fetches first."""
+    return ["npx", "--yes", "--package", own.manager, *argv]
 
 
 def _complaint(output: str) -> str:

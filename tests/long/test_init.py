@@ -144,13 +144,21 @@ def test_a_repository_is_built_run_edited_and_left_as_it_was(case: Case, reposit
 
 
 def test_a_fresh_crate_and_a_fresh_page_work_without_an_edit(engine: None, tmp_path: Path) -> None:
-    """In a folder that is no git repository; the program ends by itself, and that is what it is to do."""
+    """In a folder that is no git repository, without cargo and npm on the machine. The program ends by itself, and that
+    is what it is to do.
+    """
     root = tmp_path / f"fresh {os.getpid()}"
     write_texts(root, FRESH)
     found = Repository(root, f"kiro-init-{os.getpid()}", {"WEB": free_port()})
     page = f"http://127.0.0.1:{found.ports['WEB']}"
     try:
-        for words in (["init"], ["warm-cache"], ["watch", "--once"]):
+        ran = kiro("init", cwd=root, env={**found.env, "PATH": _without_managers(tmp_path)})
+        assert ran.code == 0, ran.out + ran.err
+        assert ran.err.count("works on this machine") == 2
+        assert {(root / path).stat().st_uid for path in ("api/Cargo.lock", "web/package-lock.json")} == {
+            os.getuid()
+        }
+        for words in (["warm-cache"], ["watch", "--once"]):
             found.kiro(*words)
         assert "<title>page</title>" in wait_for(f"{page}/")
         _edit(found, "api/src/main.rs", "world", "kiro")
@@ -165,6 +173,15 @@ def test_a_fresh_crate_and_a_fresh_page_work_without_an_edit(engine: None, tmp_p
     finally:
         kiro("down", cwd=root, env=found.env)
         kiro("clean-cache", "--yes", cwd=root, env=found.env)
+
+
+def _without_managers(folder: Path) -> str:
+    """A PATH with all that the tool itself starts, and no package manager of a language."""
+    programs = folder / "programs"
+    programs.mkdir()
+    for name in ("docker", "env", "git", "unshare"):
+        (programs / name).symlink_to(shutil.which(name) or "")
+    return str(programs)
 
 
 def test_a_token_of_a_private_registry_is_used_and_kept_nowhere(engine: None, tmp_path: Path) -> None:

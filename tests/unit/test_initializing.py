@@ -19,7 +19,8 @@ from kiro_invoke.commands.doors import MAKE_FRAGMENT
 from kiro_invoke.commands.initializing import Asked
 from kiro_invoke.commands.surface import Answer, Surface
 from kiro_invoke.engine.protocol import Completed
-from kiro_invoke.model.errors import ConfigError, UsageError
+from kiro_invoke.model.errors import ConfigError, EngineError, UsageError
+from kiro_invoke.scaffold.found import Found
 from kiro_invoke.screen import Paper
 from tests.support.repository import git, write_texts
 from tests.support.shapes import SHAPES, crate
@@ -35,6 +36,7 @@ class World:
         self.root = root
         self.answer: bool | None = None
         self.fails = ""
+        self.engine_trouble = "no Docker engine answers"
         self.out, self.err = io.StringIO(), io.StringIO()
 
     def surface(self) -> Surface:
@@ -48,7 +50,9 @@ class World:
         return Surface(paper(self.out), paper(self.err), {"HOME": str(self.root.parent)}, self.root, asks)
 
     def init(self, **options: Any) -> dict[str, Any]:
-        return self._fields("init", initializing.init(Asked(**options), self.run)(self.surface()))
+        return self._fields(
+            "init", initializing.init(Asked(**options), self.run, self.inside)(self.surface())
+        )
 
     def run(self, argv: Sequence[str], **_options: object) -> Completed:
         """A package manager that locks, or fails."""
@@ -56,6 +60,13 @@ class World:
             return Completed(tuple(argv), 127 if self.fails == "missing" else 1, "", f"{self.fails}\n")
         write_texts(self.root, LOCKED)
         return Completed(tuple(argv), 0, "", "")
+
+    def inside(self, _service: Found, path: str, argv: Sequence[str]) -> str:
+        """An engine on which a manager locks, or none."""
+        if self.engine_trouble:
+            raise EngineError(self.engine_trouble)
+        assert argv == ["cargo", "generate-lockfile"]
+        return LOCKED[path]
 
     def uninstall(self, *, dry_run: bool = False, force: bool = False) -> dict[str, Any]:
         answer = initializing.uninstall(dry_run=dry_run, force=force)(self.surface())
@@ -329,7 +340,15 @@ def test_a_lockfile_that_changed_since_is_a_persons(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fails", "told"), [("missing", "there is no cargo on this machine"), ("no net", "no net")]
+    ("fails", "told"),
+    [
+        ("missing", "there is no cargo that works on this machine, and no Docker engine answers"),
+        (
+            "rustup could not choose a version of cargo to run",
+            "there is no cargo that works on this machine, and no Docker engine answers",
+        ),
+        ("no net", "no net"),
+    ],
 )
 def test_a_lockfile_that_cannot_be_made_is_told(world: World, fails: str, told: str) -> None:
     write_texts(world.root, {"api/Cargo.lock": None})
@@ -337,6 +356,18 @@ def test_a_lockfile_that_cannot_be_made_is_told(world: World, fails: str, told: 
     fields = world.init()
     assert (fields["ok"], fields["lockfiles"]) == (False, [{"path": "api/Cargo.lock", "trouble": told}])
     assert f"api/Cargo.lock: not made: {told}." in world.err.getvalue()
+
+
+@pytest.mark.parametrize("fails", ["missing", "rustup could not choose a version of cargo to run"])
+def test_a_lockfile_is_made_in_an_image_where_no_manager_works(world: World, fails: str) -> None:
+    write_texts(world.root, {"api/Cargo.lock": None})
+    before = world.files()
+    world.fails, world.engine_trouble = fails, ""
+    fields = world.init()
+    assert (fields["ok"], fields["lockfiles"]) == (True, [{"path": "api/Cargo.lock"}])
+    assert (world.root / "api/Cargo.lock").read_text() == LOCKED["api/Cargo.lock"]
+    world.uninstall()
+    assert world.files() == before
 
 
 @pytest.mark.parametrize("shape", SHAPES)
