@@ -17,6 +17,8 @@ from kiro_invoke.scaffold.repository import LEFT_OUT, Repository
 from kiro_invoke.scaffold.rust import rust_services
 
 _HIDDEN = frozenset({".cargo", ".yarn", ".vscode", ".github"})
+#: Among sources a module may have the name of build output.
+_LEFT_OUT_IN_SRC = LEFT_OUT - {"target", "dist", "build"}
 _MOST = 50_000
 _LARGEST = 2_000_000
 
@@ -62,8 +64,9 @@ def _named_apart(services: Sequence[Found]) -> tuple[Found, ...]:
 def paths_of(root: Path) -> Iterator[str]:
     count = 0
     for folder, folders, names in os.walk(root):
+        left_out = _LEFT_OUT_IN_SRC if "src" in Path(folder).relative_to(root).parts else LEFT_OUT
         folders[:] = sorted(
-            name for name in folders if name not in LEFT_OUT and (not name.startswith(".") or name in _HIDDEN)
+            name for name in folders if name not in left_out and (not name.startswith(".") or name in _HIDDEN)
         )
         for name in names:
             count += 1

@@ -109,11 +109,29 @@ def _ignore_files(repository: Repository, services: Sequence[Found]) -> Iterator
         there = {line.strip() for line in without_block(own_text).splitlines()} if is_theirs else set[str]()
         known = there | {line.removeprefix("**/") for line in wanted if line.removeprefix("**/") in there}
         lines = [line for line in wanted if line not in known and line.removeprefix("**/") not in known]
+        lines += [line for line in _sources_among(repository, context, lines) if line not in there]
         text = "".join(f"{line}\n" for line in lines)
         if not is_theirs:
             text = f"# Only what a build reads goes to the engine: all else would only invalidate layers.\n{text}"
         if lines:
             yield File(path, text, Form.BLOCK, "what no build needs is not sent to the engine")
+
+
+def _sources_among(repository: Repository, context: str, ignored: Sequence[str]) -> Iterator[str]:
+    """Lines that let through again what these leave out and is a source: `src/target/mod.rs`, say."""
+    start = f"{context}/" if context else ""
+    names = {line.removeprefix("**/") for line in ignored if re.fullmatch(r"\*\*/\w[\w-]*", line)}
+    found: dict[str, None] = {}
+    for path in sorted(repository.paths):
+        parts = path.removeprefix(start).split("/")
+        if not path.startswith(start) or "src" not in parts or re.search(r"[*?\[\\]", path):
+            continue
+        first = parts.index("src") + 1
+        named = (at for at in range(first, len(parts)) if parts[at] in names)
+        is_file = parts[-1].startswith("Dockerfile") and len(parts) > first
+        if end := next(named, len(parts) - 1 if is_file else 0):
+            found["/".join(parts[: end + 1])] = None
+    yield from (f"!{path}" for path in found)
 
 
 def _kiro_yaml(services: Sequence[Found], project: str) -> str:

@@ -29,9 +29,9 @@ class Repository:
         return path in self.paths
 
     def named(self, name: str) -> Iterator[str]:
-        """The folders that hold a file of this name, the root ("") first."""
+        """The folders that hold a file of this name, the root ("") first; but none that no service is in."""
         for path in sorted(self.paths, key=lambda path: (path.count("/"), path)):
-            if path.rpartition("/")[2] == name:
+            if path.rpartition("/")[2] == name and LEFT_OUT.isdisjoint(path.split("/")):
                 yield dirname(path)
 
     def below(self, folder: str, *endings: str) -> Iterator[str]:

@@ -108,6 +108,13 @@ def test_it_tells_what_it_found_and_why(world: World) -> None:
     assert "kiro warm-cache && kiro watch" in world.out.getvalue()
 
 
+def test_sources_named_as_build_output_are_seen_and_services_among_them_are_none(world: World) -> None:
+    write_texts(world.root, {"api/src/target/mod.rs": "", "api/target/debug/x": ""})
+    write_texts(world.root, crate("other", 1, folder="api/src/build/other"))
+    assert [one["name"] for one in world.init()["services"]] == ["api"]
+    assert "\n!src/target\n" in (world.root / "api/.dockerignore").read_text()
+
+
 def test_a_dry_run_writes_nothing(world: World) -> None:
     before = world.files()
     assert set(world.deeds(dry_run=True).values()) == {"create"}

@@ -733,6 +733,21 @@ def test_an_ignore_file_lets_through_what_builds_need() -> None:
     assert _excludes(written(SHAPES["single"])[".dockerignore"], ".kiro/logs/x", "")
 
 
+def test_a_source_may_have_the_name_of_build_output() -> None:
+    texts = {**crate("app", 3000, folder="a/app"), "a/Cargo.toml": '[workspace]\nmembers = ["app"]\n'}
+    sources = ("app/src/target/mod.rs", "app/src/x/target/y.rs", "app/src/Dockerfile.hbs")
+    others = ("app/target/debug/app", "target/src.d", "Dockerfile.old", "app/src/.git/x")
+    texts |= {f"a/{path}": "" for path in (*sources, *others)}
+    rules = Rules(read_patterns(written(texts)["a/.dockerignore"].encode()))
+    assert all(map(rules.lets_through, sources))
+    assert not any(map(rules.lets_through, others))
+    text = written({**page("web"), "web/src/dist/x.js": "", "web/dist/x.js": ""})["web/.dockerignore"]
+    assert (_excludes(text, "web/dist/x.js", "web/"), _excludes(text, "web/src/dist/x.js", "web/")) == (
+        True,
+        False,
+    )
+
+
 def test_on_request_an_editor_and_continuous_integration_are_set_up() -> None:
     made = written(SHAPES["mixed"], ("ci", "editor"))
     assert yaml.safe_load(made[".github/workflows/kiro.yaml"])["jobs"]
