@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 from kiro_invoke.config import find_root
 from kiro_invoke.doctor.bases import satisfies
 from kiro_invoke.model.errors import ConfigError, UsageError
-from kiro_invoke.scaffold.found import Found, Passed
+from kiro_invoke.scaffold.found import Found, Passed, apart
 from kiro_invoke.scaffold.node import node_services
 from kiro_invoke.scaffold.repository import LEFT_OUT, Repository
 from kiro_invoke.scaffold.rust import rust_services
@@ -44,21 +44,9 @@ def look(folder: Path, environ: Mapping[str, str]) -> Looked:
         *rust_services(repository, _cargo_credentials(environ)),
         *node_services(repository, satisfies, _own_npmrc(environ)),
     ]
-    services = _named_apart([one for one in found if isinstance(one, Found)])
-    return Looked(root, repository, services, tuple(one for one in found if isinstance(one, Passed)))
-
-
-def _named_apart(services: Sequence[Found]) -> tuple[Found, ...]:
-    """The services; where two would have one name, the first has it."""
-    names: dict[str, Found] = {}
-    for one in services:
-        if one.name in names:
-            raise ConfigError(
-                f"two services would be named {one.name}: {names[one.name].folder or '.'} and {one.folder or '.'}",
-                fix="give one of the folders or packages another name",
-            )
-        names[one.name] = one
-    return tuple(names.values())
+    named = list(apart(found, root.name))
+    services = tuple(one for one in named if isinstance(one, Found))
+    return Looked(root, repository, services, tuple(one for one in named if isinstance(one, Passed)))
 
 
 def paths_of(root: Path) -> Iterator[str]:

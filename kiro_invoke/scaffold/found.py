@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 
+from kiro_invoke.model.naming import slug
 from kiro_invoke.scaffold.images import NodeImages, PageImages, RustImages
 
 
@@ -52,6 +54,11 @@ class Found:
     warnings: tuple[str, ...] = field(default=())
 
     @property
+    def manifest(self) -> str:
+        """The name of the file that tells what it is."""
+        return "Cargo.toml" if isinstance(self.images, RustImages) else "package.json"
+
+    @property
     def is_page(self) -> bool:
         """Whether it is static files that nginx serves."""
         return isinstance(self.images, PageImages) or (
@@ -72,3 +79,32 @@ class Passed:
 
     manifest: str
     why: str
+
+
+def apart(found: Iterable[Found | Passed], repository: str) -> Iterator[Found | Passed]:
+    """The same with a name, a folder and mounts of its own for each service: of two with one name, the second goes by
+    its path.
+    """
+    names: set[str] = set()
+    folders: dict[str, str] = {}
+    for one in found:
+        if isinstance(one, Passed):
+            yield one
+            continue
+        place = f"{one.folder}/{one.manifest}" if one.folder else one.manifest
+        if one.folder in folders:
+            yield Passed(
+                place,
+                f"{folders[one.folder]} has the Dockerfiles of this folder: have each in a folder of its own",
+            )
+            continue
+        if one.name in names:
+            name = slug(one.folder, one.name)
+            mounts = f"{slug(repository, 'project')}-{name}"
+            one = replace(one, name=name, images=replace(one.images, mounts=mounts))  # noqa: PLW2901
+        if one.name in names:
+            yield Passed(place, f"another service is named {one.name}, too")
+            continue
+        names.add(one.name)
+        folders[one.folder] = one.name
+        yield one

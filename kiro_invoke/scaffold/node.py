@@ -49,18 +49,11 @@ _SERVED = (
 
 def node_services(repository: Repository, fits: Fits, own_npmrc: str) -> Iterator[Found | Passed]:
     """What the package.json files of a repository are. `own_npmrc`: a person's own, where it holds credentials."""
-    taken: set[str] = set()
     for folder in repository.named(MANIFEST):
         root, is_workspace = root_of(repository, folder)
         manifest = repository.json(placed(folder, MANIFEST))
         project = Project(repository, folder, root, manifest, is_workspace)
-        found = _service(project, fits, own_npmrc)
-        if isinstance(found, Found) and found.name in taken:
-            yield Passed(project.path, f"another package is named {found.name}, too")
-            continue
-        if isinstance(found, Found):
-            taken.add(found.name)
-        yield found
+        yield _service(project, fits, own_npmrc)
 
 
 def _service(project: Project, fits: Fits, own_npmrc: str) -> Found | Passed:

@@ -38,7 +38,6 @@ _LOOPBACK = re.compile(r"127|localhost|::1")
 def rust_services(repository: Repository, cargo_home: Mapping[str, str]) -> Iterator[Found | Passed]:
     """What the manifests of Cargo in a repository are. `cargo_home`: a person's own credentials, name -> path."""
     manifests = {folder: repository.toml(placed(folder, _MANIFEST)) for folder in repository.named(_MANIFEST)}
-    taken: set[str] = set()
     packages = {folder: _root(folder, manifests) for folder, one in manifests.items() if "package" in one}
     served = [root for folder, root in packages.items() if _programs(repository, folder, manifests[folder])]
     for folder, root in packages.items():
@@ -46,11 +45,6 @@ def rust_services(repository: Repository, cargo_home: Mapping[str, str]) -> Iter
         found = _package(
             repository, folder, root, manifests[folder], cargo_home, members, alone=served.count(root) == 1
         )
-        if isinstance(found, Found) and found.name in taken:
-            yield Passed(placed(folder, _MANIFEST), f"another package is named {found.name}, too")
-            continue
-        if isinstance(found, Found):
-            taken.add(found.name)
         yield found
 
 

@@ -16,7 +16,7 @@ from kiro_invoke.changes.context import Rules
 from kiro_invoke.changes.patterns import read_patterns
 from kiro_invoke.doctor.bases import satisfies
 from kiro_invoke.scaffold.files import Form, files
-from kiro_invoke.scaffold.found import Found, Passed
+from kiro_invoke.scaffold.found import Found, Passed, apart
 from kiro_invoke.scaffold.images import NodeImages, PageImages, RustImages
 from kiro_invoke.scaffold.node import node_services
 from kiro_invoke.scaffold.repository import Repository
@@ -301,6 +301,29 @@ def test_what_nothing_is_known_of_is_told() -> None:
     assert passed({"a/package.json": kit}) == ["a/package.json: @sveltejs/kit has no start script"]
     bun = {**program("a", "a", where="./w.js"), "a/bun.lock": ""}
     assert passed(bun) == ["a/package.json: Bun's packages: what is written here knows npm, pnpm and yarn"]
+
+
+def test_two_services_of_one_name_are_told_apart_by_their_paths() -> None:
+    texts = {**crate("a", 1, folder="one/api"), **crate("b", 2, folder="two/api"), **page("three/api")}
+    texts |= {**program("x", "two/api", where="./x"), **crate("d", 3, folder="three/a/api")}
+    texts |= crate("e", 4, folder="one-api") | crate("f", 4, folder="four/one/api")
+    found = list(apart([*rust(texts), *node(texts)], "shop"))
+    services = [one for one in found if isinstance(one, Found)]
+    assert [(one.name, one.folder) for one in services] == [
+        ("one-api", "one-api"),
+        ("api", "one/api"),
+        ("two-api", "two/api"),
+        ("four-one-api", "four/one/api"),
+        ("three-a-api", "three/a/api"),
+        ("three-api", "three/api"),
+    ]
+    assert [one.images.mounts for one in services] == [f"shop-{one.name}" for one in services]
+    assert [f"{one.manifest}: {one.why}" for one in found if isinstance(one, Passed)] == [
+        "two/api/package.json: two-api has the Dockerfiles of this folder: have each in a folder of its own",
+    ]
+    twins = {**crate("a", 1, folder="x-api"), **crate("b", 2, folder="api"), **crate("c", 3, folder="x/api")}
+    (left,) = (one for one in apart(rust(twins), "shop") if isinstance(one, Passed))
+    assert left == Passed("x/api/Cargo.toml", "another service is named x-api, too")
 
 
 def test_what_would_not_do_in_a_dockerfile_is_left() -> None:
