@@ -128,6 +128,7 @@ def page_warnings(project: Project) -> tuple[str, ...]:
     path, text = vite_config(project)
     odd = {
         r"\broot\s*:": "root is set: see that the folder in the Dockerfiles is where the page is built",
+        r"\b(?:pathRewrite|rewrite)\s*[:(]": "nginx hands on the paths as they are: no rewrite is done",
         r"\bhttps\s*:\s*(?!/)\S|\bbasicSsl\(": "its server speaks TLS, nginx before it does not",
     }
     found = ((re.search(pattern, text), words) for pattern, words in odd.items())

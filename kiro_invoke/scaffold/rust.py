@@ -146,7 +146,24 @@ def _programs(repository: Repository, folder: str, manifest: Mapping[str, Any]) 
                         found.append(file.removesuffix(".rs"))
                     case [one, "main.rs"]:
                         found.append(one)
-    return list(dict.fromkeys(found))
+    optional = (
+        {str(table(one).get("name")) for one in said if _is_optional(one, manifest)}
+        if isinstance(said, list)
+        else set()
+    )
+    return [name for name in dict.fromkeys(found) if name not in optional]
+
+
+def _is_optional(program: object, manifest: Mapping[str, Any]) -> bool:
+    """Whether a program is built with features only that nobody asks for."""
+    features = table(manifest.get("features"))
+    given, queue = set[str](), ["default"]
+    for name in queue:
+        more = features.get(name)
+        given.add(name)
+        queue += [str(one) for one in more if str(one) not in queue] if isinstance(more, list) else []
+    wanted = table(program).get("required-features")
+    return isinstance(wanted, list) and not given.issuperset(map(str, wanted))
 
 
 def _is_said(said: object, path: str) -> bool:

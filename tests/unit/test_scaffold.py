@@ -21,6 +21,7 @@ from kiro_invoke.scaffold.images import NodeImages, PageImages, RustImages
 from kiro_invoke.scaffold.node import node_services
 from kiro_invoke.scaffold.repository import Repository
 from kiro_invoke.scaffold.rust import rust_services
+from tests.support.repository import write_texts
 from tests.support.shapes import SHAPES, crate, package, page, program
 
 LOCK = '[[package]]\nname = "{}"\nversion = "1.0.0"\n'
@@ -222,6 +223,9 @@ def test_what_does_not_go_with_a_page_behind_nginx_is_told() -> None:
     root, secure = the(node(texts)).warnings
     assert root.startswith("web/vite.config.js:2: root is set")
     assert secure.startswith("web/vite.config.js:3: its server speaks TLS")
+    texts["web/vite.config.js"] = 'proxy: { "/api": {\n  rewrite: (path) => path.slice(4) } }'
+    (rewriting,) = the(node(texts)).warnings
+    assert rewriting.startswith("web/vite.config.js:2: nginx hands on the paths as they are")
     texts["web/vite.config.js"] = "// https://vite.dev/config/\nexport default {};\n"
     assert the(node(texts)).warnings == ()
 
@@ -346,6 +350,16 @@ def test_a_crate_beside_a_context_is_told_of() -> None:
         "app/Cargo.toml: it depends on ../words, outside of what its build is sent"
     )
     assert the(rust({**texts, "Cargo.toml": '[workspace]\nmembers = ["app", "words"]\n'})).context == ""
+
+
+def test_a_program_that_wants_features_is_none_that_is_served() -> None:
+    more = '[features]\ndefault = ["a"]\na = ["b", "dep:x"]\n'
+    bins = '[[bin]]\nname = "app"\npath = "src/main.rs"\nrequired-features = ["cli"]\n'
+    bins += '[[bin]]\nname = "other"\nrequired-features = ["b"]\n'
+    texts = {**crate("app", 3000, more=more + bins), "src/bin/other.rs": "fn main() {}"}
+    assert rust_images(texts).binary == "other"
+    alone = {path: text for path, text in texts.items() if "other" not in path}
+    assert "a library" in passed({**alone, "Cargo.toml": alone["Cargo.toml"].replace('["b"]', '["c"]')})[0]
 
 
 @pytest.mark.parametrize(
@@ -643,6 +657,48 @@ def test_an_install_has_patches_and_programs_of_its_manager_wherever_they_lie() 
     inputs = node_images(texts).inputs
     assert {"-path './tools/yarn.cjs'", "-path './tools/own.cjs'", "-name '*.patch'"} <= set(inputs)
     assert node_images(texts).install == "node /app/tools/yarn.cjs install --immutable"
+
+
+@pytest.mark.parametrize(
+    ("lockfile", "script", "planned"),
+    [
+        (
+            "pnpm-lock.yaml",
+            {},
+            {"package.json", "pnpm-workspace.yaml", "app/package.json", "patches/a b.txt", ".npmrc"},
+        ),
+        (
+            "yarn.lock",
+            {"postinstall": "x"},
+            {"package.json", "server.js", "app/package.json", "patches/a b.txt", ".npmrc"},
+        ),
+    ],
+)
+def test_an_install_stage_gets_what_it_reads_links_too(
+    tmp_path: Path, lockfile: str, script: Mapping[str, str], planned: set[str]
+) -> None:
+    texts = workspace(lockfile, {"scripts": {"start": "x", **script}})
+    there = {
+        **texts,
+        "server.js": "",
+        "patches/a b.txt": "",
+        "settings": "a=b",
+        "app/node_modules/x/package.json": "",
+    }
+    write_texts(tmp_path / "context", there)
+    (tmp_path / "context/.npmrc").symlink_to("settings")
+    (tmp_path / "context/nowhere").symlink_to("gone")
+    planner = parse(written(texts)["app/Dockerfile.fast"]).stage("planner")
+    assert planner is not None
+    (script_,) = (one.rest for one in planner.instructions if one.keyword == "RUN")
+    command = script_.partition("cd /context && ")[2].replace("/kiro/plan", str(tmp_path / "plan"))
+    (tmp_path / "plan").mkdir()
+    subprocess.run(["sh", "-ec", command], cwd=tmp_path / "context", check=True)
+    found = {
+        str(path.relative_to(tmp_path / "plan")) for path in (tmp_path / "plan").rglob("*") if path.is_file()
+    }
+    assert found - {lockfile, "pnpm-workspace.yaml", "settings"} == planned - {"pnpm-workspace.yaml"}
+    assert (tmp_path / "plan/.npmrc").read_text() == "a=b"
 
 
 @pytest.mark.parametrize(
