@@ -117,6 +117,19 @@ class Manager:
         archives = ("-name '*.tgz'", "-name '*.tar.gz'")
         return ("-name package.json", *own, *other, "-path './patches/*'", "-name '*.patch'", *archives)
 
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """What an install here leaves among the sources: copied over the image's own it would lead nowhere."""
+        return {
+            "pnpm": ("**/.pnpm-store",),
+            "berry": (
+                "**/.pnp.*",
+                "**/.yarn/unplugged",
+                "**/.yarn/install-state.gz",
+                "**/.yarn/build-state.yml",
+            ),
+        }.get(self.name, ())
+
     def script(self, name: str, folder: str, package: str) -> tuple[str, ...]:
         """The command, run in the context, that runs a script of the package in a folder of it."""
         match self.name:

@@ -106,7 +106,8 @@ def _service(project: Project, fits: Fits, own_npmrc: str) -> Found | Passed:
         port = images.port
     return Found(
         _name(project), project.root, project.folder, kind.ecosystem, images, tuple(facts), port,
-        proxied, needs, lockfile, kind.package, ("**/node_modules", *ignored, *_made(project, images)), warnings,
+        proxied, needs, lockfile, kind.package,
+        ("**/node_modules", *kind.ignored, *ignored, *_made(project, images)), warnings,
     )  # fmt: skip
 
 

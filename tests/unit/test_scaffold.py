@@ -827,6 +827,30 @@ def test_a_source_may_have_the_name_of_build_output() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("texts", "left"),
+    [
+        (SHAPES["yarn berry"], ["first/.pnp.cjs", "first/.pnp.loader.mjs", "first/.yarn/install-state.gz",
+                                "first/.yarn/unplugged/x/y"]),
+        (SHAPES["pnpm"], [".pnpm-store/v10/x"]),
+    ],
+)  # fmt: skip
+def test_what_an_install_left_among_the_sources_is_not_sent_over_the_images_own(
+    texts: Mapping[str, str], left: list[str]
+) -> None:
+    made = written(texts)
+    (path,) = (path for path in made if path.endswith(".dockerignore"))
+    folder = path.removesuffix(".dockerignore")
+    assert [name for name in left if not _excludes(made[path], name, folder)] == []
+    kept = [
+        "first/.yarn/cache/x.zip",
+        "first/.yarn/releases/yarn.cjs",
+        "first/.yarnrc.yml",
+        "first/.yarn/patches/x",
+    ]
+    assert [name for name in kept if _excludes(made[path], name, folder)] == []
+
+
 def test_on_request_an_editor_and_continuous_integration_are_set_up() -> None:
     made = written(SHAPES["mixed"], ("ci", "editor"))
     assert yaml.safe_load(made[".github/workflows/kiro.yaml"])["jobs"]
