@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from fnmatch import fnmatch
 
 from kiro_invoke.scaffold.found import Found, Need
 from kiro_invoke.scaffold.images import NodeImages, PageImages, RustImages
@@ -108,7 +109,14 @@ def _ignore_files(repository: Repository, services: Sequence[Found]) -> Iterator
         is_theirs = repository.has(path) and whole_mark(own_text) is None
         there = {line.strip() for line in without_block(own_text).splitlines()} if is_theirs else set[str]()
         known = there | {line.removeprefix("**/") for line in wanted if line.removeprefix("**/") in there}
-        lines = [line for line in wanted if line not in known and line.removeprefix("**/") not in known]
+        asked_for = [part for line in there if line.startswith("!") for part in line[1:].split("/")]
+        lines = [
+            line
+            for line in wanted
+            if line not in known
+            and line.removeprefix("**/") not in known
+            and not any(fnmatch(part, line.rpartition("/")[2]) for part in asked_for)
+        ]
         lines += [line for line in _sources_among(repository, context, lines) if line not in there]
         text = "".join(f"{line}\n" for line in lines)
         if not is_theirs:

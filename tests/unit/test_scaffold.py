@@ -812,6 +812,16 @@ def test_an_ignore_file_lets_through_what_builds_need() -> None:
     assert _excludes(written(SHAPES["single"])[".dockerignore"], ".kiro/logs/x", "")
 
 
+def test_what_a_person_lets_through_stays_so() -> None:
+    """Of two lines the last one counts, and theirs come first."""
+    mine = "*\n!src/**\n!.env.production.local\n!docs/Dockerfile.md\n!a/target\n"
+    block = written({**crate("app", 3000, folder="a"), "a/.dockerignore": mine})["a/.dockerignore"]
+    rules = Rules(read_patterns((mine + block).encode()))
+    for path in ("src/x.rs", ".env.production.local", "docs/Dockerfile.md", "a/target/x"):
+        assert rules.lets_through(path), path
+    assert "**/.env.local\n" in block
+
+
 def test_a_source_may_have_the_name_of_build_output() -> None:
     texts = {**crate("app", 3000, folder="a/app"), "a/Cargo.toml": '[workspace]\nmembers = ["app"]\n'}
     sources = ("app/src/target/mod.rs", "app/src/x/target/y.rs", "app/src/Dockerfile.hbs")
