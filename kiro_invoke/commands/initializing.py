@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,7 +113,7 @@ def uninstall(*, dry_run: bool, force: bool) -> Callable[[Surface], Answer]:
             _restored(write, replaced)
             for write in unplan(own, lambda path: own_text(root, path), force=force)
         ]
-        writes += ours(root)
+        writes += [*_missing(root, replaced), *ours(root)]
         for write in writes:
             tell(surface, write, diff=write.deed is Deed.LEAVE or (force and "changed" in write.cause))
         if not writes:
@@ -165,6 +166,7 @@ def _agreed(surface: Surface, writes: Sequence[Write], asked: Asked) -> frozense
 
 
 _REPLACED = ".kiro/init/replaced"
+_BEFORE_FORCE = "yours, as it was before --force"
 
 
 def _write(root: Path, writes: Sequence[Write]) -> None:
@@ -193,11 +195,22 @@ def _prune(folder: Path, root: Path) -> None:
         folder = folder.parent
 
 
+def _missing(root: Path, replaced: Path) -> Iterator[Write]:
+    """What a person had where `--force` replaced it and nothing is any more."""
+    for kept in sorted(replaced.rglob("*")):
+        path = kept.relative_to(replaced).as_posix()
+        if (
+            kept.is_file()
+            and not kept.is_symlink()
+            and kept.name in _OURS
+            and not os.path.lexists(root / path)
+        ):
+            yield Write(path, Deed.RESTORE, _BEFORE_FORCE, None, kept.read_bytes().decode())
+
+
 def _restored(write: Write, replaced: Path) -> Write:
     """With what a person had there before, where `--force` replaced that."""
     kept = replaced / write.path
     if write.deed is not Deed.REMOVE or not kept.is_file():
         return write
-    return Write(
-        write.path, Deed.RESTORE, "yours, as it was before --force", write.before, kept.read_bytes().decode()
-    )
+    return Write(write.path, Deed.RESTORE, _BEFORE_FORCE, write.before, kept.read_bytes().decode())

@@ -213,6 +213,15 @@ def test_what_force_replaced_last_comes_back(world: World) -> None:
     assert world.files()["api/Dockerfile"] == b"FROM mine, and newer\n"
 
 
+def test_what_force_replaced_comes_back_where_nothing_is_any_more(world: World) -> None:
+    write_texts(world.root, {"api/Dockerfile": "FROM mine\r\n"})
+    before = world.files()
+    world.init(force=True)
+    (world.root / "api/Dockerfile").unlink()
+    world.uninstall()
+    assert world.files() == before
+
+
 @pytest.mark.parametrize("force", [True, False])
 def test_lines_that_lost_their_end_are_left(world: World, force: bool) -> None:
     write_texts(world.root, {"Makefile": "all:\n"})
