@@ -19,7 +19,7 @@ from kiro_invoke.scaffold.rust import rust_services
 _HIDDEN = frozenset({".cargo", ".yarn", ".vscode", ".github"})
 #: Among sources a module may have the name of build output.
 _LEFT_OUT_IN_SRC = LEFT_OUT - {"target", "dist", "build"}
-_MOST = 50_000
+_MOST = 200_000
 _LARGEST = 2_000_000
 
 

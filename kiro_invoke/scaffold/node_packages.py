@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from posixpath import dirname, normpath
 from typing import Any
-
-import yaml
 
 from kiro_invoke.scaffold.managers import Manager, folder_below
 from kiro_invoke.scaffold.node_facts import MANIFEST, Project
@@ -35,22 +34,26 @@ def _patterns(repository: Repository, folder: str) -> list[str] | None:
     said = repository.json(placed(folder, MANIFEST)).get("workspaces")
     said = said.get("packages") if isinstance(said, dict) else said
     if not isinstance(said, list):
-        try:
-            settings = yaml.safe_load(repository.read(placed(folder, "pnpm-workspace.yaml")))
-        except (yaml.YAMLError, ValueError, RecursionError):
-            return None
-        said = table(settings).get("packages")
+        said = repository.yaml(placed(folder, "pnpm-workspace.yaml")).get("packages")
     return [str(one) for one in said] if isinstance(said, list) else None
 
 
-def manifests(project: Project) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def manifests(project: Project) -> tuple[tuple[str, Mapping[str, Any]], ...]:
     """The packages that are installed together: folder and manifest."""
-    repository, root = project.repository, project.root
-    for folder in repository.named(MANIFEST):
-        within = not root or folder == root or folder.startswith(f"{root}/")
-        own = folder in (root, project.folder)
-        if within and (own or (project.is_workspace and root_of(repository, folder)[0] == root)):
-            yield folder, repository.json(placed(folder, MANIFEST))
+    return _installed_together(project.repository, project.root, project.is_workspace)
+
+
+@lru_cache(maxsize=256)
+def _installed_together(
+    repository: Repository, root: str, is_workspace: bool
+) -> tuple[tuple[str, Mapping[str, Any]], ...]:
+    start = f"{root}/" if root else ""
+    return tuple(
+        (folder, repository.json(placed(folder, MANIFEST)))
+        for folder in repository.named(MANIFEST)
+        if folder == root
+        or (is_workspace and folder.startswith(start) and root_of(repository, folder)[0] == root)
+    )
 
 
 def reads_any_file(project: Project) -> bool:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import tomllib
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import cached_property
+from itertools import islice, takewhile
 from posixpath import dirname, join
 from typing import Any
+
+import yaml
 
 #: What is below these is neither looked at nor taken for a service.
 LEFT_OUT = frozenset(
@@ -30,30 +35,71 @@ class Repository:
 
     def named(self, name: str) -> Iterator[str]:
         """The folders that hold a file of this name, the root ("") first; but none that no service is in."""
-        for path in sorted(self.paths, key=lambda path: (path.count("/"), path)):
-            if path.rpartition("/")[2] == name and LEFT_OUT.isdisjoint(path.split("/")):
-                yield dirname(path)
+        yield from self._folders.get(name, ())
 
     def below(self, folder: str, *endings: str) -> Iterator[str]:
         """The files in and below a folder whose names end so, those nearest to it first."""
         start = f"{folder}/" if folder else ""
-        found = (path for path in self.paths if path.startswith(start) and path.endswith(endings))
+        inside = islice(self._sorted, bisect_left(self._sorted, start), None)
+        found = [
+            path for path in takewhile(lambda path: path.startswith(start), inside) if path.endswith(endings)
+        ]
         yield from sorted(found, key=lambda path: (path.count("/"), path))
+
+    @cached_property
+    def _sorted(self) -> list[str]:
+        return sorted(self.paths)
+
+    @cached_property
+    def _folders(self) -> Mapping[str, tuple[str, ...]]:
+        found: dict[str, list[str]] = {}
+        for path in sorted(self.paths, key=lambda path: (path.count("/"), path)):
+            if LEFT_OUT.isdisjoint(path.split("/")):
+                found.setdefault(path.rpartition("/")[2], []).append(dirname(path))
+        return {name: tuple(folders) for name, folders in found.items()}
+
+    @cached_property
+    def _read(self) -> dict[tuple[str, str], Mapping[str, Any]]:
+        """Documents that were asked for before: their form and path."""
+        return {}
 
     def toml(self, path: str) -> Mapping[str, Any]:
         """A document of TOML; empty where it is none."""
-        try:
-            return tomllib.loads(self.read(path))
-        except tomllib.TOMLDecodeError:
-            return {}
+        return self._document(path, "toml", _of_toml)
 
     def json(self, path: str) -> Mapping[str, Any]:
         """An object of JSON; empty where it is none."""
-        try:
-            value = json.loads(self.read(path).removeprefix("﻿") or "{}")
-        except (ValueError, RecursionError):
-            return {}
-        return value if isinstance(value, dict) else {}
+        return self._document(path, "json", _of_json)
+
+    def yaml(self, path: str) -> Mapping[str, Any]:
+        """A mapping of YAML; empty where it is none."""
+        return self._document(path, "yaml", _of_yaml)
+
+    def _document(self, path: str, form: str, parsed: Callable[[str], object]) -> Mapping[str, Any]:
+        if (form, path) not in self._read:
+            self._read[form, path] = table(parsed(self.read(path))) if path in self.paths else {}
+        return self._read[form, path]
+
+
+def _of_toml(text: str) -> object:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return None
+
+
+def _of_json(text: str) -> object:
+    try:
+        return json.loads(text.removeprefix("﻿") or "{}")
+    except (ValueError, RecursionError):
+        return None
+
+
+def _of_yaml(text: str) -> object:
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return None
 
 
 def up(folder: str) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -725,6 +726,28 @@ def test_settings_of_typescript_beside_a_context_are_told_of() -> None:
     assert note.startswith("web/tsconfig.json:3: ../tsconfig.base.json lies outside")
     texts["web/tsconfig.json"] = '{"extends": "./base.json"}'
     assert the(node(texts)).warnings == ()
+
+
+def test_of_many_packages_each_manifest_is_read_once() -> None:
+    texts = workspace(
+        "pnpm-lock.yaml", {"scripts": {"start": "x"}}, **{f"p{each}": BUILT for each in range(20)}
+    )
+    texts |= {f"packages/p{each}/src/x.ts": "" for each in range(20)}
+    for each in range(5):
+        texts[f"packages/p{each}/package.json"] = package(f"p{each}", scripts={"start": "x"})
+    seen: Counter[str] = Counter()
+
+    def read(path: str) -> str:
+        seen[path] += 1
+        return texts.get(path, "")
+
+    found = list(node_services(Repository("shop", frozenset(texts), read), satisfies, ""))
+    assert sum(isinstance(one, Found) for one in found) == 6
+    counted = {
+        path: count for path, count in seen.items() if path.endswith(("package.json", "workspace.yaml"))
+    }
+    # the list of the workspace's packages is also looked at as text
+    assert {path for path, count in counted.items() if count > 1} <= {"pnpm-workspace.yaml"}
 
 
 @pytest.mark.parametrize(
