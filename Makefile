@@ -10,7 +10,7 @@ ARGS ?=
 
 KIRO := $(PY) -m kiro_invoke.cli
 KIRO_NEEDS := $(VENV)/.installed
-KIRO_TARGETS := warm-cache refresh-cache build up down watch logs setup config classify replay-history show-cache \
+KIRO_TARGETS := warm-cache refresh-cache build up down watch logs setup config classify affected replay-history show-cache \
 	clean-cache test-build-performance report doctor
 # here, an engine is brought where there is none, and nobody is asked
 KIRO_ARGS_warm-cache := --setup

@@ -19,6 +19,7 @@ from kiro_invoke.tasking import DRY, FORMAT, LINES, SERVICE, task
     help={
         "service": SERVICE,
         "prod": "The production images (Dockerfile) instead of the development ones (Dockerfile.fast).",
+        "since": "Only the services that are affected since this git revision (kiro affected).",
         "clean": "Take nothing from cache mounts: what CI releases. Slow.",
         "print": "Print the bake definition and build nothing.",
         "timings": "Show when each stage ran, as bars on one axis of time.",
@@ -30,6 +31,7 @@ def build(
     _ctx: Context,
     service: list[str],
     prod: bool = False,
+    since: str | None = None,
     clean: bool = False,
     print: bool = False,
     timings: bool = False,
@@ -41,7 +43,13 @@ def build(
     from kiro_invoke.commands.surface import perform
 
     body = building.build(
-        service, prod=prod, clean=clean, show_definition=print, dry_run=dry_run, timings=timings
+        service,
+        prod=prod,
+        clean=clean,
+        show_definition=print,
+        dry_run=dry_run,
+        timings=timings,
+        since=since,
     )
     perform("build", format, body)
 
@@ -133,6 +141,23 @@ def classify(
 
     body = classifying.classify(path, service, since=since, prod=prod)
     perform("classify", format, body, formats=("text", "jsonl"))
+
+
+@task(
+    iterable=["service"],
+    auto_shortflags=False,
+    help={
+        "since": "The git revision to compare with. Required.",
+        "service": SERVICE,
+        "format": FORMAT,
+    },
+)
+def affected(_ctx: Context, service: list[str], since: str = "", format: str = "text") -> None:
+    """Tell which services a build would make otherwise than at a git revision, and why."""
+    from kiro_invoke.commands import affecting
+    from kiro_invoke.commands.surface import perform
+
+    perform("affected", format, affecting.affected(service, revision=since))
 
 
 @task(
@@ -321,6 +346,7 @@ ns = Collection(
     setup,
     config,
     classify,
+    affected,
     replay_history,
     measure,
     report,

@@ -6,7 +6,8 @@
 # What may be set before that line:
 #     KIRO          the program, as a shell takes it (kiro)
 #     KIRO_PREFIX   what all names begin with, as `kiro-`, so that none is one of yours (nothing)
-#     KIRO_TARGETS  which there are; besides those below: build up down logs setup config classify replay-history
+#     KIRO_TARGETS  which there are; besides those below: build up down logs setup config classify affected
+#                   replay-history
 #     KIRO_NEEDS    what is to be made before any of them (nothing)
 #     KIRO_ARGS_warm-cache, and so on: options that a target always gives
 # On the command line: SERVICE="api web" names services, ARGS="--dry-run" gives further options, quoted as for a shell.
@@ -31,10 +32,11 @@ kiro_help_logs := Show the logs of the services (ARGS=--follow: go on)
 kiro_help_setup := Make sure of a Docker engine
 kiro_help_config := Print every setting, its value and where it came from
 kiro_help_classify := Tell what changed since the last build, and what it means
+kiro_help_affected := Tell which services a revision would make otherwise (ARGS="--since origin/main")
 kiro_help_replay-history := Tell which past commits changed dependencies (ARGS="--root api")
 
 # Of these SERVICE is asked; the others know no services.
-kiro_of_services := warm-cache refresh-cache show-cache clean-cache test-build-performance watch build up logs config classify doctor
+kiro_of_services := warm-cache refresh-cache show-cache clean-cache test-build-performance watch build up logs config classify affected doctor
 
 kiro_comma := ,
 define kiro_newline

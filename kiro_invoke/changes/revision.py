@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from kiro_invoke.changes.context import IGNORE_FILE, Rules
-from kiro_invoke.changes.links import following
+from kiro_invoke.changes.links import followed, following
 from kiro_invoke.changes.objects import LINK, SUBMODULE, Item, Objects, tree_at
 from kiro_invoke.changes.patterns import BadPattern, read_patterns
 from kiro_invoke.changes.snapshot import Snapshot
@@ -31,12 +31,44 @@ class Revision:
     submodules: frozenset[str] = frozenset()
 
     @cached_property
+    def _items(self) -> Mapping[str, Item]:
+        return self.objects.files(self.tree) if self.tree else {}
+
+    @cached_property
     def _files(self) -> Tree:
-        return tree_at(self.objects, self.objects.files(self.tree) if self.tree else {})
+        return tree_at(self.objects, self._items)
 
     def file(self, path: str) -> bytes | None:
         """A file of the project, as the commit has it; links are followed."""
         return self._files.read(path)
+
+    def has(self, path: str) -> bool:
+        """Whether there is a file or link of that name, readable or not."""
+        return path in self._files.names
+
+    def where(self, path: str) -> str | None:
+        """Where a path leads, links followed; None where that is outside of the project."""
+        return followed(path, self._link)
+
+    def folders(self) -> dict[str, str]:
+        """The folders at the root and links to folders, by name, with where they lead; "" is the root itself."""
+        items = self.objects.tree(self.tree)
+        led = {name: self.where(name) for name in items}
+        found = {name: place for name, place in led.items() if place is not None and self._below(place)}
+        return {"": "", **found}
+
+    def names(self, folder: str) -> frozenset[str]:
+        """The names of the files in a folder."""
+        items = self.objects.tree(self._below(folder))
+        return frozenset(name for name in items if self.file(_placed(folder, name)) is not None)
+
+    def _below(self, folder: str) -> str:
+        return self.objects.below(self.tree, folder)
+
+    def _link(self, path: str) -> str | None:
+        item = self._items.get(path)
+        text = self.objects.blob(item.id) if item is not None and item.mode == LINK else None
+        return None if text is None else os.fsdecode(text)
 
     def rules(self, folder: str, dockerfile: str, now: Rules) -> Rules:
         """The ignore rules that a build of the revision had; today's where no build of it was possible."""
@@ -48,6 +80,20 @@ class Revision:
                 except BadPattern:
                     return now
         return Rules()
+
+    def unreadable_rules(self, folder: str, dockerfile: str) -> str:
+        """The ignore file that kept a build of the revision from being possible; "" where none did."""
+        for place in (f"{dockerfile}{IGNORE_FILE}", _placed(folder, IGNORE_FILE)):
+            text = self.file(place)
+            if text is None and self.has(place):
+                return place
+            if text is not None:
+                try:
+                    read_patterns(text)
+                except BadPattern:
+                    return place
+                return ""
+        return ""
 
     def contents(
         self, folder: str, rules: Rules, now: Snapshot, there: Tree, reads: Callable[[str], bool]

@@ -49,6 +49,8 @@ class Request:
     show_definition: bool = False
     command: str = "build"
     timings: bool = False
+    #: Only the services that are affected since this git revision.
+    since: str | None = None
 
 
 def warm_cache(
@@ -75,11 +77,12 @@ def build(
     show_definition: bool,
     dry_run: bool,
     timings: bool = False,
+    since: str | None = None,
 ) -> Callable[[Surface], Answer]:
     """Build one image of each service: the development one, or with `prod` the one that is shipped.
 
     With `clean`, nothing that other builds left in cache mounts can be in it. With `timings` it is told when each step
-    ran.
+    ran. With `since`, only the services that are affected since that git revision.
     """
     profile = Profile.PROD if prod else Profile.DEV
 
@@ -96,6 +99,7 @@ def build(
         show_definition=show_definition,
         dry_run=dry_run,
         timings=timings,
+        since=since,
     )
     return lambda surface: perform_build(surface, request)
 
@@ -104,6 +108,20 @@ def perform_build(surface: Surface, request: Request) -> Answer:
     """Do what `request` asks and answer with the record (docs/commands.md has the JSON)."""
     begun = time.monotonic()
     project = config.load(surface.folder, surface.environ, services=request.services)
+    if request.since is None:
+        return _performed(surface, project, request, begun)
+    from kiro_invoke.commands import affecting  # most builds compare with no revision
+
+    found = affecting.compare(project, request.since, surface, request.profiles[0])
+    for line in found.lines:
+        surface.say(line)
+    if not found.affected:
+        return affecting.nothing_to_build(found)
+    answer = _performed(surface, project.only(found.affected), request, begun)
+    return replace(answer, fields={**answer.fields, "since": found.build_fields})
+
+
+def _performed(surface: Surface, project: Project, request: Request, begun: float) -> Answer:
     recipes = warm.read_recipes(project, request.profiles)
     if request.dry_run:
         return planned(project, recipes, request)

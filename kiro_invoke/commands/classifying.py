@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,10 @@ from typing import Any
 from kiro_invoke import config
 from kiro_invoke.builds.built import CONFIGURATION, configuration, configuration_change
 from kiro_invoke.builds.planner import Profile
-from kiro_invoke.changes.classify import classify as compared
-from kiro_invoke.changes.objects import Objects
-from kiro_invoke.changes.revision import Revision
-from kiro_invoke.commands.looking import Looked, as_built, as_committed, inside, look, why_left_out
+from kiro_invoke.commands.looking import Looked, inside, look, why_left_out
+from kiro_invoke.commands.since import LAST_BUILD, Against
+from kiro_invoke.commands.since import since as revision_since
 from kiro_invoke.commands.surface import SCHEMA, Answer, Surface
-from kiro_invoke.engine import git, process
 from kiro_invoke.model.change import Classification, Kind
 from kiro_invoke.model.errors import UsageError
 from kiro_invoke.model.service import Project
@@ -27,22 +24,6 @@ from kiro_invoke.plain import clean
 
 #: How many changes of one service and kind the text form names, and of those that are ignored.
 _SHOWN, _SHOWN_IGNORED = 20, 5
-
-
-@dataclass(frozen=True)
-class Since:
-    """What is compared with: a git revision, or the last build."""
-
-    revision: Revision | None
-
-    @property
-    def differing(self) -> frozenset[str]:
-        """The paths that git knows to differ."""
-        return self.revision.differing if self.revision else frozenset()
-
-    @property
-    def words(self) -> str:
-        return "that revision" if self.revision else "its last build"
 
 
 def classify(
@@ -57,8 +38,8 @@ def classify(
         for rule in (rule for one in looked for rule in one.inputs.unmatched(one.snapshot.entries)):
             surface.say(f"{rule.where}: dependency_inputs: `{rule.pattern}` is no file of the build context")
         with ExitStack() as stack:
-            against = _since(stack, project, since) if since is not None else Since(None)
-            rows = [*_of_services(looked, against)]
+            against = LAST_BUILD if since is None else revision_since(stack, project, since, surface.environ)
+            rows = [row for one in looked for row in against.classified(one)]
             rows += _of_configuration(project, looked, against)
             if not services:
                 rows += _of_the_rest(looked, rows, against)
@@ -80,61 +61,23 @@ def _asked(path: str, folder: Path, root: Path) -> str:
     return "" if whole == root else whole.relative_to(root).as_posix()
 
 
-def _since(stack: ExitStack, project: Project, name: str) -> Since:
-    commit = git.resolved(project.root, process.run, name)
-    prefix = git.prefix(project.root, process.run)
-    untracked = git.untracked(project.root, process.run)
-    differing = git.changed(project.root, process.run, commit) | untracked
-    objects = Objects(stack.enter_context(git.opened(project.root)).read)
-    found = objects.commit(commit)
-    tree = objects.below(found.tree, prefix) if found else ""
-    same = {
-        f"{path}/{file}"
-        for path, at in objects.submodules(tree).items()
-        if path not in differing
-        for file in (*git.as_committed(project.root / path, process.run, at), ".git")
-    }
-    return Since(Revision(objects, tree, differing, frozenset(same)))
-
-
-def _of_services(looked: Sequence[Looked], against: Since) -> Iterator[Classification]:
-    for one in looked:
-        before = as_committed(one, against.revision) if against.revision else as_built(one)
-        if before is None:
-            cause = f"no build of {one.name} is on record here: all of it is built"
-            yield Classification(one.name, Kind.BASE, one.folder or ".", cause)
-        else:
-            yield from compared(one.scope(before), before, one.side)
-
-
-def _of_configuration(project: Project, looked: Sequence[Looked], against: Since) -> Iterator[Classification]:
+def _of_configuration(
+    project: Project, looked: Sequence[Looked], against: Against
+) -> Iterator[Classification]:
     """The files at the root that say what is built and run."""
-    now = dict(project.files)
     if against.revision:
-        before = {name: "" for name in CONFIGURATION if against.revision.file(name) is not None}
-        changed = frozenset(CONFIGURATION) & against.differing
-    else:
-        notes = [one.note for one in looked if one.note]
-        before = {name: value for note in notes for name, value in note.config.items()}
-        changed = frozenset(
-            name for note in notes for name in CONFIGURATION if note.config.get(name) != now.get(name)
-        )
-    if against.revision and "kiro.yaml" in changed and _gives_to_builds(project, against.revision):
-        for one in looked:
-            cause = "kiro.yaml differs: what it gave to builds of that revision is not read"
-            yield Classification(one.name, Kind.BASE, "kiro.yaml", cause)
+        yield from against.configuration(project)
+        return
+    now = dict(project.files)
+    notes = [one.note for one in looked if one.note]
+    before = {name: value for note in notes for name, value in note.config.items()}
+    changed = {name for note in notes for name in CONFIGURATION if note.config.get(name) != now.get(name)}
     for name in sorted(changed):
         yield configuration_change(name, before, now)
 
 
-def _gives_to_builds(project: Project, revision: Revision) -> bool:
-    """Whether kiro.yaml gives, or gave, build arguments or other base images."""
-    then = revision.file("kiro.yaml") or b""
-    return bool(project.build_args or project.base_images) or b"build_args" in then or b"base_images" in then
-
-
 def _of_the_rest(
-    looked: Sequence[Looked], rows: Sequence[Classification], against: Since
+    looked: Sequence[Looked], rows: Sequence[Classification], against: Against
 ) -> Iterator[Classification]:
     """What git knows to differ and no build gets."""
     told = {row.path for row in rows}
@@ -143,7 +86,7 @@ def _of_the_rest(
 
 
 def _chosen(
-    rows: Sequence[Classification], wanted: Sequence[str], looked: Sequence[Looked], against: Since
+    rows: Sequence[Classification], wanted: Sequence[str], looked: Sequence[Looked], against: Against
 ) -> Iterator[Classification]:
     """The rows of the paths that were asked for, and for each that has none why nothing is built."""
     root = looked[0].project.root
@@ -179,7 +122,7 @@ def _folder(row: Classification) -> str:
 
 
 def _unasked(
-    path: str, looked: Sequence[Looked], rows: Sequence[Classification], against: Since
+    path: str, looked: Sequence[Looked], rows: Sequence[Classification], against: Against
 ) -> Iterator[Classification]:
     """Why a path is no reason to build: for each service that has to do with it, or once for none."""
     if path in CONFIGURATION:
@@ -193,7 +136,9 @@ def _unasked(
         yield Classification("", Kind.IGNORED, path, cause)
 
 
-def _of_one(path: str, one: Looked, rows: Sequence[Classification], against: Since) -> Classification | None:
+def _of_one(
+    path: str, one: Looked, rows: Sequence[Classification], against: Against
+) -> Classification | None:
     """The same for one service; None if it has nothing to do with the path."""
     if path == one.dockerfile:
         cause = f"{path}: what it says is unchanged since {against.words}"
@@ -213,7 +158,7 @@ def _of_one(path: str, one: Looked, rows: Sequence[Classification], against: Sin
     return Classification(one.name, Kind.IGNORED, path or ".", cause)
 
 
-def _is_other(path: str, one: Looked, against: Since) -> bool:
+def _is_other(path: str, one: Looked, against: Against) -> bool:
     if against.revision:
         return path in against.differing
     now = configuration(one.project.root, [path])
@@ -221,7 +166,7 @@ def _is_other(path: str, one: Looked, against: Since) -> bool:
 
 
 def _with_all(
-    rows: Sequence[Classification], looked: Sequence[Looked], against: Since
+    rows: Sequence[Classification], looked: Sequence[Looked], against: Against
 ) -> Iterator[Classification]:
     """The rows, and one for each service that has none."""
     yield from rows

@@ -79,7 +79,16 @@ def look(project: Project, profile: Profile, now: Callable[[], int]) -> Iterator
     for service in project.services:
         usable = profile if service.fast_dockerfile else Profile.PROD
         for recipe in read_recipes(replace(project, services=(service,)), (usable,)):
-            yield _looked(project, recipe, now())
+            yield _looked(project, recipe, now(), None)
+
+
+def look_at_images(project: Project, now: Callable[[], int]) -> Iterator[Looked]:
+    """Each service by each Dockerfile that it has. What two get by the same rules is looked at once."""
+    for service in project.services:
+        looked = None
+        for recipe in read_recipes(replace(project, services=(service,)), tuple(Profile)):
+            looked = _looked(project, recipe, now(), looked)
+            yield looked
 
 
 def as_built(looked: Looked) -> Side | None:
@@ -88,15 +97,15 @@ def as_built(looked: Looked) -> Side | None:
     return side_of(built) if built else None
 
 
-def as_committed(looked: Looked, revision: Revision) -> Side:
-    """What a build of a revision would have been made from."""
+def as_committed(looked: Looked, revision: Revision, given: Project) -> Side:
+    """What a build of a revision would have been made from. `given`: the project as it gave to builds then."""
     service = looked.recipe.service
     rules = revision.rules(looked.folder, looked.dockerfile, looked.rules)
     there = tree_of(service.context, looked.snapshot.entries)
     contents = revision.contents(looked.folder, rules, looked.snapshot, there, looked.inputs.reads)
     text = revision.file(looked.dockerfile)
-    parsed = parse((text or b"").decode(errors="replace")).given(dict(looked.project.build_args))
-    base = {} if text is None else base_parts(replace(looked.recipe, parsed=parsed), looked.project)
+    parsed = parse((text or b"").decode(errors="replace")).given(dict(given.build_args))
+    base = {} if text is None else base_parts(replace(looked.recipe, parsed=parsed), given)
     return Side(contents, looked.inputs.fingerprint(revision.files(contents, there)).hashed, base)
 
 
@@ -110,11 +119,15 @@ def why_left_out(looked: Looked, path: str) -> str:
     return f"left out of the build context by `{pattern.text}`{where}"
 
 
-def _looked(project: Project, recipe: Recipe, now: int) -> Looked:
+def _looked(project: Project, recipe: Recipe, now: int, other: Looked | None) -> Looked:
+    """`other` is the same service by another Dockerfile."""
     service = recipe.service
     rules = rules_of(service.context, recipe.path)
     name = mirror_name(project.root, service.name, rules)
     shelf = Shelf(project.state / CONTEXTS, name, recipe.profile)
+    if other is not None and other.rules == rules:
+        side = replace(other.side, base=base_parts(recipe, project))
+        return Looked(project, recipe, rules, other.snapshot, other.inputs, side, shelf)
     stored = load(shelf.record)
     known = stored.snapshots[0] if stored else NOTHING
     snapshot = scan(service.context, rules, known, now, skip=project.state)

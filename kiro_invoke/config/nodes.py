@@ -159,7 +159,15 @@ def outranked(
 
 def read(path: Path) -> Value:
     """All of kiro.yaml, one document that is safe to walk; ConfigError when it is anything else."""
-    text = _text(_bytes(path))
+    return parsed(_bytes(path))
+
+
+def parsed(data: bytes) -> Value:
+    """The same of a kiro.yaml's content."""
+    if len(data) > MAX_BYTES:
+        size = f"more than {MAX_BYTES // 1024} KiB"
+        raise ConfigError(f"{FILE} is too large: {size}", file=FILE, fix="keep only its own keys in it")
+    text = _text(data)
     loader: Any = yaml.SafeLoader(text)
     guard = _Guard()
     try:
@@ -180,14 +188,10 @@ def _bytes(path: Path) -> bytes:
         if not stat.S_ISREG(path.stat().st_mode):
             raise ConfigError(f"{FILE} is not a file", file=FILE, fix="rename what is there")
         with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            return file.read(MAX_BYTES + 1)
     except OSError as trouble:
         reason = trouble.strerror or "unknown trouble"
         raise ConfigError(f"{FILE} cannot be read: {reason}", file=FILE, fix="make it readable") from None
-    if len(data) > MAX_BYTES:
-        size = f"more than {MAX_BYTES // 1024} KiB"
-        raise ConfigError(f"{FILE} is too large: {size}", file=FILE, fix="keep only its own keys in it")
-    return data
 
 
 def _text(data: bytes) -> str:

@@ -21,7 +21,7 @@ _TEXTS = ("name", "context", "dockerfile", "fast_dockerfile", "image", "ecosyste
 _RULES = ("dependency_inputs", "ignore")
 _KEYS = (*_TEXTS, *_RULES, "live", "benchmark")
 _DEFAULT_FILES = {"dockerfile": "Dockerfile", "fast_dockerfile": "Dockerfile.fast"}
-_SKIPPED = frozenset({"node_modules", "target"})
+SKIPPED = frozenset({"node_modules", "target"})
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def _folders(root: Path) -> Iterator[Path]:
         raise ConfigError(message, fix="start in a folder that you may read") from None
     yield root
     for entry in entries:
-        if entry.name.startswith(".") or entry.name in _SKIPPED or not is_folder(entry):
+        if entry.name.startswith(".") or entry.name in SKIPPED or not is_folder(entry):
             continue
         if not entry.is_symlink() or _is_another_folder(entry, root):
             yield entry

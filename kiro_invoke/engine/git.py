@@ -87,9 +87,21 @@ def resolved(folder: Path, run: Run, revision: str) -> str:
     found = done.stdout.strip()
     if not done.ok or not _ID.fullmatch(found):
         raise UsageError(
-            f"no commit is called {revision!r}", file=str(folder), fix="see `git log`, or `git tag`"
+            f"no commit is called {revision!r}", file=str(folder), fix=_advice(folder, run, revision)
         )
     return found
+
+
+def _advice(folder: Path, run: Run, revision: str) -> str:
+    if not revision.strip("0"):
+        return "give another revision, such as origin/main: a branch that is pushed first has none before it"
+    shallow = run(_argv(folder, "rev-parse", "--is-shallow-repository"))
+    if shallow.stdout.strip() == "true":
+        return (
+            "fetch with depth 0, for this clone is shallow (`fetch-depth: 0` of actions/checkout, `GIT_DEPTH: 0` of "
+            "GitLab, `git fetch --unshallow` by hand)"
+        )
+    return "see `git log`, or `git tag`"
 
 
 def changed(folder: Path, run: Run, revision: str) -> frozenset[str]:

@@ -706,13 +706,16 @@ def test_a_dockerfile_that_is_a_link(shop: Shop) -> None:
     assert ("BASE", "api/Dockerfile.fast: stage `cook` changed") in shop.told(since="HEAD").values()
 
 
-def test_what_kiro_yaml_gave_to_builds_of_a_revision_is_not_known(shop: Shop) -> None:
+def test_what_kiro_yaml_gave_to_builds_of_a_revision_is_read_as_it_was(shop: Shop) -> None:
+    shop.write({"api/Dockerfile.fast": f"{FAST}ARG A\n"})
     shop.write({"kiro.yaml": f"{FILES['kiro.yaml']}build_args:\n  A: 1\n"})
     shop.commit()
     shop.write({"kiro.yaml": f"{FILES['kiro.yaml']}build_args:\n  A: 2\n"})
-    assert {(row["service"], row["kind"]) for row in shop.rows(since="HEAD")} == {
-        ("api", "BASE"), ("web", "BASE"), ("", "CONFIG"),
-    }  # fmt: skip
+    assert {(row["service"], row["kind"], row["cause"]) for row in shop.rows(since="HEAD")} == {
+        ("api", "BASE", "kiro.yaml: build argument `A` changed"),
+        ("web", "IGNORED", "nothing changed since that revision"),
+        ("", "CONFIG", "kiro.yaml changed"),
+    }
 
 
 def test_another_repository_in_the_environment(

@@ -33,7 +33,7 @@ TASKS = (
     "warm-cache", "refresh-cache", "build", "up", "down", "logs", "watch", "setup", "config", *STREAMS,
     "test-build-performance", "report", "doctor", "show-cache", "clean-cache", "make-path",
     "tilt-path", "tilt-config",
-    "init", "uninstall",
+    "init", "uninstall", "affected",
 )  # fmt: skip
 #: No command of these tests may find an engine.
 ALONE = {

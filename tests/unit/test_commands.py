@@ -779,7 +779,7 @@ def test_every_command_with_json_has_a_schema() -> None:
         "warm-cache", "refresh-cache", "build", "up", "down", "setup", "config", "classify", "replay-history", "error",
         "watch", "test-build-performance", "report", "show-cache", "clean-cache", "doctor",
         "make-path", "tilt-path", "tilt-config",
-        "init", "uninstall",
+        "init", "uninstall", "affected",
     }  # fmt: skip
 
 
