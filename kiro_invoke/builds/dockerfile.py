@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from itertools import takewhile
 
 DIRECTIVE = re.compile(r"^#\s*(\w+)\s*=\s*(.*?)\s*$")
@@ -37,7 +38,7 @@ class Instruction:
     heredoc: str = ""
     raw: str = ""
 
-    @property
+    @cached_property
     def mounts(self) -> tuple[dict[str, str], ...]:
         """The `--mount` options of a RUN, each as key -> value."""
         found = self._options("mount") if self.keyword == "RUN" else ()
@@ -53,7 +54,7 @@ class Instruction:
 
     def _options(self, name: str) -> tuple[str, ...]:
         """The values of an option; options come before all else."""
-        words = takewhile(lambda word: word.startswith("--"), _WORD.findall(self.rest))
+        words = takewhile(lambda word: word.startswith("--"), (word[0] for word in _WORD.finditer(self.rest)))
         found = (_OPTION.fullmatch(_unquoted(word)) for word in words)
         return tuple(match[2] for match in found if match and match[1] == name)
 
@@ -73,7 +74,7 @@ class Stage:
         """Whether a build can ask for it: BuildKit does not take an index as a target."""
         return not self.name.isdigit()
 
-    @property
+    @cached_property
     def sources(self) -> tuple[str, ...]:
         """Stages and images that this one takes from: FROM, COPY --from, RUN --mount=from."""
         found = (source for instruction in self.instructions for source in instruction.sources)
@@ -163,8 +164,9 @@ class Dockerfile:
         return self.stage(name)
 
 
+@lru_cache(maxsize=1 << 10)
 def parse(text: str) -> Dockerfile:
-    """Parse a Dockerfile's text. Lines that make no sense are left to BuildKit to refuse."""
+    """Parse a Dockerfile's text, equal texts once. Lines that make no sense are left to BuildKit to refuse."""
     directives = _directives(text)
     arguments: dict[str, str | None] = {}
     stages: list[tuple[str, str, Instruction, list[Instruction]]] = []
