@@ -8,7 +8,7 @@ from posixpath import basename, dirname, normpath
 
 import yaml
 
-from kiro_invoke.builds.planner import Recipe, placed
+from kiro_invoke.builds.planner import Profile, Recipe, placed
 from kiro_invoke.changes.revision import Revision
 from kiro_invoke.config.nodes import FILE, Value, parsed
 from kiro_invoke.config.services import SKIPPED
@@ -104,7 +104,7 @@ def differences(then: Said, now: Said, recipe: Recipe) -> Iterator[str]:
         return
     if was.context != is_.context:
         yield f"{FILE}: `context` of {name} changed"
-    key = "dockerfile" if recipe.path == recipe.service.dockerfile else "fast_dockerfile"
+    key = "fast_dockerfile" if recipe.profile is Profile.DEV else "dockerfile"
     if was.dockerfiles[key] != is_.dockerfiles[key]:
         yield f"{FILE}: `{key}` of {name} changed"
     if was.image != is_.image and then.project == now.project:

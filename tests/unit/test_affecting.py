@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 from rich.console import Console
 
+from kiro_invoke.changes.attributes import converting
 from kiro_invoke.commands import affecting, building, opening
 from kiro_invoke.commands.surface import Answer, Surface
 from kiro_invoke.engine.protocol import ImageFacts
@@ -215,6 +216,11 @@ def test_what_kiro_yaml_gives_to_builds(shop: Shop, old: str, new: str, expected
     assert bool(shop.value()["others"]) is not bool(expected)
 
 
+def test_two_images_that_are_built_from_one_dockerfile_by_now(shop: Shop) -> None:
+    shop.write({"kiro.yaml": KIRO.replace("- name: api\n", "- name: api\n    fast_dockerfile: Dockerfile\n")})
+    assert shop.told()["api"] == ("CONFIG", "kiro.yaml: `fast_dockerfile` of api changed", "dev")
+
+
 def test_a_context_that_moved_to_a_folder_with_the_same_files(shop: Shop) -> None:
     shop.git("mv", "web", "page")
     shop.write({"kiro.yaml": KIRO.replace("- name: web\n", "- name: web\n    context: page\n")})
@@ -272,6 +278,7 @@ def test_a_project_that_had_no_kiro_yaml_in_a_folder_of_the_repository(tmp_path:
     shop.folder = tmp_path / "sub"
     shop.write({"sub/kiro.yaml": KIRO})
     assert shop.affected() == ["api", "web", "all"]
+    assert "it had none here" in shop.told()["web"][1]
     shop.commit()
     assert shop.affected() == []
 
@@ -292,6 +299,14 @@ def test_attributes_by_which_a_checkout_makes_other_files(shop: Shop, line: str,
     shop.write({"shared/.gitattributes": "# nothing\n"})
     found = shop.told()
     assert [name for name, (_, _, images) in found.items() if images] == expected
+
+
+def test_which_lines_of_attributes_convert() -> None:
+    assert converting(b"# x\n*.a -text\n*.b diff\n*.c filter=lfs diff=lfs -text\n") == (
+        b"*.a -text",
+        b"*.c filter=lfs diff=lfs -text",
+    )
+    assert converting(b"[attr]x text\n*.sh x\n") != converting(b"[attr]x text\n")
 
 
 def test_attributes_above_the_project(tmp_path: Path) -> None:
@@ -343,6 +358,7 @@ def test_objects_that_are_not_here_are_a_change(shop: Shop) -> None:
     blob = shop.git("rev-parse", "HEAD:kiro.yaml")
     (shop.root / f".git/objects/{blob[:2]}/{blob[2:]}").unlink()
     assert shop.affected() == ["api", "web", "all"]
+    assert shop.told()["web"][1].endswith("kiro.yaml: it cannot be read")
 
 
 # --- build --since
