@@ -202,9 +202,18 @@ KIRO_PREFIX := kiro-
 -include $(shell kiro make-path 2>/dev/null)
 """
 _TILT = """\
-kiro = load_dynamic(str(local('kiro tilt-path', quiet=True)).strip())
-kiro['kiro_services']()
+kiro = str(local('PATH="$PWD/.venv/bin:$PATH"; "${KIRO:-kiro}" tilt-path || true', quiet=True, echo_off=True)).strip()
+if kiro:
+    load_dynamic(kiro)['kiro_services']()
+else:
+    %s
 """
+_MISSING = "kiro is not installed here (pip install kiro-invoke, or set KIRO)"
+#: A compose file tells how images are built; what else a person's Tiltfile runs may be some other image of that name.
+_WITHOUT = {
+    "ours": f"warn('{_MISSING}: Compose builds the images, and every change takes the image')",
+    "theirs": f"fail('{_MISSING}: it builds the images of these services')",
+}
 _CI = """\
 # Builds all images, and measures that builds are as fast as they should be.
 name: images
@@ -228,7 +237,11 @@ def _tiltfile(repository: Repository) -> Iterator[File]:
     """Lines for Tilt: a file of our own runs the services with Compose, a person's already says how they run."""
     there = repository.read("Tiltfile")
     is_theirs = repository.has("Tiltfile") and whole_mark(there) is None
-    text = _TILT if is_theirs else f"docker_compose('compose.yaml')\n{_TILT}"
+    if is_theirs:
+        text = _TILT % _WITHOUT["theirs"]
+    else:
+        compose = next((name for name in COMPOSE_FILES if repository.has(name)), COMPOSE_FILES[0])
+        text = f"docker_compose('{compose}')\n{_TILT % _WITHOUT['ours']}"
     yield File("Tiltfile", text, Form.BLOCK, "the services' images under Tilt, as asked for")
 
 

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from kiro_invoke.scaffold.files import files
+from kiro_invoke.scaffold.repository import Repository
 from tests.support.engine import ROOT, command, docker, free_port
 
 PROGRAM = shutil.which("tilt")
@@ -197,6 +199,15 @@ def test_a_new_dockerfile_is_one_image(loop: Loop) -> None:
     assert loop.updates(lambda: loop.held("/installed-elsewhere") == "ten") == 1
 
 
+def test_a_container_that_is_made_anew_gets_what_the_image_has_not(loop: Loop) -> None:
+    loop.write("app/greeting.txt", "not in the image")
+    loop.until(lambda: loop.served() == "not in the image")
+    container = loop.container()
+    docker("compose", "up", "--detach", "--force-recreate", "--timeout", "0", cwd=loop.root)
+    assert loop.container() != container
+    loop.until(lambda: loop.served() == "not in the image")
+
+
 def test_a_configuration_that_cannot_be_used_is_told_and_the_loop_goes_on(loop: Loop) -> None:
     loop.write("kiro.yaml", CONFIG.replace("services", "servces"))
     loop.until(lambda: 'kiro.yaml:2: unknown key "servces"' in loop.log)
@@ -278,6 +289,33 @@ def test_the_extensions_own_test_passes(tmp_path: Path, engine: None, way: str) 
         command("docker", "compose", "down", "--timeout", "0", cwd=folder / "test")
         for image in set(docker("image", "ls", "--quiet", "kiro-extension-test/app").split()):
             docker("rmi", "--force", image)
+
+
+@pytest.mark.parametrize("theirs", [False, True], ids=["a Tiltfile of init's", "lines in theirs"])
+@pytest.mark.parametrize("is_there", [True, False], ids=["with kiro", "without kiro"])
+def test_the_lines_of_init_are_understood(tmp_path: Path, is_there: bool, theirs: bool) -> None:
+    """What they come to without kiro: Compose's own build, or an error if it could be an image from elsewhere."""
+    one = Loop(tmp_path / "repository", free_port(), {})
+    one.write("docker-compose.yml", f"services:\n  app:\n    image: {IMAGE}:dev\n    build: app\n")
+    one.write("kiro.yaml", CONFIG)
+    one.write("app/Dockerfile", DOCKERFILE)
+    one.write("app/Dockerfile.fast", DOCKERFILE)
+    one.write("app/packages.txt", "one")
+    before = "docker_compose('docker-compose.yml')\n" if theirs else ""
+    there = frozenset({"docker-compose.yml"} | ({"Tiltfile"} if theirs else set()))
+    made = files(Repository("shop", there, lambda _path: before), (), PROJECT, ("tilt",))
+    one.write("Tiltfile", before + next(each.text for each in made if each.path == "Tiltfile"))
+    kiro = str(program(tmp_path / "kiro")) if is_there else "/nowhere/kiro"
+    env = {**QUIET, "TILT_DEV_DIR": str(tmp_path / "dev"), "KIRO": kiro}
+    assert PROGRAM is not None
+    ran = command(PROGRAM, "alpha", "tiltfile-result", cwd=one.root, env=env)
+    assert (ran.code == 0) is (is_there or not theirs), ran.err
+    if ran.code:
+        assert "kiro is not installed here (pip install kiro-invoke, or set KIRO)" in ran.err
+        return
+    (app,) = json.loads(ran.out)["Manifests"]
+    (image,) = app["ImageTargets"]
+    assert bool(image["LiveUpdateSpec"].get("syncs")) is is_there
 
 
 def program(file: Path) -> Path:

@@ -35,6 +35,11 @@ v1alpha1 = struct(extension_repo=_extension_repo, extension=_extension)
 config = struct(define_bool=_define_bool, parse=_parse)
 TRIGGER_MODE_AUTO = 'auto'
 TRIGGER_MODE_MANUAL = 'manual'
+def load_dynamic(path):
+    _loaded(path)
+    def of(name):
+        return lambda: _call(path, name)
+    return {name: of(name) for name in ['kiro_services', 'kiro_resources']}
 """
 TiltError = starlark.StarlarkError
 
@@ -78,6 +83,7 @@ class Tilt:
     watched: list[str] = field(default_factory=list)
     _repos: dict[str, Path] = field(default_factory=dict)
     _extensions: dict[str, tuple[str, str]] = field(default_factory=dict)
+    _dynamic: dict[str, starlark.FrozenModule] = field(default_factory=dict)
     _steps: list[Step] = field(default_factory=list)
     _executing: list[Path] = field(default_factory=list)
 
@@ -141,6 +147,12 @@ class Tilt:
 
     def tilt_fail(self, msg: str) -> None:
         raise ValueError(msg)
+
+    def tilt__loaded(self, path: str) -> None:
+        self._dynamic[path] = self._load(path)
+
+    def tilt__call(self, path: str, name: str) -> None:
+        self._dynamic[path].call(name)
 
     def tilt__getcwd(self) -> str:
         return str(self._here)

@@ -906,12 +906,14 @@ def test_lines_for_make_are_only_ever_added() -> None:
 
 def test_a_tiltfile_of_a_persons_already_says_how_services_run() -> None:
     texts = SHAPES["single"]
-    assert written(texts, ("tilt",))["Tiltfile"].startswith(
-        "docker_compose('compose.yaml')\nkiro = load_dynamic("
-    )
-    assert written({**texts, "Tiltfile": "k8s_yaml('app.yaml')\n"}, ("tilt",))["Tiltfile"].startswith(
-        "kiro = load_"
-    )
+    assert written(texts, ("tilt",))["Tiltfile"].startswith("docker_compose('compose.yaml')\nkiro = ")
+    theirs = {**texts, "Tiltfile": "k8s_yaml('app.yaml')\n"}
+    assert written(theirs, ("tilt",))["Tiltfile"].startswith("kiro = ")
+
+
+def test_a_tiltfile_runs_the_compose_file_that_there_is() -> None:
+    texts = {**SHAPES["single"], "docker-compose.yml": "services: {}\n"}
+    assert written(texts, ("tilt",))["Tiltfile"].startswith("docker_compose('docker-compose.yml')\n")
 
 
 def _excludes(text: str, name: str, folder: str) -> bool:

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from kiro_invoke.scaffold.files import files
+from kiro_invoke.scaffold.repository import Repository
 from tests.support.tilt import Step, Tilt, TiltError
 
 ROOT = Path(__file__).parents[2]
@@ -431,6 +433,45 @@ def test_it_loads_from_a_path_with_a_space(world: World) -> None:
         "load('./an extension/Tiltfile', 'kiro_services')\nkiro_services()\n"
     )
     assert ran.named("docker_build") == [world.usual]
+
+
+# --- the lines that `kiro init --extra tilt` writes
+
+
+def init_lines(*there: str) -> str:
+    """Those for a repository with these files at its root."""
+    read = Repository("shop", frozenset(there), lambda _path: "")
+    return next(file.text for file in files(read, (), "shop", ("tilt",)) if file.path == "Tiltfile")
+
+
+@pytest.mark.parametrize("place", ["KIRO", ".venv/bin/kiro", "PATH"])
+def test_the_lines_of_init_find_the_extension_where_kiro_is(world: World, place: str) -> None:
+    world.run("")
+    answers = world.kiro.read_text()
+    own = world.write(".venv/bin/kiro", "") if place.startswith(".venv") else world.kiro
+    own.write_text(
+        f'#!/bin/sh\n[ "$1" != tilt-path ] || {{ echo {shlex.quote(str(EXTENSION))}; exit; }}\n{answers}'
+    )
+    own.chmod(0o755)
+    path = {"KIRO": BARE["PATH"], "PATH": f"{world.kiro.parent}:{BARE['PATH']}"}.get(place, BARE["PATH"])
+    env = {"PATH": path} | ({"KIRO": str(own)} if place == "KIRO" else {})
+    world.write("compose.yaml", "services: {}\n")
+    ran = Tilt(world.root, env).run(init_lines())
+    assert ran.named("docker_build") == [world.usual]
+    assert len(ran.named("docker_compose")) == 1
+    assert not ran.warned
+
+
+def test_without_kiro_the_lines_of_init_leave_the_images_to_compose(world: World) -> None:
+    world.write("compose.yaml", "services: {}\n")
+    ran = Tilt(world.root, BARE).run(init_lines())
+    assert [call.name for call in ran.calls if call.name.startswith("docker")] == ["docker_compose"]
+    assert [each for each in ran.warned if each.startswith("kiro is not installed here (pip install")]
+
+
+def test_without_kiro_a_persons_tiltfile_runs_nothing_that_nobody_builds(world: World) -> None:
+    with pytest.raises(TiltError, match="kiro is not installed here"):
+        Tilt(world.root, BARE).run(init_lines("Tiltfile"))
 
 
 # --- this repository
