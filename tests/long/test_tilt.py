@@ -81,6 +81,14 @@ class Loop:
             )
         self.until(lambda: self.served() == "hello" and self.look() == 1, 120)
 
+    def down(self) -> None:
+        """End Tilt; what it started goes on."""
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(30)
+        self.process = None
+        self.seen.clear()
+
     @property
     def log(self) -> str:
         return (self.root.parent / "log").read_text(errors="replace")
@@ -140,9 +148,7 @@ def loop(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loo
         one.up()
         yield one
     finally:
-        if one.process is not None:
-            one.process.terminate()
-            one.process.wait(30)
+        one.down()
         docker("compose", "down", "--timeout", "0", cwd=root)
         for image in set(docker("image", "ls", "--quiet", IMAGE).split()):
             docker("rmi", "--force", image)
@@ -161,6 +167,15 @@ def test_an_edit_that_keeps_size_and_time_is_served(loop: Loop) -> None:
     path.write_text(text[::-1])
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert loop.updates(lambda: loop.served() == text[::-1]) == 1
+
+
+def test_what_was_put_back_while_there_was_no_tilt_is_served(loop: Loop) -> None:
+    """The image is the one that the container has; what the container holds is not."""
+    loop.write("app/greeting.txt", "put back later")
+    loop.until(lambda: loop.served() == "put back later")
+    loop.down()
+    loop.write("app/greeting.txt", "hello")
+    loop.up()
 
 
 def test_what_dependencies_come_from_is_one_image(loop: Loop) -> None:

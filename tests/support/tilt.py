@@ -25,7 +25,7 @@ _DIALECT.enable_f_strings = False
 _GLOBALS = starlark.Globals.extended_by([starlark.LibraryExtension.StructType])
 _PRELUDE = """\
 os = struct(
-    getcwd=_getcwd, getenv=_getenv, name='posix',
+    getcwd=_getcwd, getenv=_getenv, putenv=_putenv, name='posix',
     path=struct(
         abspath=_abspath, basename=_basename, dirname=_dirname, exists=_exists, join=_join, realpath=_realpath,
         relpath=_relpath,
@@ -81,6 +81,8 @@ class Tilt:
     told: list[str] = field(default_factory=list)
     warned: list[str] = field(default_factory=list)
     watched: list[str] = field(default_factory=list)
+    #: What a Tiltfile puts into Tilt's environment, which the next run of it still finds.
+    put: dict[str, str] = field(default_factory=dict)
     _repos: dict[str, Path] = field(default_factory=dict)
     _extensions: dict[str, tuple[str, str]] = field(default_factory=dict)
     _dynamic: dict[str, starlark.FrozenModule] = field(default_factory=dict)
@@ -136,6 +138,9 @@ class Tilt:
 
     # --- what Tilt offers
 
+    def tilt__putenv(self, key: str, value: str) -> None:
+        self.put[key] = value
+
     def tilt_str(self, value: Any) -> str:
         return value.text if isinstance(value, Blob) else str(value)
 
@@ -158,7 +163,7 @@ class Tilt:
         return str(self._here)
 
     def tilt__getenv(self, key: str, default: Any = None) -> Any:
-        return self.env.get(key, default)
+        return {**self.env, **self.put}.get(key, default)
 
     def tilt__abspath(self, path: str) -> str:
         return self._path(path)

@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ ROOT = Path(__file__).parents[2]
 EXTENSION = ROOT / "kiro_invoke/Tiltfile"
 #: No kiro is on this PATH.
 BARE = {"PATH": "/usr/bin:/bin"}
+STARTED = {"KIRO_TILT_STARTED": "1700000000"}
+STAMP = "SOURCE_DATE_EPOCH"
 LIVE: dict[str, Any] = {
     "fall_back_on": ["api/Cargo.lock", "api/Cargo.toml"],
     "sync": [{"from": "api/static", "to": "/srv"}, {"from": "api", "to": "/app"}],
@@ -38,7 +41,7 @@ class World:
         self.kiro = folder / "a bin/kiro"
         self.kiro.parent.mkdir()
         self.asked = folder / "asked"
-        self.env: dict[str, str] = {**BARE, "KIRO": str(self.kiro)}
+        self.env: dict[str, str] = {**BARE, **STARTED, "KIRO": str(self.kiro)}
         self.write("api/Dockerfile.fast", "FROM debian:13-slim\n")
         self.write("api/Dockerfile", "FROM debian:13-slim\n")
         self.service: dict[str, Any] = {
@@ -110,7 +113,7 @@ class World:
             "ref": "shop/api",
             "context": str(self.root / "api"),
             "dockerfile": str(self.root / "api/Dockerfile.fast"),
-            "build_args": {"NS": "shop-1", "X": "kiro's"},
+            "build_args": {"NS": "shop-1", "X": "kiro's", STAMP: "1700000000"},
             "secret": ["id=ca_bundle,src=/etc/ca.pem"],
             "ssh": ["default"],
             "live_update": self.steps,
@@ -145,6 +148,7 @@ def test_services_may_be_chosen_and_given_more(world: World) -> None:
 
 def test_without_live_every_change_takes_the_image(world: World) -> None:
     usual = {key: value for key, value in world.usual.items() if key != "live_update"}
+    usual["build_args"] = {"NS": "shop-1", "X": "kiro's"}
     assert world.built("kiro_services(live=False)") == usual
     assert world.built("kiro_docker_build('shop/api', './api', live=False)") == usual
     world.service["live"] = None
@@ -179,7 +183,7 @@ def test_what_is_given_wins(world: World) -> None:
     )
     assert world.built(text) == {
         **world.usual,
-        "build_args": {"NS": "shop-1", "X": "mine", "Y": "1"},
+        "build_args": {"NS": "shop-1", "X": "mine", "Y": "1", STAMP: "1700000000"},
         "ssh": ["default=/key"],
         "secret": ["id=token,env=TOKEN", "src=/mine,id=ca_bundle"],
         "ignore": ["docs"],
@@ -221,6 +225,34 @@ def test_another_context_than_kiros_is_not_updated_as_kiros_is(world: World) -> 
     (given,) = ran.named("docker_build")
     assert (given["context"], "live_update" in given) == (str(world.root), False)
     assert f"its context is {world.root}/api, and not ." in ran.warned[0]
+
+
+# --- a container that was updated live holds what its image does not
+
+
+def stamp(world: World, text: str = "kiro_services()", **env: str) -> str:
+    world.env = {**BARE, **env, "KIRO": str(world.kiro)}
+    return str(world.built(text)["build_args"].get(STAMP))
+
+
+def test_each_start_of_tilt_has_images_of_its_own(world: World) -> None:
+    before = int(time.time())
+    assert before <= int(stamp(world)) <= time.time()
+    assert stamp(world, **STARTED) == "1700000000", "one start runs the Tiltfile many times"
+    ran = world.run("kiro_services()\nkiro_services()")
+    assert len({each["build_args"][STAMP] for each in ran.named("docker_build")}) == 1
+
+
+def test_so_has_a_live_update_of_ones_own(world: World) -> None:
+    assert stamp(world, "kiro_docker_build('shop/api', './api', live_update=[])", **STARTED) == "1700000000"
+
+
+def test_where_the_build_is_given_a_time_every_change_takes_the_image(world: World) -> None:
+    ran = world.run(f"kiro_services(build_args={{'{STAMP}': '1'}})")
+    (given,) = ran.named("docker_build")
+    assert given["build_args"][STAMP] == "1"
+    assert "live_update" not in given
+    assert ran.warned == ["kiro: api: every change takes the image: SOURCE_DATE_EPOCH is given to its build"]
 
 
 def test_a_container_may_have_to_be_restarted(world: World) -> None:
@@ -454,7 +486,7 @@ def test_the_lines_of_init_find_the_extension_where_kiro_is(world: World, place:
     )
     own.chmod(0o755)
     path = {"KIRO": BARE["PATH"], "PATH": f"{world.kiro.parent}:{BARE['PATH']}"}.get(place, BARE["PATH"])
-    env = {"PATH": path} | ({"KIRO": str(own)} if place == "KIRO" else {})
+    env = {"PATH": path, **STARTED} | ({"KIRO": str(own)} if place == "KIRO" else {})
     world.write("compose.yaml", "services: {}\n")
     ran = Tilt(world.root, env).run(init_lines())
     assert ran.named("docker_build") == [world.usual]
