@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kiro_invoke.builds.planner import SKELETON
+from kiro_invoke.builds.shared_cache import Places
 from kiro_invoke.model.plan import BuildPlan, Sending, Target
 from kiro_invoke.model.service import Secret
 
@@ -48,6 +49,7 @@ class Surroundings:
     secrets: tuple[Secret, ...] = ()
     ssh: tuple[str, ...] = ()
     without_proof: frozenset[tuple[str, Path]] = frozenset()
+    caching: Mapping[str, Places] = field(default_factory=dict)
 
 
 def definition(plan: BuildPlan, around: Surroundings) -> str:
@@ -80,6 +82,9 @@ def _target(target: Target, around: Surroundings) -> dict[str, object]:
         # else a cached build would still change the image's id, and containers would be recreated
         "attest": ["type=provenance,disabled=true"],
     }
+    if places := around.caching.get(target.name):
+        wanted["cache-from"] = [literal(row) for row in places.sources]
+        wanted["cache-to"] = [literal(row) for row in places.targets]
     if any(stage.isdigit() for stage in target.uncached):
         wanted["no-cache"] = True  # a stage without a name cannot be named in the filter
     else:

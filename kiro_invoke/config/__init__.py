@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from kiro_invoke.builds.built import configuration
-from kiro_invoke.config import disk, inputs, live, metrics
+from kiro_invoke.config import disk, inputs, live, metrics, shared
 from kiro_invoke.config.names import shown, slug_complaint
 from kiro_invoke.config.nodes import FILE, Given, Value, read
 from kiro_invoke.config.services import Found, Repository, configured, detected, selected
@@ -29,6 +29,8 @@ _KEYS = (
     "watch",
     "metrics",
     "disk",
+    "builder",
+    "cache",
 )
 
 
@@ -64,6 +66,8 @@ def load(start: Path, environ: Mapping[str, str], *, services: Sequence[str] = (
     watching, watch_settings = live.watching(fields.get("watch"), environ)
     recording, metrics_settings = metrics.recording(fields.get("metrics"), environ)
     floor, disk_settings = disk.disk_floor(fields.get("disk"), environ)
+    builder, builder_settings = shared.builder(fields.get("builder"), environ)
+    cache, cache_settings = shared.cache(fields.get("cache"))
     found = _found(fields.get("services"), Repository(root, name.text))
     chosen = selected(found, services)
     settings = [version.setting("version")] if version else []
@@ -72,6 +76,7 @@ def load(start: Path, environ: Mapping[str, str], *, services: Sequence[str] = (
     if bundle:
         settings.append(bundle.setting("ca_bundle", str(ca_bundle)))
     settings += [*_row_settings(rows), *watch_settings, *metrics_settings, *disk_settings]
+    settings += [*builder_settings, *cache_settings]
     return Project(
         root=root,
         name=name.text,
@@ -85,6 +90,8 @@ def load(start: Path, environ: Mapping[str, str], *, services: Sequence[str] = (
         watching=watching,
         recording=recording,
         disk_floor=floor,
+        builder=builder,
+        shared=cache,
         files=tuple(files.items()),
         others=tuple(each.service.name for each in found if each not in chosen),
     )

@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from kiro_invoke.model.live import AS_IT_IS, PATIENT, GivenLive, Watching
+from kiro_invoke.model.shared import Builder, SharedCache
 
 
 class Origin(StrEnum):
@@ -113,6 +114,9 @@ class Project:
     watching: Watching = PATIENT
     recording: Recording = Recording()
     disk_floor: int = DISK_FLOOR
+    #: None: the engine's own.
+    builder: Builder | None = None
+    shared: SharedCache | None = None
     #: The files that say what is built and run, with their contents' hashes, as they were before they were read.
     files: tuple[tuple[str, str], ...] = ()
     #: The services that were not chosen.
