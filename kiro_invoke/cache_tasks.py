@@ -14,6 +14,7 @@ from kiro_invoke.tasking import DRY, FORMAT, SERVICE, task
         "service": SERVICE,
         "pull": "Ask the registry again for base images that are here; replaces stand-ins.",
         "setup": "Install or start a Docker engine where none answers.",
+        "push": "Fill the shared cache (`cache: to:` in kiro.yaml), as CI on the default branch does.",
         "dry-run": DRY,
         "format": FORMAT,
     },
@@ -23,6 +24,7 @@ def warm_cache(
     service: list[str],
     pull: bool = False,
     setup: bool = False,
+    push: bool = False,
     dry_run: bool = False,
     format: str = "text",
 ) -> None:
@@ -30,7 +32,8 @@ def warm_cache(
     from kiro_invoke.commands import building
     from kiro_invoke.commands.surface import perform
 
-    perform("warm-cache", format, building.warm_cache(service, pull=pull, setup=setup, dry_run=dry_run))
+    body = building.warm_cache(service, pull=pull, setup=setup, dry_run=dry_run, push=push)
+    perform("warm-cache", format, body)
 
 
 @task(iterable=["service"], auto_shortflags=False, help={"service": SERVICE, "format": FORMAT})

@@ -14,6 +14,7 @@ from kiro_invoke.builds.planner import SKELETON
 from kiro_invoke.builds.shared_cache import Places
 from kiro_invoke.model.plan import BuildPlan, Sending, Target
 from kiro_invoke.model.service import Secret
+from kiro_invoke.model.shared import CACHE_PATIENCE
 
 LABEL_PROJECT = "dev.kiro.project"
 LABEL_SERVICE = "dev.kiro.service"
@@ -50,6 +51,8 @@ class Surroundings:
     ssh: tuple[str, ...] = ()
     without_proof: frozenset[tuple[str, Path]] = frozenset()
     caching: Mapping[str, Places] = field(default_factory=dict)
+    #: Seconds that what it reads may keep a build waiting.
+    cache_patience: float = CACHE_PATIENCE
 
 
 def definition(plan: BuildPlan, around: Surroundings) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +15,8 @@ from kiro_invoke.builds.bake import Surroundings, definition
 from kiro_invoke.builds.dockerfile import Instruction, Stage
 from kiro_invoke.builds.log import BuildLog
 from kiro_invoke.builds.planner import Recipe, shown
-from kiro_invoke.builds.progress import Observer, Progress
-from kiro_invoke.engine.brake import Brake
+from kiro_invoke.builds.progress import CacheTrouble, Observer, Progress
+from kiro_invoke.engine.brake import Brake, passed_on
 from kiro_invoke.engine.protocol import Engine
 from kiro_invoke.model.errors import BuildFailed, EngineError
 from kiro_invoke.model.plan import BuildPlan, Target
@@ -28,19 +30,29 @@ OWN_SETTINGS = {
     "BUILDX_BAKE_ENTITLEMENTS_FS": "0",
     "BUILDKIT_PROGRESS": "rawjson",
 }
+#: How often it is looked whether the shared cache answers.
+_LOOK_SECONDS = 0.5
 _VARIABLE = re.compile(r"\$(?:\{[^}]*\}|\w+)")
 
 #: Of what a step printed, so many lines are shown.
 _TAIL = 20
 #: What the client says when the engine is gone; a step that failed says other things.
 _LOST = re.compile(
-    r"^ERROR: .*(cannot connect to the docker daemon|code = Unavailable|error reading from server)",
+    r"^ERROR: .*(cannot connect to the docker daemon|code = Unavailable|error reading from server)"
+    r"|^ERROR: (context deadline exceeded$|DeadlineExceeded: |no builder )",
     re.I | re.M,
 )
 
 
 class Stopped(Exception):
     """A build was ended before its end, as somebody asked."""
+
+
+class CacheSilent(Exception):
+    """The shared cache kept a build waiting for so many `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the shared cache did not answer for {seconds:.0f} s")
 
 
 @dataclass(frozen=True)
@@ -51,6 +63,7 @@ class Executed:
     seconds: float
     at: float = 0.0
     context_bytes: int = 0
+    cache_troubles: tuple[CacheTrouble, ...] = ()
 
 
 def execute(
@@ -72,9 +85,14 @@ def execute(
     begun, at = clock(), wall()
     with BuildLog.begin(logs) as log:
         progress = Progress(log.beside(observer), {target.name: target.service for target in plan.targets})
-        done = engine.bake(definition(plan, around), env=OWN_SETTINGS, on_line=progress.feed, brake=brake)
+        text = definition(plan, around)
+        ended = Brake()
+        with passed_on(brake, ended), answering(progress, ended, around) as answers:
+            done = engine.bake(text, env=OWN_SETTINGS, on_line=progress.feed, brake=ended)
         if brake is not None and brake.pulled:
             raise Stopped
+        if answers.gave_up:
+            raise CacheSilent(around.cache_patience)
         if not done.ok:
             log.write("\n".join(progress.plain))
             if _LOST.search("\n".join(progress.plain)):
@@ -90,13 +108,56 @@ def execute(
     return _executed(progress, clock() - begun, at)
 
 
+@dataclass
+class Answers:
+    """Whether the shared cache was given up, for it did not answer."""
+
+    gave_up: bool = False
+
+
+@contextmanager
+def answering(progress: Progress, brake: Brake, around: Surroundings) -> Iterator[Answers]:
+    """While inside, pull the brake where a build waits for nothing but the shared cache for too long."""
+    answers, done = Answers(), threading.Event()
+    if not around.caching:
+        yield answers
+        return
+
+    def look() -> None:
+        waited = 0
+        while not done.wait(_LOOK_SECONDS):
+            waited = waited + 1 if progress.is_reading_cache else 0
+            if waited * _LOOK_SECONDS > around.cache_patience:
+                answers.gave_up = True
+                brake.pull()
+                return
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield answers
+    finally:
+        done.set()
+        thread.join(_LOOK_SECONDS)
+
+
 def attempt(done: Executed) -> BuildRecord:
     """What is known of a build by what the engine did alone."""
-    return BuildRecord(done.seconds, (), (), done.steps, 0, at=done.at, context_bytes=done.context_bytes)
+    return BuildRecord(
+        done.seconds,
+        (),
+        (),
+        done.steps,
+        0,
+        at=done.at,
+        context_bytes=done.context_bytes,
+        unread=tuple(f"{one.place}: {one.why}" for one in done.cache_troubles if not one.writing),
+        unpushed=tuple(f"{one.place}: {one.why}" for one in done.cache_troubles if one.writing),
+    )
 
 
 def _executed(progress: Progress, seconds: float, at: float) -> Executed:
-    return Executed(progress.steps, round(seconds, 3), at, progress.context_bytes)
+    return Executed(progress.steps, round(seconds, 3), at, progress.context_bytes, progress.cache_troubles)
 
 
 def failure(progress: Progress, plan: BuildPlan, root: Path, log: Path) -> BuildFailed:

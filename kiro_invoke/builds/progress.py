@@ -25,6 +25,8 @@ _BEGINS = re.compile(r"^\[(?:[^\]]* )?internal\] load build definition\b")
 _CONTEXT = re.compile(
     r"^\[(?:(?:[^\]]* )?internal\] load build context|(?:[^\]]* )?context [^\]]*\] load from client)$"
 )
+#: `importing cache manifest from REF`, `exporting cache to registry`.
+_SHARED = re.compile(r"^(?P<verb>importing|exporting) cache (?:manifest from|to) (?P<place>.*)$")
 _AFTER_PLACE = re.compile(r"^-{10,}$")
 _PLACE = re.compile(r"^(?P<file>.+):(?P<line>\d+)$")
 
@@ -41,6 +43,15 @@ class StepName:
     def place(self) -> str:
         """Target and stage, for a person."""
         return f"{self.target} {self.stage}".strip() or "engine"
+
+
+@dataclass(frozen=True)
+class CacheTrouble:
+    """A place of the shared cache that could not be read, or with `writing` not be filled, and why."""
+
+    writing: bool
+    place: str
+    why: str
 
 
 @dataclass(frozen=True)
@@ -166,6 +177,24 @@ class Progress:
             for digest, count in self._sent.items()
             if (vertex := self._vertexes.get(digest)) and _CONTEXT.match(vertex.name.text)
         )
+
+    @property
+    def cache_troubles(self) -> tuple[CacheTrouble, ...]:
+        """What of the shared cache could be neither read nor written. That a place has nothing yet is no trouble."""
+        found = {}
+        for vertex in self._vertexes.values():
+            match = _SHARED.match(vertex.name.text)
+            if match and vertex.error and not vertex.error.endswith(": not found"):
+                found[match["verb"], match["place"]] = CacheTrouble(
+                    match["verb"] == "exporting", match["place"], vertex.error
+                )
+        return tuple(found.values())
+
+    @property
+    def is_reading_cache(self) -> bool:
+        """Whether a place of the shared cache is asked and has not answered, and no step runs meanwhile."""
+        open_ones = [one for one in self._vertexes.values() if one.told_start and not one.told_end]
+        return bool(open_ones) and all(_SHARED.match(one.name.text) for one in open_ones)
 
     def failed_step(self) -> tuple[StepName, tuple[str, ...]] | None:
         """The first step that failed, and its last 200 lines."""

@@ -6,9 +6,10 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from kiro_invoke.engine.bases import registry_of
 from kiro_invoke.model.plan import BuildPlan, Target
 from kiro_invoke.model.shared import CacheEntry, SharedCache
 
@@ -115,6 +116,31 @@ def _short(ref: str) -> str:
 
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:6]
+
+
+def refs(found: Iterable[Places]) -> tuple[str, ...]:
+    """The references of registries among some places."""
+    rows = (row for one in found for row in (*one.sources, *one.targets))
+    return tuple(dict.fromkeys(filter(None, map(_ref, rows))))
+
+
+def without(one: Places, registries: frozenset[str]) -> Places:
+    """The places that are in none of these registries."""
+    return Places(
+        tuple(row for row in one.sources if not _is_in(row, registries)),
+        tuple(row for row in one.targets if not _is_in(row, registries)),
+    )
+
+
+def _is_in(row: str, registries: frozenset[str]) -> bool:
+    ref = _ref(row)
+    return bool(ref) and registry_of(ref) in registries
+
+
+def _ref(row: str) -> str:
+    (fields,) = csv.reader([row])
+    found = dict(field.partition("=")[::2] for field in fields)
+    return found.get("ref", "") if found.get("type") == "registry" else ""
 
 
 def _row(kind: str, attributes: Mapping[str, str]) -> str:

@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kiro_invoke import config
+from kiro_invoke.builds.executor import CacheSilent
 from kiro_invoke.builds.planner import Profile, Recipe, cleaned, plan_everything, plan_images
 from kiro_invoke.builds.progress import Observer
 from kiro_invoke.cache import proving, warm
@@ -22,7 +24,7 @@ from kiro_invoke.engine.bases import Base
 from kiro_invoke.engine.brake import Brake
 from kiro_invoke.engine.files import make_state_folder
 from kiro_invoke.engine.protocol import Engine
-from kiro_invoke.model.errors import BaseUnavailable, EngineError
+from kiro_invoke.model.errors import BaseUnavailable, EngineError, ExitCode
 from kiro_invoke.model.plan import BuildPlan
 from kiro_invoke.model.record import BuildRecord
 from kiro_invoke.model.service import Project
@@ -51,12 +53,14 @@ class Request:
     timings: bool = False
     #: Only the services that are affected since this git revision.
     since: str | None = None
+    #: Fill the shared cache.
+    push: bool = False
 
 
 def warm_cache(
-    services: Sequence[str], *, pull: bool, setup: bool, dry_run: bool
+    services: Sequence[str], *, pull: bool, setup: bool, dry_run: bool, push: bool = False
 ) -> Callable[[Surface], Answer]:
-    """Build every stage of every Dockerfile of the services, base images first."""
+    """Build every stage of every Dockerfile of the services, base images first; with `push` for others too."""
     request = Request(
         services=tuple(services),
         profiles=(Profile.PROD, Profile.DEV),
@@ -65,6 +69,7 @@ def warm_cache(
         setup=setup,
         dry_run=dry_run,
         command="warm-cache",
+        push=push,
     )
     return lambda surface: perform_build(surface, request)
 
@@ -140,6 +145,8 @@ def _performed(surface: Surface, project: Project, request: Request, begun: floa
         if request.timings:
             show_timings(shown.out, record)
 
+    if request.push and record.unpushed:
+        return Answer(fields, show, ok=False, exit_code=ExitCode.MISSED)
     return Answer(fields, show)
 
 
@@ -158,9 +165,24 @@ def build_now(
 
     `shown` is told what happens, in place of a screen. executor.Stopped where the brake ended it.
     """
-    cleaner = cleaner_for(surface, engine)
-    with guarding.guarded(project, engine, recipes, surface.say, is_clean=request.clean, cleaner=cleaner):
-        return _built(surface, project, engine, recipes, request, shown, brake)
+
+    def here(request: Request) -> BuildRecord:
+        cleaner = cleaner_for(surface, engine)
+        with guarding.guarded(project, engine, recipes, surface.say, is_clean=request.clean, cleaner=cleaner):
+            return _built(surface, project, engine, recipes, request, shown, brake)
+
+    if project.builder is None:
+        return here(request)
+    from kiro_invoke.commands import sharing  # most build where their images are
+
+    def far(builder: Engine) -> BuildRecord:
+        return _built(surface, project, builder, recipes, request, shown, brake)
+
+    def instead(why: str) -> BuildRecord:
+        record = here(replace(request, push=False))
+        return replace(record, unpushed=(why,)) if request.push else record
+
+    return sharing.built(surface, project, engine, far, instead)
 
 
 def cleaner_for(surface: Surface, engine: Engine) -> Callable[[], Cleaner]:
@@ -188,8 +210,36 @@ def _built(
         surface.say(line)
     recorder = Recorder(project, request.command, engine.facts.address, surface.say, is_clean=request.clean)
     building = begun(surface, project, engine, recorder, shown=shown, brake=brake)
-    record = _cleanly(building, prepared) if request.clean else building.twice(prepared)
+    build = partial(_cleanly, building) if request.clean else building.twice
+    record = (
+        build(prepared) if project.shared is None else _sharing(surface, building, prepared, build, request)
+    )
     tell_of_proofs(surface, project, prepared)
+    return record
+
+
+def _sharing(
+    surface: Surface,
+    building: Building,
+    prepared: warm.Prepared,
+    build: Callable[[warm.Prepared], BuildRecord],
+    request: Request,
+) -> BuildRecord:
+    """The same with the shared cache. A builder for which it does not answer is given up."""
+    from kiro_invoke.commands import sharing  # most share none
+
+    project, engine = building.project, building.engine
+    shared = sharing.with_cache(surface, project, engine, prepared, push=request.push)
+    try:
+        record = build(shared.prepared)
+    except CacheSilent as silence:
+        raise EngineError(str(silence), fix="see whether it still runs") from None
+    unpushed = (*shared.silent, *record.unpushed) if request.push else record.unpushed
+    record = replace(record, unread=(*shared.silent, *record.unread), unpushed=unpushed)
+    for line in sharing.lines(record):
+        surface.say(line)
+    if not record.unread:
+        sharing.taken(project, engine, prepared.recipes)
     return record
 
 
@@ -247,7 +297,7 @@ def prepared_for(
 ) -> warm.Prepared:
     """The build that is asked for, its base images made available."""
     bases = _bases(surface, project, engine, recipes, pull=request.pull)
-    syntax = opening.unreachable_syntax(project, engine, recipes)
+    syntax = frozenset() if engine.facts.builder else opening.unreachable_syntax(project, engine, recipes)
     if syntax:
         surface.say(
             f"no registry answers for {', '.join(sorted(syntax))}: built with the engine's own frontend"
@@ -263,7 +313,12 @@ def prepared_for(
 def _bases(
     surface: Surface, project: Project, engine: Engine, recipes: tuple[Recipe, ...], *, pull: bool
 ) -> tuple[Base, ...]:
-    """The base images, made available; BuildFailed names the line that asks for one which cannot be."""
+    """The base images, made available; BuildFailed names the line that asks for one which cannot be.
+
+    A builder has images of its own: none is made available for it.
+    """
+    if engine.facts.builder:
+        return ()
     resolver = opening.base_resolver(project, engine, surface, pull=pull)
     try:
         return resolver(warm.wanted_bases(project, recipes), surface.say)

@@ -18,7 +18,7 @@ from kiro_invoke.model.naming import slug
 from kiro_invoke.model.service import Project
 
 #: Keys that no image depends on: what is watched, kept, and told. A key that is not listed counts.
-_NO_BUILD = frozenset({"version", "watch", "metrics", "disk"})
+_NO_BUILD = frozenset({"version", "watch", "metrics", "disk", "builder", "cache"})
 _NO_BUILD_OF_SERVICE = frozenset({"ecosystem", "dependency_inputs", "ignore", "live", "benchmark"})
 #: Keys that are compared by what they come to.
 _READ = frozenset({"project", "services", "build_args", "base_images"})

@@ -42,3 +42,13 @@ class Brake:
             with self._lock:
                 if stop in self._stops:
                     self._stops.remove(stop)
+
+
+@contextmanager
+def passed_on(brake: Brake | None, to: Brake) -> Iterator[None]:
+    """While inside, whoever pulls the one pulls the other."""
+    if brake is None:
+        yield
+        return
+    with brake.stopping(to.pull):
+        yield

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from kiro_invoke.engine import process
+from kiro_invoke.engine import builders, process
 from kiro_invoke.engine.answers import (
     cache_record,
     containers_by_image,
@@ -42,6 +42,7 @@ from kiro_invoke.engine.locate import Address, check_versions, refuse_podman, ve
 from kiro_invoke.engine.protocol import (
     CacheRecord,
     Completed,
+    Engine,
     EngineFacts,
     EngineInfo,
     ImageFacts,
@@ -49,6 +50,7 @@ from kiro_invoke.engine.protocol import (
     Run,
 )
 from kiro_invoke.model.errors import EngineError
+from kiro_invoke.model.shared import Builder
 
 if TYPE_CHECKING:
     import docker
@@ -200,8 +202,31 @@ class DockerEngine:
         on_line: Callable[[str], None],
         brake: Brake | None = None,
     ) -> Completed:
-        argv = [*self._buildx_argv(), "bake", "--progress=rawjson", "-f", "-"]
+        return self._bake(definition, env=env, on_line=on_line, brake=brake)
+
+    def _bake(
+        self,
+        definition: str,
+        *,
+        env: Mapping[str, str],
+        on_line: Callable[[str], None],
+        brake: Brake | None,
+        builder: str = "",
+    ) -> Completed:
+        by = ["--builder", builder] if builder else []
+        argv = [*self._buildx_argv(), "bake", *by, "--progress=rawjson", "-f", "-"]
         return process.stream(argv, stdin=definition, env=env, on_stderr=on_line, brake=brake)
+
+    def builder_trouble(self, name: str, seconds: float) -> str:
+        return builders.trouble(self._run, self._buildx_argv(), name, seconds)
+
+    def make_builder(self, builder: Builder) -> bool:
+        return builders.make(self._run, self._buildx_argv(), builder)
+
+    def on_builder(self, name: str, patience: float) -> Engine:
+        from kiro_invoke.engine.far import FarEngine
+
+        return FarEngine(self, name, patience)
 
     def build_history(self, *arguments: str, seconds: float) -> Completed:
         return self._run([*self._buildx_argv(), "history", *arguments], timeout=seconds)

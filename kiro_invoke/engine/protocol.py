@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kiro_invoke.engine.brake import Brake
+from kiro_invoke.model.shared import Builder
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class EngineFacts:
     buildx: str
     architecture: str
     ours: bool
+    #: The builder of buildx's that bakes for it; "": its own.
+    builder: str = ""
 
 
 @dataclass(frozen=True)
@@ -168,6 +171,15 @@ class Engine(Protocol):
         brake: Brake | None = None,
     ) -> Completed:
         """Build a bake definition (JSON); `on_line` gets each line of `--progress=rawjson`. The brake ends it."""
+
+    def builder_trouble(self, name: str, seconds: float) -> str:
+        """Why a builder of buildx's cannot be built with, asked for so long; "" where it answers."""
+
+    def make_builder(self, builder: Builder) -> bool:
+        """Make a builder, unless one of its name is there already: whether it was made. EngineError if that fails."""
+
+    def on_builder(self, name: str, patience: float) -> Engine:
+        """This engine, with builds made by a builder, whose images end here. `patience`: see Builder."""
 
     def build_history(self, *arguments: str, seconds: float) -> Completed:
         """Run `docker buildx history`, for so long; it fails where buildx has no such command."""

@@ -107,6 +107,9 @@ class BuildRecord:
     changes: tuple[ImageChange, ...] = ()
     at: float = 0.0
     context_bytes: int = 0
+    #: Places of the shared cache that could not be read, and those that could not be filled, each with the reason.
+    unread: tuple[str, ...] = ()
+    unpushed: tuple[str, ...] = ()
 
     @property
     def began(self) -> float:

@@ -18,6 +18,7 @@ from kiro_invoke.engine.protocol import (
     RegistryRefused,
     RegistrySilent,
 )
+from kiro_invoke.model.shared import Builder
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,9 @@ class FakeEngine:
         self.local_images: Sequence[LocalImage] = ()
         self.told = EngineInfo(root="/var/lib/docker", storage="overlay2")
         self.builder_told = ""
+        #: Builders that are there, with why each does not answer ("": it does); and what they make an engine of.
+        self.builders: dict[str, str] = {}
+        self.far: FakeEngine | None = None
         self.layers: dict[str, Sequence[tuple[str, int]]] = {}
         self._facts = replace(FACTS, ours=ours)
         self._lock = threading.Lock()
@@ -198,6 +202,18 @@ class FakeEngine:
 
     def run_once(self, ref: str, shell: str) -> str:
         return self.printed
+
+    def builder_trouble(self, name: str, seconds: float) -> str:
+        del seconds
+        return self.builders.get(name, f'no builder "{name}" found')
+
+    def make_builder(self, builder: Builder) -> bool:
+        return self.builders.setdefault(builder.name, "") != ""
+
+    def on_builder(self, name: str, patience: float) -> FakeEngine:
+        del name, patience
+        assert self.far is not None
+        return self.far
 
     def bake(
         self,

@@ -1,0 +1,119 @@
+"""An engine whose builds are made by a builder of buildx's, and whose images end on it all the same."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from kiro_invoke.engine.brake import Brake, passed_on
+from kiro_invoke.engine.docker import DockerEngine
+from kiro_invoke.engine.protocol import CacheRecord, Completed, EngineFacts
+
+#: A builder that is silent for so long is asked whether it is there.
+SILENCE_SECONDS = 5.0
+#: A refusal that comes so soon is no silence: nobody is there.
+_AT_ONCE = 2.0
+#: What executor takes for an engine that is gone.
+_LOST = "ERROR: the builder {name} {why}: code = Unavailable"
+
+#: Why a builder does not answer within so many seconds; "" where it does.
+Asks = Callable[[str, float], str]
+
+
+class FarEngine(DockerEngine):
+    """The engine `near`, but what it bakes is baked by the builder `name`. Its cache is that builder's own affair."""
+
+    def __init__(self, near: DockerEngine, name: str, patience: float) -> None:
+        super().__init__(near._api, near._address, near._facts, near._run, near._buildx)
+        self._name = name
+        self._patience = patience
+
+    @property
+    def facts(self) -> EngineFacts:
+        return replace(self._facts, address=f"builder {self._name}", ours=False, builder=self._name)
+
+    def bake(
+        self,
+        definition: str,
+        *,
+        env: Mapping[str, str],
+        on_line: Callable[[str], None],
+        brake: Brake | None = None,
+    ) -> Completed:
+        ended = Brake()
+        with passed_on(brake, ended), watched(ended, self._why, self._patience) as watch:
+
+            def heard(line: str) -> None:
+                watch.heard()
+                on_line(line)
+
+            done = self._bake(definition, env=env, on_line=heard, brake=ended, builder=self._name)
+        if watch.trouble and not (brake and brake.pulled):
+            on_line(_LOST.format(name=self._name, why=watch.trouble))
+            return replace(done, returncode=done.returncode or 1)
+        return done
+
+    def _why(self, seconds: float) -> str:
+        return self.builder_trouble(self._name, seconds)
+
+    def cache_records(self) -> tuple[CacheRecord, ...]:
+        return ()
+
+    def prune(self, ids: Sequence[str]) -> frozenset[str]:
+        del ids
+        return frozenset()
+
+
+class Watch:
+    """Whether a builder is still there: asked when it has been silent, and given up when it does not answer."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._last = clock()
+        #: Why it was given up; "" where it was not.
+        self.trouble = ""
+
+    def heard(self) -> None:
+        self._last = self._clock()
+
+    @property
+    def silent(self) -> float:
+        """Seconds since it was heard."""
+        return self._clock() - self._last
+
+
+@contextmanager
+def watched(
+    brake: Brake,
+    asks: Callable[[float], str],
+    patience: float,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    pause: float = 0.5,
+) -> Iterator[Watch]:
+    """While inside, pull the brake once a builder was neither heard nor answered for `patience` seconds."""
+    watch, done = Watch(clock), threading.Event()
+
+    def look() -> None:
+        while not done.wait(pause):
+            if watch.silent < min(SILENCE_SECONDS, patience):
+                continue
+            asked = clock()
+            why = asks(max(patience - watch.silent, pause))
+            if not why:
+                watch.heard()
+            elif clock() - asked < _AT_ONCE or watch.silent >= patience:
+                watch.trouble = f"did not answer for {watch.silent:.0f} s ({why})"
+                brake.pull()
+                return
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield watch
+    finally:
+        done.set()
+        thread.join(pause)
