@@ -229,7 +229,8 @@ def _sharing(
     from kiro_invoke.commands import sharing  # most share none
 
     project, engine = building.project, building.engine
-    shared = sharing.with_cache(surface, project, engine, prepared, push=request.push)
+    always = request.command == "warm-cache"  # it makes warm what was lost here, too
+    shared = sharing.with_cache(surface, project, engine, prepared, push=request.push, always=always)
     try:
         record = build(shared.prepared)
     except CacheSilent as silence:
@@ -238,8 +239,7 @@ def _sharing(
     record = replace(record, unread=(*shared.silent, *record.unread), unpushed=unpushed)
     for line in sharing.lines(record):
         surface.say(line)
-    if not record.unread:
-        sharing.taken(project, engine, prepared.recipes)
+    sharing.note(project, engine, shared.prepared, record)
     return record
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -63,9 +63,18 @@ class Sharing:
 
 
 def with_cache(
-    surface: Surface, project: Project, engine: Engine, prepared: warm.Prepared, *, push: bool
+    surface: Surface,
+    project: Project,
+    engine: Engine,
+    prepared: warm.Prepared,
+    *,
+    push: bool,
+    always: bool = False,
 ) -> Sharing:
-    """The same build, with what it reads of the shared cache, and fills where it is to and may."""
+    """The same build, with what it reads of the shared cache, and fills where it is to and may.
+
+    It is read where others may have built what was not built here, and `always` if so asked.
+    """
     shared = project.shared
     if push and (shared is None or shared.target is None):
         raise UsageError("--push: kiro.yaml names no shared cache to fill", fix="add `cache:` with `to:`")
@@ -79,7 +88,7 @@ def with_cache(
     wanted = {
         (recipe.service.name, recipe.path)
         for recipe in prepared.recipes
-        if push or _is_new(project, engine, recipe)
+        if push or always or _is_new(project, engine, recipe)
     }
     on = branches(surface.environ, shared, *_git_branches(project.root))
     found = places(shared, prepared.plan, project.name, on, push=push)
@@ -117,15 +126,23 @@ def _silent(engine: Engine, asked: Iterable[str], patience: float) -> Mapping[st
     return found
 
 
-def taken(project: Project, engine: Engine, recipes: Sequence[Recipe]) -> None:
-    """Remember what was built: while no lockfile changes, there is nothing in a shared cache that is not here."""
-    if project.shared is None:
-        return
-    known = _taken(project)
-    for recipe in recipes:
-        known[_key(engine, recipe)] = _inputs(recipe)
-    with suppress(OSError):  # a build more asks the cache then
-        write_whole(project.state / _TAKEN, json.dumps(known, indent=1) + "\n")
+def note(project: Project, engine: Engine, prepared: warm.Prepared, record: BuildRecord) -> None:
+    """Remember which Dockerfiles were built here from end to end: those need not read the cache for each edit.
+
+    What BuildKit has from elsewhere it leaves there until a step stands on it. So of a step that was cached it is not
+    known that it is here: without the cache, the next edit might run it.
+    """
+    known = before = _taken(project)
+    for recipe in prepared.recipes:
+        targets = [one.name for one in prepared.plan.targets if one.dockerfile == recipe.path]
+        if not any(name in prepared.around.caching for name in targets):
+            continue  # it was not asked
+        own = [step for step in record.steps if step.service == recipe.service.name]
+        ran = bool(own) and not any(step.cached for step in own)
+        known = {**known, _key(engine, recipe): _inputs(recipe) if ran else ""}
+    if known != before:
+        with suppress(OSError):  # a build more asks the cache then
+            write_whole(project.state / _TAKEN, json.dumps(known, indent=1) + "\n")
 
 
 def lines(record: BuildRecord) -> Iterator[str]:
@@ -146,7 +163,7 @@ def _check_pushable(engine: Engine, prepared: warm.Prepared) -> None:
 
 
 def _is_new(project: Project, engine: Engine, recipe: Recipe) -> bool:
-    """Whether others may have built what was not built here: the first time, and when what is locked changed.
+    """Whether others may have built what was not built here.
 
     Each place of the cache costs a round trip; an edit that nobody else has yet need not pay it.
     """

@@ -18,7 +18,7 @@ from kiro_invoke.commands.surface import Surface
 from kiro_invoke.engine.bases import Base, BaseStatus
 from kiro_invoke.engine.protocol import RegistryRefused, RegistrySilent
 from kiro_invoke.model.errors import BuildFailed, EngineError, UsageError
-from kiro_invoke.model.record import BuildRecord
+from kiro_invoke.model.record import BuildRecord, Step
 from kiro_invoke.model.service import Project
 from kiro_invoke.model.shared import Builder
 from kiro_invoke.screen import Paper
@@ -54,11 +54,19 @@ class World:
         recipes = warm.read_recipes(self.project, (Profile.DEV,))
         return warm.prepare(self.project, recipes, lambda found: plan_images(found, "asked"), self.bases)
 
-    def shared(self, *, push: bool = False) -> sharing.Sharing:
-        return sharing.with_cache(self.surface, self.project, self.engine, self.prepared, push=push)
+    def shared(self, *, push: bool = False, always: bool = False) -> sharing.Sharing:
+        return sharing.with_cache(
+            self.surface, self.project, self.engine, self.prepared, push=push, always=always
+        )
 
-    def places(self, *, push: bool = False) -> tuple[list[str], list[str]]:
-        found = self.shared(push=push).prepared.around.caching
+    def note(self, *, cached: bool) -> None:
+        """A build of it was made: from the cache, or its steps ran."""
+        step = Step("app", "stage-0", "RUN x", cached=cached, seconds=1.0)
+        record = replace(RECORD, steps=(step,))
+        sharing.note(self.project, self.engine, self.shared().prepared, record)
+
+    def places(self, *, push: bool = False, always: bool = False) -> tuple[list[str], list[str]]:
+        found = self.shared(push=push, always=always).prepared.around.caching
         return [row for one in found.values() for row in one.sources], [
             row for one in found.values() for row in one.targets
         ]
@@ -89,29 +97,34 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path / "shop")
 
 
-def test_the_cache_is_read_the_first_time_and_when_what_is_locked_changed(world: World) -> None:
+def test_the_cache_is_read_until_all_was_built_here_and_when_what_is_locked_changed(world: World) -> None:
     first = ["type=registry,ref=registry.example/cache:app-main-dev-0"]
     assert world.places() == (first, [])
-    sharing.taken(world.project, world.engine, world.prepared.recipes)
+    world.note(cached=True)  # from elsewhere: it is not here yet
+    assert world.places() == (first, [])
+    world.note(cached=False)
     assert world.places() == ([], [])
+    world.note(cached=True)  # it was not asked: what was cached is from here
+    assert world.places() == ([], [])
+    assert world.places(always=True) == (first, [])
     (world.root / "app/main.rs").write_text("edited")
     assert world.places() == ([], [])
     (world.root / "app/Cargo.lock").write_text("another crate")
     assert world.places() == (first, [])
-    sharing.taken(world.project, world.engine, world.prepared.recipes)
+    world.note(cached=False)
     assert world.places() == ([], [])
     (world.root / "app/Dockerfile.fast").write_text("FROM debian:13-slim\nRUN true\n")
     assert world.places()[0] == first
 
 
 def test_another_engine_has_nothing_yet(world: World) -> None:
-    sharing.taken(world.project, world.engine, world.prepared.recipes)
+    world.note(cached=False)
     world.engine._facts = replace(FACTS, address="builder team", builder="team")
     assert world.places()[0]
 
 
 def test_a_push_fills_whatever_is_known(world: World) -> None:
-    sharing.taken(world.project, world.engine, world.prepared.recipes)
+    world.note(cached=False)
     sources, targets = world.places(push=True)
     assert len(sources) == len(targets) == 1
     assert targets[0].startswith("type=registry,ref=registry.example/cache:app-main-dev-0,mode=max")
