@@ -180,7 +180,10 @@ def build_now(
 
     def instead(why: str) -> BuildRecord:
         record = here(replace(request, push=False))
-        return replace(record, unpushed=(why,)) if request.push else record
+        if not request.push:
+            return record
+        surface.say(f"the shared cache was not filled: {why}")
+        return replace(record, unpushed=(why,))
 
     return sharing.built(surface, project, engine, far, instead)
 

@@ -140,9 +140,9 @@ def test_what_one_machine_built_nobody_builds_again(world: World, tmp_path: Path
     # another dependency is nobody's yet
     b.write(source="two", deps="two")
     assert "cook" in b.ran("build")
-    # the engine here reads it too
+    # another BuildKit than the one that filled it may key steps with mounts otherwise: it builds those
     here = world.project(tmp_path / "here")
-    assert here.ran("build") == set()
+    assert "was not read" not in here.kiro("build").err
     assert here.serves == "oneone"
     # what is pushed for a branch, others of that branch read, and else the default one's
     topic = world.project(tmp_path / "topic", world.b.name)
