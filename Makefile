@@ -11,7 +11,7 @@ ARGS ?=
 KIRO := $(PY) -m kiro_invoke.cli
 KIRO_NEEDS := $(VENV)/.installed
 KIRO_TARGETS := warm-cache refresh-cache build up down watch logs setup config classify affected replay-history show-cache \
-	clean-cache test-build-performance report doctor
+	clean-cache test-build-performance report doctor pin-images
 # here, an engine is brought where there is none, and nobody is asked
 KIRO_ARGS_warm-cache := --setup
 KIRO_ARGS_clean-cache := --yes

@@ -104,3 +104,30 @@ def doctor(_ctx: Context, service: list[str], fix: bool = False, format: str = "
     from kiro_invoke.commands.surface import perform
 
     perform("doctor", format, examining.doctor(service, fix=fix))
+
+
+@task(
+    iterable=["service"],
+    auto_shortflags=False,
+    help={
+        "service": SERVICE,
+        "update": "Ask again for what is pinned already, and write what its tag has now.",
+        "check": "Write nothing; exit 1 where something is not pinned, or not to what its tag has now.",
+        "dry-run": DRY,
+        "format": FORMAT,
+    },
+)
+def pin_images(
+    _ctx: Context,
+    service: list[str],
+    update: bool = False,
+    check: bool = False,
+    dry_run: bool = False,
+    format: str = "text",
+) -> None:
+    """Write the digests of base images into the Dockerfiles that name them."""
+    from kiro_invoke.commands import pinning
+    from kiro_invoke.commands.surface import perform
+
+    asked = pinning.Asked(tuple(service), update, check, dry_run)
+    perform("pin-images", format, pinning.pin_images(asked))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from invoke.collection import Collection
 from invoke.context import Context
 
-from kiro_invoke.cache_tasks import clean_cache, doctor, refresh_cache, show_cache, warm_cache
+from kiro_invoke.cache_tasks import clean_cache, doctor, pin_images, refresh_cache, show_cache, warm_cache
 from kiro_invoke.door_tasks import make_path, tilt_config, tilt_path
 from kiro_invoke.tasking import DRY, FORMAT, LINES, SERVICE, task
 
@@ -351,6 +351,7 @@ ns = Collection(
     measure,
     report,
     doctor,
+    pin_images,
     make_path,
     tilt_path,
     tilt_config,

@@ -7,7 +7,7 @@
 #     KIRO          the program, as a shell takes it (kiro)
 #     KIRO_PREFIX   what all names begin with, as `kiro-`, so that none is one of yours (nothing)
 #     KIRO_TARGETS  which there are; besides those below: build up down logs setup config classify affected
-#                   replay-history
+#                   replay-history pin-images
 #     KIRO_NEEDS    what is to be made before any of them (nothing)
 #     KIRO_ARGS_warm-cache, and so on: options that a target always gives
 # On the command line: SERVICE="api web" names services, ARGS="--dry-run" gives further options, quoted as for a shell.
@@ -25,6 +25,7 @@ kiro_help_test-build-performance := Measure how fast images are built, and judge
 kiro_help_watch := Keep what the services serve equal to what is saved (SERVICE=api: that one)
 kiro_help_report := Tell what the recorded builds come to (ARGS="--output report.html")
 kiro_help_doctor := Find what makes builds slow (ARGS=--fix: mend what can be)
+kiro_help_pin-images := Write the digests of base images into Dockerfiles (ARGS=--update: refresh them)
 kiro_help_build := Build the development images (ARGS=--prod: the production ones)
 kiro_help_up := Build what changed and start the services
 kiro_help_down := Stop the services
@@ -36,7 +37,7 @@ kiro_help_affected := Tell which services a revision would make otherwise (ARGS=
 kiro_help_replay-history := Tell which past commits changed dependencies (ARGS="--root api")
 
 # Of these SERVICE is asked; the others know no services.
-kiro_of_services := warm-cache refresh-cache show-cache clean-cache test-build-performance watch build up logs config classify affected doctor
+kiro_of_services := warm-cache refresh-cache show-cache clean-cache test-build-performance watch build up logs config classify affected doctor pin-images
 
 kiro_comma := ,
 define kiro_newline

@@ -137,7 +137,7 @@ class Dockerfile:
             (expand(source, values), stage.line)
             for stage in self.stages
             for source in stage.sources
-            if self._source(stage, source) is None and _names_in(source) <= values.keys()
+            if self.source(stage, source) is None and names_in(source) <= values.keys()
         )
         return tuple((ref, line) for ref, line in refs if ref and ref != "scratch" and "$" not in ref)
 
@@ -153,11 +153,11 @@ class Dockerfile:
 
     def _needs(self, stage: Stage) -> tuple[Stage, ...]:
         """The stages that one takes from directly."""
-        found = (self._source(stage, source) for source in stage.sources)
+        found = (self.source(stage, source) for source in stage.sources)
         return tuple(needed for needed in found if needed is not None and needed is not stage)
 
-    def _source(self, stage: Stage, source: str) -> Stage | None:
-        """The stage that `source` means in `stage`. FROM knows only earlier ones: `FROM node AS node`."""
+    def source(self, stage: Stage, source: str) -> Stage | None:
+        """The stage that `source` means in `stage`; None: an image. FROM knows earlier ones only: `FROM a AS a`."""
         name = expand(source, self.values({}))
         if source == stage.base:
             return _last_named(self.stages[: self.stages.index(stage)], name)
@@ -193,6 +193,11 @@ def parse(text: str) -> Dockerfile:
     )
 
 
+def instructions(text: str) -> Iterator[Instruction]:
+    """All instructions of a Dockerfile's text, in order."""
+    return _instructions(text, _directives(text).get("escape", "\\"))
+
+
 def expand(text: str, values: Mapping[str, str]) -> str:
     """`text` with `$NAME`, `${NAME}`, `${NAME:-default}` and `${NAME:+other}` filled in."""
 
@@ -214,7 +219,7 @@ def words_of(text: str) -> list[str]:
     return [_unquoted(word) for word in _WORD.findall(text)]
 
 
-def _names_in(text: str) -> set[str]:
+def names_in(text: str) -> set[str]:
     """The variables that `text` cannot do without."""
     found = _VARIABLE.finditer(text)
     return {match[1] or match[4] for match in found if not (match[2] or "").endswith(("-", "+"))}

@@ -22,6 +22,7 @@ def image_facts(image: Mapping[str, Any]) -> ImageFacts:
         labels=dict(labels or {}),
         size=int(image["Size"]),
         layers=tuple(map(str, layers)),
+        digests=tuple(map(str, image.get("RepoDigests") or ())),
     )
 
 

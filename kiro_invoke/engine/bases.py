@@ -101,7 +101,8 @@ def resolve(
     that is not ours, where they lack the official name, they are found by their own.
     """
     found = {ref: _local(ref, engine) for ref in refs}
-    wanted = [ref for ref in found if pull or found[ref] is None]
+    # what a digest names never changes
+    wanted = [ref for ref in found if found[ref] is None or (pull and "@" not in ref)]
     each = side_by_side(lambda ref: _pull(ref, found[ref], engine, silence, pull, say), wanted, most=_PULLS)
     pulled = dict(zip(wanted, each, strict=True))
     missing = [ref for ref in wanted if not pulled[ref] and found[ref] is None]
@@ -109,7 +110,7 @@ def resolve(
     if refused:
         raise BaseUnavailable(
             refused[0],
-            f"base image {refused[0]} is not here, no registry answers, and no stand-in is known for it",
+            f"base image {refused[0]} is not here, no registry answers, and {_no_standin(refused[0])}",
             fix="connect to its registry, or name a reachable image under base_images: in kiro.yaml",
         )
     # names of one image (rust:1, docker.io/rust:1) share a stand-in
@@ -123,6 +124,11 @@ def resolve(
         Base(ref, BaseStatus.PULLED, ref) if pulled.get(ref) else found[ref] or _standin(ref, engine)
         for ref in refs
     )
+
+
+def _no_standin(ref: str) -> str:
+    """Why nothing can stand in for an image."""
+    return "no stand-in can be what a digest names" if "@" in ref else "no stand-in is known for it"
 
 
 def registry_of(ref: str) -> str:

@@ -131,7 +131,7 @@ class DockerEngine:
     def image_file(self, ref: str, path: str, until: bytes = b"") -> bytes | None:
         return image_file(self._api, ref, path, until)
 
-    def probe(self, ref: str, seconds: float) -> None:
+    def probe(self, ref: str, seconds: float) -> str:
         from kiro_invoke.engine import client
 
         try:
@@ -139,7 +139,8 @@ class DockerEngine:
         except Unanswered as silence:
             raise _no_answer(self._address, str(silence)) from None
         try:
-            quick.inspect_distribution(ref)  # type: ignore[no-untyped-call]
+            answer = quick.inspect_distribution(ref)  # type: ignore[no-untyped-call]
+            return str(row(row(answer).get("Descriptor") or {}).get("digest", ""))
         except client.TROUBLE as error:
             raise client.registry_trouble(error) from None
         finally:

@@ -70,12 +70,16 @@ class EngineInfo:
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """A local image: content id, labels, size in bytes, the content ids of its layers from the bottom up."""
+    """A local image: content id, labels, size in bytes, the content ids of its layers from the bottom up.
+
+    `digests` are what registries know it by, `NAME@sha256:...`.
+    """
 
     id: str
     labels: Mapping[str, str]
     size: int
     layers: tuple[str, ...] = ()
+    digests: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -141,8 +145,11 @@ class Engine(Protocol):
         Where it holds `until`, what comes after that may be missing: it need not be read.
         """
 
-    def probe(self, ref: str, seconds: float) -> None:
-        """Ask the registry of `ref` whether it has it; RegistrySilent or RegistryRefused if not."""
+    def probe(self, ref: str, seconds: float) -> str:
+        """The digest that the registry of `ref` has under this name; RegistrySilent or RegistryRefused if none.
+
+        Of an image for several platforms it is that of their list.
+        """
 
     def pull(self, ref: str, on_progress: Callable[[str], None]) -> None:
         """Pull `ref`; RegistrySilent or RegistryRefused if that fails."""

@@ -97,6 +97,11 @@ def standin_name(ref: str) -> str:
     return f"kiro-standin/{match['name']}:{match['tag'] or 'latest'}"
 
 
+def official(name: str) -> str:
+    """An image's name as engines show it: without the registry and folder that need not be written."""
+    return name.removeprefix("docker.io/").removeprefix("library/")
+
+
 def stands_in(labels: Mapping[str, str], ref: str) -> bool:
     """Whether an image with these labels, found under the name `ref`, is the stand-in for it.
 

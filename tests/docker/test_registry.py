@@ -153,3 +153,28 @@ def test_base_images_can_be_replaced_by_a_mirrors(registry: Registry, tiny: Path
     (tiny / "kiro.yaml").write_text(settings + f"base_images:\n  example.invalid/base:1: {ref}\n")
     assert status(tiny)[0] == {ref: "pulled"}
     assert docker("run", "--rm", f"kiro-test-{os.getpid()}/app:dev", "cat", "/content").strip() == "mirrored"
+
+
+def test_what_is_pinned_stays_one_image_with_and_without_a_registry(registry: Registry, tiny: Path) -> None:
+    ref = registry.put("base:1", "one")
+    base_of(tiny, ref)
+    assert kiro("pin-images", cwd=tiny).code == 0
+    path = tiny / "app/Dockerfile.fast"
+    pinned = path.read_text().split()[1]
+    assert pinned.startswith(f"{ref}@sha256:")
+    registry.put("base:1", "two")
+    assert status(tiny, "--pull")[0] == {pinned: "pulled"}
+    image = f"kiro-test-{os.getpid()}/app:dev"
+    assert docker("run", "--rm", image, "cat", "/content").strip() == "one"
+    registry.stop()
+    assert status(tiny)[0] == {pinned: "present"}
+    docker("build", "--quiet", "-", stdin=f"FROM {pinned}\nRUN test one = $(cat /content) # {os.getpid()}\n")
+    refused = kiro("pin-images", "--update", cwd=tiny)
+    assert (refused.code, path.read_text().split()[1]) == (1, pinned)
+    registry.start()
+    assert kiro("pin-images", "--check", cwd=tiny).code == 1
+    assert kiro("pin-images", "--update", cwd=tiny).code == 0
+    assert path.read_text().split()[1].partition("@")[0] == ref
+    assert kiro("pin-images", "--check", cwd=tiny).code == 0
+    assert status(tiny)[0] == {path.read_text().split()[1]: "pulled"}
+    assert docker("run", "--rm", image, "cat", "/content").strip() == "two"

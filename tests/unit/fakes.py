@@ -163,10 +163,10 @@ class FakeEngine:
         content = self.files.get((ref, path))
         return b"".join(content.partition(until)[:2]) if content and until else content
 
-    def probe(self, ref: str, seconds: float) -> None:
+    def probe(self, ref: str, seconds: float) -> str:
         with self._lock:
             self.probed.append(ref)
-        self._ask(ref)
+        return self._ask(ref).id
 
     def pull(self, ref: str, on_progress: Callable[[str], None]) -> None:
         with self._lock:

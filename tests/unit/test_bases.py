@@ -324,3 +324,18 @@ def test_forgetting_what_was_never_silent_writes_nothing(world: World) -> None:
 )
 def test_registry_of(ref: str, registry: str) -> None:
     assert registry_of(ref) == registry
+
+
+def test_nothing_stands_in_for_what_a_digest_names(world: World) -> None:
+    """Although a stand-in of that very tag is here."""
+    world.engine.images[RUST] = STANDIN
+    pinned = f"{RUST}@sha256:{'a' * 64}"
+    assert "no stand-in can be what a digest names" in world.failure(pinned).message
+    assert world.made == []
+
+
+def test_what_a_digest_names_is_not_asked_for_again_even_with_pull(world: World) -> None:
+    pinned = f"{RUST}@sha256:{'a' * 64}"
+    world.engine.images[pinned] = OFFICIAL
+    assert world.resolve(pinned, pull=True) == (Base(pinned, BaseStatus.PRESENT, pinned),)
+    assert world.engine.probed == world.engine.pulled == []

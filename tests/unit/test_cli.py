@@ -31,7 +31,7 @@ INVOKE = ("-m", "invoke")
 STREAMS = ("classify", "replay-history")
 TASKS = (
     "warm-cache", "refresh-cache", "build", "up", "down", "logs", "watch", "setup", "config", *STREAMS,
-    "test-build-performance", "report", "doctor", "show-cache", "clean-cache", "make-path",
+    "test-build-performance", "report", "doctor", "pin-images", "show-cache", "clean-cache", "make-path",
     "tilt-path", "tilt-config",
     "init", "uninstall", "affected",
 )  # fmt: skip

@@ -777,7 +777,7 @@ def test_schemas_are_valid_and_additive(path: Path) -> None:
 def test_every_command_with_json_has_a_schema() -> None:
     assert {path.stem for path in SCHEMAS.glob("*.json")} == {
         "warm-cache", "refresh-cache", "build", "up", "down", "setup", "config", "classify", "replay-history", "error",
-        "watch", "test-build-performance", "report", "show-cache", "clean-cache", "doctor",
+        "watch", "test-build-performance", "report", "show-cache", "clean-cache", "doctor", "pin-images",
         "make-path", "tilt-path", "tilt-config",
         "init", "uninstall", "affected",
     }  # fmt: skip

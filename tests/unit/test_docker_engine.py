@@ -200,6 +200,16 @@ def test_an_image_is_told_by_its_id_labels_and_size(
     assert engine.image("acme/app:2") is None
 
 
+@pytest.mark.parametrize(("told", "digests"), [(["a@sha256:1"], ("a@sha256:1",)), (None, ())])
+def test_an_image_tells_what_registries_know_it_by(
+    engine: docker.DockerEngine, script: Script, told: object, digests: tuple[str, ...]
+) -> None:
+    script.answers["/images/acme/app:1/json"] = json.dumps({**IMAGE, "RepoDigests": told}).encode()
+    found = engine.image(REF)
+    assert found is not None
+    assert found.digests == digests
+
+
 def archive(name: str = "app", *, kind: bytes = tarfile.REGTYPE, content: bytes = b"\x7fELF") -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
@@ -577,9 +587,9 @@ def test_compose_is_asked_for_its_version_when_it_is_wanted(unix: Address) -> No
 
 
 def test_a_probe_asks_one_question(engine: docker.DockerEngine, script: Script) -> None:
-    script.answers["/json"] = b"{}"
+    script.answers["/json"] = b'{"Descriptor": {"digest": "sha256:1"}, "Platforms": []}'
     script.asked.clear()
-    engine.probe(REF, 5)
+    assert engine.probe(REF, 5) == "sha256:1"
     assert [path.rpartition("/v1.45")[2] for path in script.asked] == [f"/distribution/{REF}/json"]
 
 
