@@ -20,6 +20,8 @@ from kiro_invoke.tasking import DRY, FORMAT, LINES, SERVICE, task
         "service": SERVICE,
         "prod": "The production images (Dockerfile) instead of the development ones (Dockerfile.fast).",
         "since": "Only the services that are affected since this git revision (kiro affected).",
+        "push": "With --prod: push the images, for all their platforms, to the registry that their names tell.",
+        "archive": "With --prod: write each image, for all its platforms, into this folder as an OCI archive.",
         "clean": "Take nothing from cache mounts: what CI releases. Slow.",
         "print": "Print the bake definition and build nothing.",
         "timings": "Show when each stage ran, as bars on one axis of time.",
@@ -32,6 +34,8 @@ def build(
     service: list[str],
     prod: bool = False,
     since: str | None = None,
+    push: bool = False,
+    archive: str = "",
     clean: bool = False,
     print: bool = False,
     timings: bool = False,
@@ -39,6 +43,7 @@ def build(
     format: str = "text",
 ) -> None:
     """Build the services' images."""
+    from kiro_invoke.builds.shipping import Leaving
     from kiro_invoke.commands import building
     from kiro_invoke.commands.surface import perform
 
@@ -50,6 +55,7 @@ def build(
         dry_run=dry_run,
         timings=timings,
         since=since,
+        leaving=Leaving(push, archive),
     )
     perform("build", format, body)
 

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kiro_invoke.builds.planner import SKELETON
+from kiro_invoke.builds.platforms import loadable
 from kiro_invoke.builds.shared_cache import Places
 from kiro_invoke.model.plan import BuildPlan, Sending, Target
 from kiro_invoke.model.service import Secret
 from kiro_invoke.model.shared import CACHE_PATIENCE
+from kiro_invoke.model.shipment import Attest, Shipment
 
 LABEL_PROJECT = "dev.kiro.project"
 LABEL_SERVICE = "dev.kiro.service"
@@ -28,6 +30,9 @@ LABEL_MEASURED = "dev.kiro.benchmark"
 MEASURED_IMAGES = "kiro-benchmark"
 #: A build argument of BuildKit's own: it gives all cache mounts a namespace and leaves the layers' keys alone.
 NAMESPACE = "BUILDKIT_CACHE_MOUNT_NS"
+#: Another one: what stands for the time of the build.
+EPOCH = "SOURCE_DATE_EPOCH"
+_NOT_ATTESTED = ("type=provenance,disabled=true",)
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,10 @@ class Surroundings:
     `checkout` labels images, `namespace` is that of the cache mounts ("": none) of all services but those that
     `namespaces` tells another one of. `sending` gives Dockerfiles the folders that are sent for them; without, a
     target is built from the person's own. `without_proof` are the services and Dockerfiles that name no file as
-    proof: one that a base image names is not theirs.
+    proof: one that a base image names is not theirs. `architecture` is the engine's, which images are loaded into: of
+    several platforms it gets one. "": images are built for all of theirs. `shipment`: they leave and are not loaded.
+    `epochs` are the services and Dockerfiles that are given a SOURCE_DATE_EPOCH as a build argument, `created` is what
+    images tell as the time when they were made, as far as the engine heeds it (None: when they were).
     """
 
     project: str
@@ -53,6 +61,14 @@ class Surroundings:
     caching: Mapping[str, Places] = field(default_factory=dict)
     #: Seconds that what it reads may keep a build waiting.
     cache_patience: float = CACHE_PATIENCE
+    architecture: str = ""
+    shipment: Shipment | None = None
+    epochs: Mapping[tuple[str, Path], int] = field(default_factory=dict)
+    created: int | None = None
+
+    def loading(self, architecture: str) -> Surroundings:
+        """The same on an engine of that architecture, where images are loaded unless they leave at once."""
+        return self if self.shipment else replace(self, architecture=architecture)
 
 
 def definition(plan: BuildPlan, around: Surroundings) -> str:
@@ -74,6 +90,8 @@ def _target(target: Target, around: Surroundings) -> dict[str, object]:
     contexts = {ref: literal(image) for ref, image in around.contexts.items()}
     if sent and sent.skeleton:
         contexts[SKELETON] = literal(str(sent.skeleton))
+    if (epoch := around.epochs.get((target.service, target.dockerfile))) is not None:
+        args = {EPOCH: str(epoch)} | args
     namespace = around.namespaces.get(target.service, around.namespace)
     wanted: dict[str, object] = {
         "context": literal(str(sent.context if sent else target.context)),
@@ -82,8 +100,9 @@ def _target(target: Target, around: Surroundings) -> dict[str, object]:
         "args": args | {NAMESPACE: namespace} if namespace else args,
         "secret": [literal(secret_option(secret)) for secret in around.secrets],
         "ssh": [literal(entry) for entry in around.ssh],
+        "platforms": _platforms(target, around),
         # else a cached build would still change the image's id, and containers would be recreated
-        "attest": ["type=provenance,disabled=true"],
+        "attest": attestations(around.shipment.attest) if around.shipment else _NOT_ATTESTED,
     }
     if places := around.caching.get(target.name):
         wanted["cache-from"] = [literal(row) for row in places.sources]
@@ -100,9 +119,37 @@ def _target(target: Target, around: Surroundings) -> dict[str, object]:
         wanted["output"] = ["type=cacheonly"]
     else:
         wanted["tags"] = [target.tag]
-        wanted["output"] = ["type=docker"]
+        wanted["output"] = [literal(_output(target, around))]
         wanted["labels"] = _labels(target, around)
     return {key: value for key, value in wanted.items() if value}
+
+
+def _output(target: Target, around: Surroundings) -> str:
+    """Where an image goes. Its layers get the time that stands for the build's where they are packed for elsewhere."""
+    fields = ["type=docker"]
+    if ship := around.shipment:
+        fields = ["type=oci", f"dest={archive(ship.folder, target)}"] if ship.folder else ["type=registry"]
+        fields += ["rewrite-timestamp=true"] if around.created is not None else []
+    return _row((*fields, *([f"source-date-epoch={around.created}"] if around.created is not None else ())))
+
+
+def archive(folder: Path, target: Target) -> Path:
+    """The file that an image is written into."""
+    return folder / f"{target.service}.tar"
+
+
+def attestations(attest: Attest) -> tuple[str, ...]:
+    """What BuildKit is to say of an image."""
+    provenance = f"type=provenance,mode={attest.provenance}" if attest.provenance else _NOT_ATTESTED[0]
+    generator = f",generator={attest.generator}" if attest.generator else ""
+    return (provenance, f"type=sbom{generator}") if attest.sbom else (provenance,)
+
+
+def _platforms(target: Target, around: Surroundings) -> tuple[str, ...]:
+    if around.shipment or not around.architecture:
+        return target.platforms
+    one = loadable(target.platforms, around.architecture)
+    return (one,) if one else ()
 
 
 def _labels(target: Target, around: Surroundings) -> dict[str, str]:
@@ -110,7 +157,8 @@ def _labels(target: Target, around: Surroundings) -> dict[str, str]:
     labels = {
         LABEL_PROJECT: around.project,
         LABEL_SERVICE: target.service,
-        LABEL_CHECKOUT: around.checkout,
+        # what leaves is the same from every checkout
+        LABEL_CHECKOUT: "" if around.shipment else around.checkout,
         LABEL_REVISION: sent.revision if sent else "",
     }
     wanted = {name: value for name, value in labels.items() if value}

@@ -29,6 +29,8 @@ OWN_SETTINGS = {
     # from 0.20 on, bake refuses what it reads outside the folder that it was started in
     "BUILDX_BAKE_ENTITLEMENTS_FS": "0",
     "BUILDKIT_PROGRESS": "rawjson",
+    # buildx makes a build argument of it: development images are not to change with it
+    "SOURCE_DATE_EPOCH": "",
 }
 #: How often it is looked whether the shared cache answers.
 _LOOK_SECONDS = 0.5
@@ -85,7 +87,7 @@ def execute(
     begun, at = clock(), wall()
     with BuildLog.begin(logs) as log:
         progress = Progress(log.beside(observer), {target.name: target.service for target in plan.targets})
-        text = definition(plan, around)
+        text = definition(plan, around.loading(engine.facts.architecture))
         ended = Brake()
         with passed_on(brake, ended), answering(progress, ended, around) as answers:
             done = engine.bake(text, env=OWN_SETTINGS, on_line=progress.feed, brake=ended)

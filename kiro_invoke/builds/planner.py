@@ -157,6 +157,7 @@ def _target(names: _Names, recipe: Recipe, stage: str, cause: str) -> Target:
         cause=cause,
         tag=recipe.tag if stage == recipe.final else None,
         inline=recipe.inline,
+        platforms=recipe.service.platforms if recipe.profile is Profile.PROD else (),
     )
 
 

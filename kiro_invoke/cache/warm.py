@@ -17,6 +17,8 @@ from kiro_invoke.builds.executor import Executed, attempt, execute, images
 from kiro_invoke.builds.planner import Profile, Recipe, base_refs, shown, without_syntax_line
 from kiro_invoke.builds.progress import Observer
 from kiro_invoke.builds.proof import names_proof
+from kiro_invoke.builds.shipping import shipped
+from kiro_invoke.cache.leaving import leave
 from kiro_invoke.cache.made import ran_here
 from kiro_invoke.cache.namespaces import Namespaces, read_namespaces
 from kiro_invoke.cache.proving import prove
@@ -30,6 +32,7 @@ from kiro_invoke.model.errors import BaseUnavailable, BuildFailed, ConfigError
 from kiro_invoke.model.plan import BuildPlan, Sending
 from kiro_invoke.model.record import BaseRecord, BuildRecord, ImageChange
 from kiro_invoke.model.service import Project, Secret, Service
+from kiro_invoke.model.shipment import Shipment
 
 if TYPE_CHECKING:
     from kiro_invoke.builds.noting import Notes
@@ -44,7 +47,8 @@ ResolveBases = Callable[[Sequence[str], Say], tuple[Base, ...]]
 class Prepared:
     """A build that is ready to run: what each image is made from, the targets, what surrounds them.
 
-    `tried` are the services that it has in a namespace which is not theirs yet.
+    `tried` are the services that it has in a namespace which is not theirs yet. `shipment`: the images leave once they
+    are proven.
     """
 
     recipes: tuple[Recipe, ...]
@@ -52,6 +56,7 @@ class Prepared:
     around: Surroundings
     bases: tuple[Base, ...]
     tried: frozenset[str] = frozenset()
+    shipment: Shipment | None = None
 
     def in_namespace(self, namespace: str) -> Prepared:
         """The same build with cache mounts of its own."""
@@ -71,6 +76,10 @@ class Prepared:
         moved = {name: namespace for name, namespace in now.moved.items() if name not in self.tried}
         return replace(self, around=replace(self.around, namespaces={**self.around.namespaces, **moved}))
 
+    def on(self, architecture: str) -> Prepared:
+        """The same build as an engine of that architecture gets it."""
+        return replace(self, around=self.around.loading(architecture))
+
     def without_foreign_proofs(self) -> Prepared:
         """The same build, in which no image is proven by a file that only its base image names."""
         without = frozenset(
@@ -82,6 +91,8 @@ class Prepared:
 
     @property
     def definition(self) -> str:
+        if self.shipment:
+            return definition(shipped(self.plan), replace(self.around, shipment=self.shipment))
         return definition(self.plan, self.around)
 
 
@@ -171,6 +182,9 @@ def run(
         records = beside(engine.cache_records) if must_read(engine, project, done.steps) else None
         try:
             prove(prepared.plan, sending, engine, project.state)
+            if prepared.shipment:
+                around = replace(prepared.around, sending=sending)
+                leave(prepared.plan, around, prepared.shipment, project, engine, observer, brake)
         except BuildFailed as failed:
             failed.attempt = _described(attempt(done), prepared, project, drawn)
             raise

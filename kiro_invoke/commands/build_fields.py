@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+from kiro_invoke.builds.planner import Recipe
+from kiro_invoke.builds.shipping import Leaving
 from kiro_invoke.commands.recording import veiled
 from kiro_invoke.model.record import BuildRecord, StageRecord, Step
 from kiro_invoke.model.service import Project
@@ -52,6 +56,18 @@ def step_fields(step: Step, began: float, project: Project) -> dict[str, Any]:
         times = {"started": step.started, "completed": step.completed}
         row |= {name: round(max(time - began, 0.0), 3) for name, time in times.items()}
     return row
+
+
+def shipped_fields(recipes: Iterable[Recipe], leaving: Leaving, folder: Path) -> list[dict[str, str]]:
+    """The images that left, and the archives that hold them."""
+    if not leaving.is_asked:
+        return []
+    archives = folder / leaving.archive
+    return [
+        {"image": recipe.tag}
+        | ({"file": str(archives / f"{recipe.service.name}.tar")} if leaving.archive else {})
+        for recipe in recipes
+    ]
 
 
 def _without_empty(row: dict[str, Any]) -> dict[str, Any]:

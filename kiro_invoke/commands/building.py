@@ -13,10 +13,11 @@ from kiro_invoke import config
 from kiro_invoke.builds.executor import CacheSilent
 from kiro_invoke.builds.planner import Profile, Recipe, cleaned, plan_everything, plan_images
 from kiro_invoke.builds.progress import Observer
+from kiro_invoke.builds.shipping import STAYING, Leaving, check_leaving
 from kiro_invoke.cache import proving, warm
 from kiro_invoke.cache.namespaces import clean_namespace
 from kiro_invoke.commands import guarding, opening
-from kiro_invoke.commands.build_fields import record_fields, step_fields
+from kiro_invoke.commands.build_fields import record_fields, shipped_fields, step_fields
 from kiro_invoke.commands.recording import Recorder
 from kiro_invoke.commands.retrying import Building
 from kiro_invoke.commands.surface import Answer, Surface
@@ -55,6 +56,7 @@ class Request:
     since: str | None = None
     #: Fill the shared cache.
     push: bool = False
+    leaving: Leaving = STAYING
 
 
 def warm_cache(
@@ -83,6 +85,7 @@ def build(
     dry_run: bool,
     timings: bool = False,
     since: str | None = None,
+    leaving: Leaving = STAYING,
 ) -> Callable[[Surface], Answer]:
     """Build one image of each service: the development one, or with `prod` the one that is shipped.
 
@@ -105,6 +108,7 @@ def build(
         dry_run=dry_run,
         timings=timings,
         since=since,
+        leaving=leaving,
     )
     return lambda surface: perform_build(surface, request)
 
@@ -112,6 +116,7 @@ def build(
 def perform_build(surface: Surface, request: Request) -> Answer:
     """Do what `request` asks and answer with the record (docs/commands.md has the JSON)."""
     begun = time.monotonic()
+    check_leaving(request.leaving, request.profiles)
     project = config.load(surface.folder, surface.environ, services=request.services)
     if request.since is None:
         return _performed(surface, project, request, begun)
@@ -139,11 +144,16 @@ def _performed(surface: Surface, project: Project, request: Request, begun: floa
     fields = record_fields(record, total)
     if request.timings:
         fields |= {"steps": [step_fields(step, record.began, project) for step in record.steps]}
+    left = shipped_fields(recipes, request.leaving, surface.folder)
+    if left:
+        fields |= {"shipped": left}
 
     def show(shown: Surface) -> None:
         show_record(shown.out, record, total)
         if request.timings:
             show_timings(shown.out, record)
+        for one in left:
+            shown.out.line(clean(f"{'archived' if 'file' in one else 'pushed'} {' in '.join(one.values())}"))
 
     if request.push and record.unpushed:
         return Answer(fields, show, ok=False, exit_code=ExitCode.MISSED)
@@ -307,10 +317,20 @@ def prepared_for(
         )
     trusting = replace(project, ca_bundle=opening.ca_bundle(project, surface))
     prepared = warm.prepare(trusting, recipes, request.planning, bases, offline_syntax=syntax)
-    prepared = prepared.without_foreign_proofs()
+    prepared = _released(surface, project, engine, prepared.without_foreign_proofs(), request)
     if request.clean:
         return prepared.in_namespace(clean_namespace(project.checkout, time.time_ns()))
     return prepared
+
+
+def _released(
+    surface: Surface, project: Project, engine: Engine | None, prepared: warm.Prepared, request: Request
+) -> warm.Prepared:
+    if request.profiles != (Profile.PROD,):
+        return prepared
+    from kiro_invoke.commands.releasing import released  # most builds are those of a loop
+
+    return released(surface, project, engine, prepared, request.leaving, is_clean=request.clean)
 
 
 def _bases(
@@ -357,9 +377,10 @@ def _definition(surface: Surface, project: Project, recipes: tuple[Recipe, ...],
     except EngineError as trouble:
         surface.say(f"without an engine, stand-ins are not looked for ({trouble.message})")
         prepared = warm.prepare(project, recipes, request.planning, ()).without_foreign_proofs()
+        prepared = _released(surface, project, None, prepared, request)
     else:
         make_state_folder(project.state)
-        prepared = prepared_for(surface, project, engine, recipes, request)
+        prepared = prepared_for(surface, project, engine, recipes, request).on(engine.facts.architecture)
         for line in opening.standin_lines(prepared.bases):
             surface.say(line)
     text = prepared.definition

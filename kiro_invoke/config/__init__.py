@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from kiro_invoke.builds.built import configuration
-from kiro_invoke.config import disk, inputs, live, metrics, shared
+from kiro_invoke.config import attest, disk, inputs, live, metrics, shared
 from kiro_invoke.config.names import shown, slug_complaint
 from kiro_invoke.config.nodes import FILE, Given, Value, read
+from kiro_invoke.config.platforms import platforms
 from kiro_invoke.config.services import Found, Repository, configured, detected, selected
 from kiro_invoke.model.naming import slug
 from kiro_invoke.model.service import Origin, Project, Secret, Setting
@@ -31,6 +32,8 @@ _KEYS = (
     "disk",
     "builder",
     "cache",
+    "platforms",
+    "attest",
 )
 
 
@@ -68,15 +71,18 @@ def load(start: Path, environ: Mapping[str, str], *, services: Sequence[str] = (
     floor, disk_settings = disk.disk_floor(fields.get("disk"), environ)
     builder, builder_settings = shared.builder(fields.get("builder"), environ)
     cache, cache_settings = shared.cache(fields.get("cache"))
-    found = _found(fields.get("services"), Repository(root, name.text))
+    attested, attest_settings = attest.attest(fields.get("attest"))
+    everywhere = platforms(fields.get("platforms"))
+    services_found = _found(fields.get("services"), Repository(root, name.text))
+    found = tuple(each.built_for(everywhere) for each in services_found)
     chosen = selected(found, services)
     settings = [version.setting("version")] if version else []
     settings.append(name.setting("project"))
     settings += _service_settings(chosen, fields.get("services"), by_option=bool(services))
     if bundle:
         settings.append(bundle.setting("ca_bundle", str(ca_bundle)))
-    settings += [*_row_settings(rows), *watch_settings, *metrics_settings, *disk_settings]
     settings += [*builder_settings, *cache_settings]
+    settings += [*_row_settings(rows), *watch_settings, *metrics_settings, *disk_settings, *attest_settings]
     return Project(
         root=root,
         name=name.text,
@@ -92,6 +98,7 @@ def load(start: Path, environ: Mapping[str, str], *, services: Sequence[str] = (
         disk_floor=floor,
         builder=builder,
         shared=cache,
+        attest=attested,
         files=tuple(files.items()),
         others=tuple(each.service.name for each in found if each not in chosen),
     )

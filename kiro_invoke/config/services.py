@@ -12,6 +12,7 @@ from kiro_invoke.config.live import live
 from kiro_invoke.config.names import Complaint, image_complaint, nearest, shown, slug_complaint
 from kiro_invoke.config.nodes import Given, Value
 from kiro_invoke.config.paths import file_names, inside, is_file, is_folder, leads_outside, relative
+from kiro_invoke.config.platforms import platforms
 from kiro_invoke.ecosystems.registry import ECOSYSTEMS, OTHER, detect
 from kiro_invoke.model.errors import ConfigError, UsageError
 from kiro_invoke.model.naming import slug
@@ -19,7 +20,7 @@ from kiro_invoke.model.service import Origin, PathRule, Service, Setting
 
 _TEXTS = ("name", "context", "dockerfile", "fast_dockerfile", "image", "ecosystem")
 _RULES = ("dependency_inputs", "ignore")
-_KEYS = (*_TEXTS, *_RULES, "live", "benchmark")
+_KEYS = (*_TEXTS, *_RULES, "live", "benchmark", "platforms")
 _DEFAULT_FILES = {"dockerfile": "Dockerfile", "fast_dockerfile": "Dockerfile.fast"}
 SKIPPED = frozenset({"node_modules", "target"})
 
@@ -44,6 +45,14 @@ class Found:
     def with_more(self, service: Service, settings: Sequence[Setting]) -> Found:
         """The same with more said of its service."""
         return replace(self, service=service, settings=(*self.settings, *settings))
+
+    def built_for(self, given: Sequence[Given]) -> Found:
+        """The same with these platforms, unless its own are known already."""
+        if self.service.platforms or not given:
+            return self
+        service = replace(self.service, platforms=tuple(one.text for one in given))
+        key = f"services.{service.name}.platforms"
+        return self.with_more(service, [one.setting(f"{key}[{at}]") for at, one in enumerate(given)])
 
 
 def configured(services: Value, repository: Repository) -> tuple[Found, ...]:
@@ -98,6 +107,8 @@ def _configured(item: Value, repository: Repository) -> Found:
         context = Given(context.text, Origin.DETECTED, relative(folder, repository.root))
     found = _found({**given, "context": context}, folder.resolve(), repository, rules)
     prefix = f"services.{name.text}"
+    if "platforms" in fields:
+        found = found.built_for(platforms(fields["platforms"]))
     if "live" in fields:
         given_live, settings = live(fields["live"], f"{prefix}.live")
         found = found.with_more(replace(found.service, live=given_live), settings)

@@ -51,6 +51,10 @@ def _made_layer(entry: Mapping[str, Any]) -> bool:
     return bool(entry.get("Size")) or not _WITHOUT_LAYER.match(str(entry.get("CreatedBy") or ""))
 
 
+#: How an engine tells that its images are in containerd's store.
+_CONTAINERD = "io.containerd.snapshotter.v1"
+
+
 def engine_info(answer: Mapping[str, Any], asked: float, answered: float, *, is_here: bool) -> EngineInfo:
     root = str(answer.get("DockerRootDir") or "")
     proxies = {
@@ -67,6 +71,7 @@ def engine_info(answer: Mapping[str, Any], asked: float, answered: float, *, is_
         # a socket may lead into a virtual machine, whose folders are not ours
         is_here=is_here and _is_folder(root) and str(answer.get("Name")) == gethostname(),
         proxies={name: str(value) for name, value in proxies.items() if value},
+        is_containerd=["driver-type", _CONTAINERD] in list(answer.get("DriverStatus") or ()),
     )
 
 

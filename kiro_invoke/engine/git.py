@@ -104,6 +104,16 @@ def _advice(folder: Path, run: Run, revision: str) -> str:
     return "see `git log`, or `git tag`"
 
 
+def committed_at(folder: Path, run: Run) -> int | None:
+    """When the commit that is checked out was made (epoch); None without one, or where files are not as it has them."""
+    done = run(_argv(folder, "log", "-1", "--no-show-signature", "--format=%ct", "HEAD", "--"))
+    if not done.ok or not done.stdout.strip().isdigit():
+        return None
+    if changed(folder, run, "HEAD") or untracked(folder, run):
+        return None
+    return int(done.stdout)
+
+
 def changed(folder: Path, run: Run, revision: str) -> frozenset[str]:
     """The paths in a folder, relative to it, whose files are not as the commit `revision` has them."""
     asked = ("diff", "--name-only", "--no-renames", "--no-ext-diff", "--ignore-submodules=none", "--relative")

@@ -53,7 +53,8 @@ class EngineFacts:
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """What an engine tells of itself and its machine. `root` is its data folder, `storage` its storage driver.
+    """What an engine tells of itself and its machine. `root` is its data folder, `storage` its storage driver,
+    `is_containerd` whether its images are in containerd's store.
 
     `clock` is its time (epoch) when it answered, `asked` ours just before we asked and `answered` just after. `is_here`
     tells whether its machine is this one, so that `root` is a folder here.
@@ -66,6 +67,7 @@ class EngineInfo:
     answered: float = 0.0
     is_here: bool = False
     proxies: Mapping[str, str] = field(default_factory=dict)
+    is_containerd: bool = False
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ class Target:
     inline: str | None = None
     #: Stages that run although the engine has them in its cache.
     uncached: tuple[str, ...] = ()
+    #: What an image is built for; empty: for the platform of whatever builds it.
+    platforms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kiro_invoke.model.live import AS_IT_IS, PATIENT, GivenLive, Watching
 from kiro_invoke.model.shared import Builder, SharedCache
+from kiro_invoke.model.shipment import USUALLY_ATTESTED, Attest
 
 
 class Origin(StrEnum):
@@ -81,6 +82,8 @@ class Service:
     ignore: tuple[PathRule, ...] = ()
     live: GivenLive = AS_IT_IS
     benchmark: GivenBenchmark = _USUAL
+    #: What its production image is built for; empty: for the platform of whatever builds it.
+    platforms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,7 @@ class Project:
     #: None: the engine's own.
     builder: Builder | None = None
     shared: SharedCache | None = None
+    attest: Attest = USUALLY_ATTESTED
     #: The files that say what is built and run, with their contents' hashes, as they were before they were read.
     files: tuple[tuple[str, str], ...] = ()
     #: The services that were not chosen.

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from kiro_invoke.builds.bake import Surroundings, definition, literal, secret_option
 from kiro_invoke.model.plan import BuildPlan, Sent, Target
 from kiro_invoke.model.service import Secret
+from kiro_invoke.model.shipment import NOTHING_ATTESTED, Attest, Shipment
 
 IMAGE = Target(
     "web-dev-dev", "web", Path("/repo/web"), Path("/repo/web/Dockerfile"), "dev", "why", "shop/web:dev"
@@ -204,3 +205,51 @@ def test_the_same_plan_gives_the_same_text() -> None:
     plan = BuildPlan((IMAGE, STAGE))
     assert definition(plan, around) == definition(plan, around)
     assert definition(plan, around).isascii()
+
+
+# --- production images
+
+BOTH = ("linux/amd64", "linux/arm64/v8")
+
+
+def only(target: Target, around: Surroundings) -> dict[str, Any]:
+    (found,) = baked(target, around=around)["target"].values()
+    assert isinstance(found, dict)
+    return found
+
+
+def test_an_image_for_several_platforms_is_loaded_for_one() -> None:
+    """The store of an engine holds one; without an engine, the definition names all."""
+    several = replace(IMAGE, platforms=BOTH)
+    assert only(several, Surroundings("shop"))["platforms"] == [*BOTH]
+    assert "platforms" not in only(several, Surroundings("shop").loading("arm64"))
+    assert only(several, Surroundings("shop").loading("riscv64"))["platforms"] == ["linux/amd64"]
+
+
+def test_what_leaves_is_for_all_platforms_attested_and_no_checkout_s() -> None:
+    around = Surroundings("shop", checkout="shop-1", shipment=Shipment(Attest(generator="sbom:1")), created=7)
+    found = only(replace(IMAGE, platforms=BOTH), around.loading("amd64"))
+    assert found["platforms"] == [*BOTH]
+    assert found["output"] == ["type=registry,rewrite-timestamp=true,source-date-epoch=7"]
+    assert found["attest"] == ["type=provenance,mode=min", "type=sbom,generator=sbom:1"]
+    assert found["labels"] == {"dev.kiro.project": "shop", "dev.kiro.service": "web"}
+    assert "args" not in found
+
+
+def test_what_is_loaded_is_not_attested_whatever_it_tells_as_its_time() -> None:
+    found = only(IMAGE, Surroundings("shop", created=7))
+    assert found["output"] == ["type=docker,source-date-epoch=7"]
+    assert found["attest"] == ["type=provenance,disabled=true"]
+
+
+def test_archives_are_named_after_services() -> None:
+    around = Surroundings("shop", shipment=Shipment(NOTHING_ATTESTED, Path("/a, b/${c}")))
+    found = only(IMAGE, around)
+    assert read_back(found["output"][0]) == 'type=oci,"dest=/a, b/${c}/web.tar"'
+    assert found["attest"] == ["type=provenance,disabled=true"]
+
+
+def test_a_time_as_an_argument_is_given_to_whom_it_is_for() -> None:
+    around = Surroundings("shop", epochs={(IMAGE.service, IMAGE.dockerfile): 0}, build_args={"A": "1"})
+    assert only(IMAGE, around)["args"] == {"SOURCE_DATE_EPOCH": "0", "A": "1"}
+    assert only(replace(IMAGE, service="api"), around)["args"] == {"A": "1"}

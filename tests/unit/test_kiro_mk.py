@@ -22,7 +22,18 @@ INCLUDE = "include $(or $(shell kiro make-path),$(error kiro is missing: pip ins
 TARGETS = (
     "warm-cache", "test-build-performance", "clean-cache", "show-cache", "refresh-cache", "watch", "report", "doctor",
 )  # fmt: skip
-MORE = ("build", "up", "down", "logs", "setup", "config", "classify", "affected", "replay-history", "pin-images")
+MORE = (
+    "build",
+    "up",
+    "down",
+    "logs",
+    "setup",
+    "config",
+    "classify",
+    "affected",
+    "replay-history",
+    "pin-images",
+)
 
 
 @dataclass(frozen=True)
