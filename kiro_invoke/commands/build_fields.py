@@ -29,7 +29,15 @@ def record_fields(record: BuildRecord, total: float) -> dict[str, Any]:
             for image in record.images
         ],
         "cache_bytes": record.cache_bytes,
+        **_shared_fields(record),
     }
+
+
+def _shared_fields(record: BuildRecord) -> dict[str, Any]:
+    """What of the shared cache could not be had; nothing where all could."""
+    if not record.unread and not record.unpushed:
+        return {}
+    return {"shared_cache": {"unread": list(record.unread), "unpushed": list(record.unpushed)}}
 
 
 def _stage_fields(stage: StageRecord, began: float) -> dict[str, Any]:

@@ -6,10 +6,12 @@ import base64
 import gzip
 import json
 import os
+import re
 import secrets
 import socket
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,9 +22,9 @@ import pytest
 import yaml
 
 from tests.support.buildkitd import Builder, builder
-from tests.support.engine import Ran, command, docker, free_port, kiro
+from tests.support.engine import ROOT, Ran, command, docker, free_port, kiro
 from tests.support.registry import Registry, registry
-from tests.support.repository import write_texts
+from tests.support.repository import git, write_texts
 
 pytestmark = [pytest.mark.docker, pytest.mark.long]
 
@@ -289,6 +291,56 @@ def test_a_builder_that_dies_or_hangs_is_left_for_the_engine_here(world: World, 
     project.write(source="dead")
     assert "cannot be used" in project.kiro("build").err
     assert project.serves == "deadone"
+
+
+#: Shell steps of docs/ci.md that are not run, and why: what a CI's machine or registry is made ready with.
+_PREPARING = {
+    "pip install kiro-invoke": "this kiro is used",
+    'echo "$REGISTRY_TOKEN" | docker login --username ci --password-stdin registry.example': "nobody is asked here",
+    "docker buildx create --name ci --driver docker-container": "the builder is a BuildKit of the tests' own",
+}
+
+
+def test_the_documented_jobs_work(world: World, tmp_path: Path) -> None:
+    """Each shell step of each job in docs/ci.md, in order, as it stands there."""
+    project = world.project(tmp_path / "a checkout")
+    (project.root / "app/Dockerfile").write_text("FROM kiro-base\nCOPY src /src\n")
+    git("init", "-q", str(project.root))
+    for source in ("one", "two"):
+        project.write(source=source)
+        git("-C", str(project.root), "add", "--all")
+        git("-C", str(project.root), "commit", "-qm", source)
+    since = git("-C", str(project.root), "rev-parse", "HEAD~1").strip()
+    program = Path(sys.executable).parent
+    env = {
+        "PATH": f"{program}:{os.environ['PATH']}", "KIRO_BUILDER": world.b.name, "SINCE": since, "SERVICE": "app",
+        "APP_TOKEN": "a token", "GITHUB_REF_NAME": "main", "CI": "true",
+        "GITHUB_STEP_SUMMARY": str(tmp_path / "summary"), "GITHUB_OUTPUT": str(tmp_path / "output"),
+    }  # fmt: skip
+    steps = _shell_steps((ROOT / "docs/ci.md").read_text())
+    assert len(steps) > 10
+    for step in steps:
+        if step not in _PREPARING:
+            ran = command("bash", "-ec", step, cwd=project.root, env=env, timeout=300)
+            assert ran.code == 0, f"{step}\n{ran.out[-2000:]}\n{ran.err[-3000:]}"
+    assert (tmp_path / "output").read_text() == 'services=["app"]\n'
+    summary = (tmp_path / "summary").read_text()
+    assert "## Build times" in summary
+    assert "app" in summary
+    assert {one.name for one in project.root.glob("report.*")} == {"report.md", "report.xml"}
+
+
+def _shell_steps(document: str) -> list[str]:
+    """What the jobs of GitHub's and GitLab's kind run."""
+    found: list[str] = []
+    for text in re.findall(r"```yaml\n(.*?)```", document, re.DOTALL):
+        for job in yaml.safe_load(text).get("jobs", yaml.safe_load(text)).values():
+            if not isinstance(job, dict):
+                continue
+            found += [step["run"].strip() for step in job.get("steps", ()) if "run" in step]
+            for part in ("before_script", "script", "after_script"):
+                found += job.get(part, ())
+    return found
 
 
 def _halt(one: Builder) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import replace
 from pathlib import Path
 
+import jsonschema
 import pytest
 from rich.console import Console
 
@@ -14,6 +16,7 @@ from kiro_invoke.builds.planner import Profile, plan_images
 from kiro_invoke.builds.shipping import StandinRefused
 from kiro_invoke.cache import warm
 from kiro_invoke.commands import sharing
+from kiro_invoke.commands.build_fields import record_fields
 from kiro_invoke.commands.surface import Surface
 from kiro_invoke.engine.bases import Base, BaseStatus
 from kiro_invoke.engine.protocol import RegistryRefused, RegistrySilent
@@ -208,6 +211,15 @@ def test_a_builder_with_a_driver_is_made_on_demand(tmp_path: Path) -> None:
     assert world.project.builder == Builder("ours", "remote", ("tcp://a.example:1",))
     assert world.built(RECORD) == "far"
     assert world.engine.builders == {"ours": ""}
+
+
+@pytest.mark.parametrize("command", ["build", "warm-cache"])
+def test_its_json_tells_what_was_missed_and_else_nothing(command: str) -> None:
+    schema = json.loads((Path(__file__).parents[2] / f"kiro_invoke/schemas/{command}.json").read_text())
+    missed = record_fields(replace(RECORD, unread=("a: refused",)), 1.0)
+    assert missed["shared_cache"] == {"unread": ["a: refused"], "unpushed": []}
+    assert "shared_cache" not in record_fields(RECORD, 1.0)
+    jsonschema.Draft202012Validator(schema["properties"]["shared_cache"]).validate(missed["shared_cache"])
 
 
 def test_what_was_not_read_or_filled_is_told() -> None:
