@@ -15,7 +15,7 @@ from kiro_invoke.builds.bake import Surroundings, definition
 from kiro_invoke.builds.dockerfile import Instruction, Stage
 from kiro_invoke.builds.log import BuildLog
 from kiro_invoke.builds.planner import Recipe, shown
-from kiro_invoke.builds.progress import CacheTrouble, Observer, Progress
+from kiro_invoke.builds.progress import CacheTrouble, CacheWait, Observer, Progress
 from kiro_invoke.engine.brake import Brake, passed_on
 from kiro_invoke.engine.protocol import Engine
 from kiro_invoke.model.errors import BuildFailed, EngineError
@@ -34,6 +34,8 @@ OWN_SETTINGS = {
 }
 #: How often it is looked whether the shared cache answers.
 _LOOK_SECONDS = 0.5
+#: A layer on its way to the shared cache is not heard of: it is given so many times the patience for an answer.
+_WRITING_TAKES = 30
 _VARIABLE = re.compile(r"\$(?:\{[^}]*\}|\w+)")
 
 #: Of what a step printed, so many lines are shown.
@@ -42,8 +44,10 @@ _TAIL = 20
 _LOST = re.compile(
     r"^ERROR: .*(cannot connect to the docker daemon|code = Unavailable|error reading from server)"
     r"|^ERROR: (context deadline exceeded$|DeadlineExceeded: |no builder )",
-    re.I | re.M,
+    re.I,
 )
+#: A step ran to its end and failed, whatever its own text says.
+_STEP_FAILED = "did not complete successfully"
 
 
 class Stopped(Exception):
@@ -51,10 +55,11 @@ class Stopped(Exception):
 
 
 class CacheSilent(Exception):
-    """The shared cache kept a build waiting for so many `seconds`."""
+    """The shared cache kept a build waiting for so many `seconds`, to be read or with `writing` to be filled."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, *, writing: bool = False) -> None:
         super().__init__(f"the shared cache did not answer for {seconds:.0f} s")
+        self.writing = writing
 
 
 @dataclass(frozen=True)
@@ -94,10 +99,10 @@ def execute(
         if brake is not None and brake.pulled:
             raise Stopped
         if answers.gave_up:
-            raise CacheSilent(around.cache_patience)
+            raise answers.gave_up
         if not done.ok:
             log.write("\n".join(progress.plain))
-            if _LOST.search("\n".join(progress.plain)):
+            if is_lost(progress.plain):
                 raise EngineError(
                     f"the engine went away: {_reason(progress.plain)}", fix="start it and build again"
                 )
@@ -110,27 +115,44 @@ def execute(
     return _executed(progress, clock() - begun, at)
 
 
+def is_lost(plain: Sequence[str]) -> bool:
+    """Whether what the client said after a failure means that the engine or the builder is gone."""
+    return any(_LOST.search(line) and _STEP_FAILED not in line for line in plain)
+
+
 @dataclass
 class Answers:
-    """Whether the shared cache was given up, for it did not answer."""
+    """How long the shared cache has kept a build waiting: `patience` seconds at most, to be filled many times that."""
 
-    gave_up: bool = False
+    patience: float
+    #: Why it was given up; None where it was not.
+    gave_up: CacheSilent | None = None
+    _last: CacheWait | None = None
+    _waited: float = 0.0
+
+    def look(self, now: CacheWait | None, seconds: float) -> bool:
+        """What is waited for by now, so many `seconds` after the look before: whether to give it up."""
+        self._waited = self._waited + seconds if now is not None and now == self._last else 0.0
+        self._last = now
+        if now is None:
+            return False
+        limit = self.patience * (_WRITING_TAKES if now.writing else 1)
+        if self._waited > limit:
+            self.gave_up = CacheSilent(limit, writing=now.writing)
+        return self.gave_up is not None
 
 
 @contextmanager
 def answering(progress: Progress, brake: Brake, around: Surroundings) -> Iterator[Answers]:
     """While inside, pull the brake where a build waits for nothing but the shared cache for too long."""
-    answers, done = Answers(), threading.Event()
+    answers, done = Answers(around.cache_patience), threading.Event()
     if not around.caching:
         yield answers
         return
 
     def look() -> None:
-        waited = 0
         while not done.wait(_LOOK_SECONDS):
-            waited = waited + 1 if progress.is_reading_cache else 0
-            if waited * _LOOK_SECONDS > around.cache_patience:
-                answers.gave_up = True
+            if answers.look(progress.cache_wait, _LOOK_SECONDS):
                 brake.pull()
                 return
 

@@ -55,6 +55,17 @@ class CacheTrouble:
 
 
 @dataclass(frozen=True)
+class CacheWait:
+    """A build waits for nothing but the shared cache: to be read, or with `writing` to be filled.
+
+    `signs` counts what was heard of it. Of a layer on its way nothing is, until it is there.
+    """
+
+    writing: bool
+    signs: int
+
+
+@dataclass(frozen=True)
 class Started:
     """A step began."""
 
@@ -131,6 +142,7 @@ class Progress:
         self._vertexes: dict[str, _Vertex] = {}
         self._began = 0.0
         self._sent: dict[str, int] = {}
+        self._signs: dict[str, int] = {}
         self._object: list[str] = []
         self._plain: list[str] = []
 
@@ -191,10 +203,17 @@ class Progress:
         return tuple(found.values())
 
     @property
-    def is_reading_cache(self) -> bool:
-        """Whether a place of the shared cache is asked and has not answered, and no step runs meanwhile."""
-        open_ones = [one for one in self._vertexes.values() if one.told_start and not one.told_end]
-        return bool(open_ones) and all(_SHARED.match(one.name.text) for one in open_ones)
+    def cache_wait(self) -> CacheWait | None:
+        """What is waited for where only places of the shared cache have not ended; None while a step runs."""
+        open_ones = {
+            digest: _SHARED.match(vertex.name.text)
+            for digest, vertex in tuple(self._vertexes.items())  # another thread feeds it
+            if vertex.told_start and not vertex.told_end
+        }
+        if not open_ones or not all(open_ones.values()):
+            return None
+        writing = any(match["verb"] == "exporting" for match in open_ones.values() if match)
+        return CacheWait(writing, sum(self._signs.get(digest, 0) for digest in open_ones))
 
     def failed_step(self) -> tuple[StepName, tuple[str, ...]] | None:
         """The first step that failed, and its last 200 lines."""
@@ -236,6 +255,7 @@ class Progress:
         for raw in event.get("vertexes") or ():
             self._vertex(raw)
         for raw in event.get("statuses") or ():
+            self._signs[raw["vertex"]] = self._signs.get(raw["vertex"], 0) + 1
             if str(raw.get("id", "")).startswith("transferring "):
                 count = int(raw.get("current") or 0)
                 self._sent[raw["vertex"]] = max(count, self._sent.get(raw["vertex"], 0))

@@ -238,7 +238,10 @@ def _sharing(
     build: Callable[[warm.Prepared], BuildRecord],
     request: Request,
 ) -> BuildRecord:
-    """The same with the shared cache. A builder for which it does not answer is given up."""
+    """The same with the shared cache; where that does not answer, once more without it.
+
+    A builder that waits for it is given up: BuildKit lets the next build of the same steps wait as well.
+    """
     from kiro_invoke.commands import sharing  # most share none
 
     project, engine = building.project, building.engine
@@ -247,7 +250,10 @@ def _sharing(
     try:
         record = build(shared.prepared)
     except CacheSilent as silence:
-        raise EngineError(str(silence), fix="see whether it still runs") from None
+        if engine.facts.builder and not silence.writing:
+            raise EngineError(str(silence), fix="see whether it still runs") from None
+        surface.say(f"{silence}: building once more without it")
+        record = sharing.without_answer(build(prepared), silence, push=request.push)
     unpushed = (*shared.silent, *record.unpushed) if request.push else record.unpushed
     record = replace(record, unread=(*shared.silent, *record.unread), unpushed=unpushed)
     for line in sharing.lines(record):

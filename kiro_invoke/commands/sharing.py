@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from kiro_invoke.builds.executor import CacheSilent
 from kiro_invoke.builds.planner import Recipe
 from kiro_invoke.builds.shared_cache import branches, places, read_only, refs, without
 from kiro_invoke.builds.shipping import labels_of, refuse_standins
@@ -143,6 +144,15 @@ def note(project: Project, engine: Engine, prepared: warm.Prepared, record: Buil
     if known != before:
         with suppress(OSError):  # a build more asks the cache then
             write_whole(project.state / _TAKEN, json.dumps(known, indent=1) + "\n")
+
+
+def without_answer(record: BuildRecord, silence: CacheSilent, *, push: bool) -> BuildRecord:
+    """The record of a build that was done without the shared cache, for that did not answer the one before."""
+    return replace(
+        record,
+        unread=(str(silence),) if not silence.writing else (),
+        unpushed=(str(silence),) if push else (),
+    )
 
 
 def lines(record: BuildRecord) -> Iterator[str]:
