@@ -58,6 +58,8 @@ class Surroundings:
     secrets: tuple[Secret, ...] = ()
     ssh: tuple[str, ...] = ()
     without_proof: frozenset[tuple[str, Path]] = frozenset()
+    #: What tells this machine from others on a builder that they share; "" where the builder is this machine's own.
+    machine: str = ""
     caching: Mapping[str, Places] = field(default_factory=dict)
     #: Seconds that what it reads may keep a build waiting.
     cache_patience: float = CACHE_PATIENCE
@@ -93,6 +95,8 @@ def _target(target: Target, around: Surroundings) -> dict[str, object]:
     if (epoch := around.epochs.get((target.service, target.dockerfile))) is not None:
         args = {EPOCH: str(epoch)} | args
     namespace = around.namespaces.get(target.service, around.namespace)
+    if namespace and around.machine:
+        namespace = f"{namespace}-{around.machine}"
     wanted: dict[str, object] = {
         "context": literal(str(sent.context if sent else target.context)),
         "target": None if target.stage.isdigit() else literal(target.stage),

@@ -324,6 +324,11 @@ def prepared_for(
     trusting = replace(project, ca_bundle=opening.ca_bundle(project, surface))
     prepared = warm.prepare(trusting, recipes, request.planning, bases, offline_syntax=syntax)
     prepared = _released(surface, project, engine, prepared.without_foreign_proofs(), request)
+    if engine.facts.builder:
+        from kiro_invoke.engine.machine import machine_mark  # most build where their images are
+
+        # CI runners have their checkouts at one place
+        prepared = replace(prepared, around=replace(prepared.around, machine=machine_mark()))
     if request.clean:
         return prepared.in_namespace(clean_namespace(project.checkout, time.time_ns()))
     return prepared
