@@ -14,20 +14,25 @@ from pathlib import Path
 from kiro_invoke.builds.executor import CacheSilent
 from kiro_invoke.builds.planner import Recipe
 from kiro_invoke.builds.shared_cache import branches, places, read_only, refs, without
-from kiro_invoke.builds.shipping import labels_of, refuse_standins
+from kiro_invoke.builds.shipping import StandinRefused, labels_of, refuse_standins
 from kiro_invoke.cache import warm
 from kiro_invoke.commands.surface import Surface
 from kiro_invoke.engine import process
-from kiro_invoke.engine.bases import registry_of
+from kiro_invoke.engine.bases import Base, BaseStatus, registry_of
 from kiro_invoke.engine.files import write_whole
 from kiro_invoke.engine.protocol import Engine, RegistryRefused, RegistrySilent
-from kiro_invoke.model.errors import EngineError, UsageError
+from kiro_invoke.engine.side_by_side import side_by_side
+from kiro_invoke.model.errors import BuildFailed, EngineError, UsageError
 from kiro_invoke.model.record import BuildRecord
 from kiro_invoke.model.service import Project
 
 _TAKEN = "shared.json"
 #: Seconds within which a builder answers before a build, where it is there at all.
 _ANSWER_SECONDS = 10.0
+#: So many registries are asked side by side.
+_ASKED = 4
+#: What BuildKit says of a base image that it cannot have.
+_NO_BASE = "failed to resolve source metadata for"
 _OWN_DRIVER = re.compile(r"^Driver:\s*docker$", re.MULTILINE)
 _LOCKFILES = ("Cargo.lock", "package-lock.json", "npm-shrinkwrap.json", "pnpm-lock.yaml", "yarn.lock")
 
@@ -48,6 +53,9 @@ def built(
         why = engine.builder_trouble(builder.name, min(_ANSWER_SECONDS, builder.patience))
         if not why:
             return far(engine.on_builder(builder.name, builder.patience))
+    except BuildFailed as failed:
+        failed.fix = _fix_of(failed, builder.name)
+        raise
     except EngineError as trouble:
         why = trouble.message
     why = f"the builder {builder.name} cannot be used: {why}"
@@ -85,7 +93,7 @@ def with_cache(
         surface.say(f"nothing is pushed: {why}")
         push = False
     if push:
-        _check_pushable(engine, prepared)
+        _check_pushable(project, engine, prepared)
     wanted = {
         (recipe.service.name, recipe.path)
         for recipe in prepared.recipes
@@ -163,9 +171,34 @@ def lines(record: BuildRecord) -> Iterator[str]:
         yield f"the shared cache was not filled: {one}"
 
 
-def _check_pushable(engine: Engine, prepared: warm.Prepared) -> None:
+def _check_bases_there(project: Project, engine: Engine, prepared: warm.Prepared) -> None:
+    """A builder takes base images from registries, where somebody may have put a stand-in under another name."""
+    refs = warm.wanted_bases(project, prepared.recipes)
+    labels = side_by_side(lambda ref: engine.labels_at_registry(ref, _ANSWER_SECONDS), refs, most=_ASKED)
+    bases = [Base(ref, BaseStatus.PULLED, ref) for ref in refs]
+    try:
+        refuse_standins(bases, dict(zip(refs, labels, strict=True)), done="pushed")
+    except StandinRefused as trouble:
+        raise StandinRefused(
+            trouble.refs, trouble.message, fix="name the real image under base_images: in kiro.yaml"
+        ) from None
+
+
+def _fix_of(failed: BuildFailed, builder: str) -> str | None:
+    """What to do; where the builder cannot have a base image, for those of this machine it does not see, that too."""
+    if not any(_NO_BASE in line for line in (failed.message, *failed.tail)):
+        return failed.fix
+    return (
+        f"name an image that the builder {builder} reaches under base_images: in kiro.yaml, or {failed.fix}"
+    )
+
+
+def _check_pushable(project: Project, engine: Engine, prepared: warm.Prepared) -> None:
+    if engine.facts.builder:
+        _check_bases_there(project, engine, prepared)
+        return
     refuse_standins(prepared.bases, labels_of(prepared.bases, engine), done="pushed")
-    if not engine.facts.builder and _OWN_DRIVER.search(engine.builder()):
+    if _OWN_DRIVER.search(engine.builder()):
         raise UsageError(
             "--push: the engine's own builder (driver docker) cannot fill a shared cache",
             fix="name a builder of another driver: `builder:` in kiro.yaml, or KIRO_BUILDER",

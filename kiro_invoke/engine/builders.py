@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from kiro_invoke.engine.protocol import Completed, Run
 from kiro_invoke.model.errors import EngineError
@@ -68,3 +69,23 @@ def creating(builder: Builder) -> tuple[tuple[str, ...], ...]:
         for one in others
     ]
     return tuple(commands)
+
+
+def labels_at(run: Run, buildx: Sequence[str], ref: str, builder: str, seconds: float) -> Mapping[str, str]:
+    """The labels of an image in its registry, reached as the builder is told to; none where it cannot be looked at."""
+    by = ["--builder", builder] if builder else []
+    asked = run(
+        [*buildx, "imagetools", "inspect", *by, "--format", "{{json .Image}}", "--", ref], timeout=seconds
+    )
+    return labels_told(asked.stdout) if asked.ok else {}
+
+
+def labels_told(text: str) -> Mapping[str, str]:
+    """The labels of an image as buildx tells it; of one for several platforms, whatever any of them has."""
+    try:
+        told = json.loads(text)
+        images = [told] if "config" in told else list(told.values())
+        each = [image.get("config", {}).get("Labels") or {} for image in images]
+    except (ValueError, AttributeError, TypeError):
+        return {}
+    return {str(name): str(value) for labels in each for name, value in labels.items() if value}

@@ -221,6 +221,9 @@ class DockerEngine:
     def builder_trouble(self, name: str, seconds: float) -> str:
         return builders.trouble(self._run, self._buildx_argv(), name, seconds)
 
+    def labels_at_registry(self, ref: str, seconds: float) -> Mapping[str, str]:
+        return builders.labels_at(self._run, self._buildx_argv(), ref, self.facts.builder, seconds)
+
     def make_builder(self, builder: Builder) -> bool:
         return builders.make(self._run, self._buildx_argv(), builder)
 

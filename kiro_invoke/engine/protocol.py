@@ -184,6 +184,9 @@ class Engine(Protocol):
     def builder_trouble(self, name: str, seconds: float) -> str:
         """Why a builder of buildx's cannot be built with, asked for so long; "" where it answers."""
 
+    def labels_at_registry(self, ref: str, seconds: float) -> Mapping[str, str]:
+        """The labels that an image has in its registry; none where it does not answer for so long."""
+
     def make_builder(self, builder: Builder) -> bool:
         """Make a builder, unless one of its name is there already: whether it was made. EngineError if that fails."""
 

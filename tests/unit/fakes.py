@@ -142,6 +142,7 @@ class FakeEngine:
         #: Builders that are there, with why each does not answer ("": it does); and what they make an engine of.
         self.builders: dict[str, str] = {}
         self.far: FakeEngine | None = None
+        self.at_registry: dict[str, Mapping[str, str]] = {}
         self.layers: dict[str, Sequence[tuple[str, int]]] = {}
         self._facts = replace(FACTS, ours=ours)
         self._lock = threading.Lock()
@@ -206,6 +207,10 @@ class FakeEngine:
     def builder_trouble(self, name: str, seconds: float) -> str:
         del seconds
         return self.builders.get(name, f'no builder "{name}" found')
+
+    def labels_at_registry(self, ref: str, seconds: float) -> Mapping[str, str]:
+        del seconds
+        return self.at_registry.get(ref, {})
 
     def make_builder(self, builder: Builder) -> bool:
         return self.builders.setdefault(builder.name, "") != ""

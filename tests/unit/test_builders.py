@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from kiro_invoke.engine.brake import Brake, passed_on
-from kiro_invoke.engine.builders import creating, make, trouble_of
+from kiro_invoke.engine.builders import creating, labels_at, labels_told, make, trouble_of
 from kiro_invoke.engine.far import watched
 from kiro_invoke.engine.protocol import Completed
 from kiro_invoke.model.errors import EngineError
@@ -133,3 +133,31 @@ def test_a_brake_is_passed_on() -> None:
         before = second.pulled
         first.pull()
     assert (before, second.pulled, third.pulled) == (False, True, False)
+
+
+@pytest.mark.parametrize(
+    ("told", "labels"),
+    [
+        ('{"config": {"Labels": {"a": "1", "empty": ""}}}', {"a": "1"}),
+        ('{"linux/amd64": {"config": {}}, "linux/arm64": {"config": {"Labels": {"a": "1"}}}}', {"a": "1"}),
+        ('{"config": {"Labels": null}}', {}),
+        ("null", {}),
+        ("[1]", {}),
+        ("no JSON", {}),
+    ],
+)
+def test_the_labels_of_an_image_in_its_registry(told: str, labels: Mapping[str, str]) -> None:
+    assert labels_told(told) == labels
+
+
+def test_a_registry_is_asked_as_the_builder_reaches_it() -> None:
+    ran: list[Sequence[str]] = []
+
+    def run(argv: Sequence[str], **_more: object) -> Completed:
+        ran.append(argv)
+        return asked('{"config": {"Labels": {"a": "1"}}}', status=len(ran) - 1)
+
+    assert labels_at(run, ["buildx"], "x:1", "team", 10.0) == {"a": "1"}
+    assert ran[0][1:5] == ["imagetools", "inspect", "--builder", "team"]
+    assert labels_at(run, ["buildx"], "x:1", "", 10.0) == {}
+    assert "--builder" not in ran[1]

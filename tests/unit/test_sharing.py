@@ -148,6 +148,34 @@ def test_nothing_made_from_stand_ins_is_pushed(world: World) -> None:
     assert world.places()[0]  # but read
 
 
+def test_nothing_made_from_a_stand_in_that_a_registry_has_is_pushed(world: World) -> None:
+    """A builder takes its base images from there, under whatever name."""
+    world.engine._facts = replace(FACTS, builder="team")
+    assert world.places(push=True)[1]
+    world.engine.at_registry["debian:13-slim"] = {"dev.kiro.standin": "debian:13-slim"}
+    with pytest.raises(
+        StandinRefused, match="nothing made from stand-ins is pushed: debian:13-slim"
+    ) as caught:
+        world.shared(push=True)
+    assert caught.value.fix == "name the real image under base_images: in kiro.yaml"
+    assert world.places()[0]  # but read
+
+
+def test_a_base_image_that_a_builder_cannot_have_is_to_be_named(tmp_path: Path) -> None:
+    (tmp_path / "shop").mkdir()
+    world = World(tmp_path / "shop", "builder: team\n")
+    world.engine.builders["team"] = ""
+    why = "app: debian:13-slim: failed to resolve source metadata for docker.io/library/debian:13-slim: no route"
+    with pytest.raises(BuildFailed) as caught:
+        world.built(BuildFailed(why, fix="see the whole log"))
+    assert caught.value.fix == (
+        "name an image that the builder team reaches under base_images: in kiro.yaml, or see the whole log"
+    )
+    with pytest.raises(BuildFailed) as caught:
+        world.built(BuildFailed("app: RUN make failed", fix="see the whole log"))
+    assert caught.value.fix == "see the whole log"
+
+
 def test_the_engines_own_builder_cannot_push(world: World) -> None:
     world.engine.builder_told = "Name:          default\nDriver:        docker\n\nNodes:\n"
     with pytest.raises(UsageError, match="cannot fill a shared cache"):
