@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from kiro_invoke.builds.epoch import Epoch, as_arguments, asked_epoch
-from kiro_invoke.builds.shipping import Leaving, builder_of, check_shipment, labels_of, refuse_standins
+from kiro_invoke.builds.shipping import Leaving, builder_of, check_shipment
 from kiro_invoke.cache import warm
+from kiro_invoke.commands.outgoing import refuse_what_stands_on_standins
 from kiro_invoke.commands.surface import Surface
 from kiro_invoke.engine import git, process
 from kiro_invoke.engine.protocol import Engine
@@ -30,7 +31,7 @@ def released(
     """
     if shipment := _shipment(surface, project, leaving):
         if engine:
-            refuse_standins(prepared.bases, labels_of(prepared.bases, engine), done=shipment.done)
+            refuse_what_stands_on_standins(project, engine, prepared, done=shipment.done)
             able = check_shipment(prepared.plan, shipment, builder_of(engine))
             if able != shipment and shipment.attest.is_any:
                 surface.say(

@@ -14,14 +14,13 @@ from pathlib import Path
 from kiro_invoke.builds.executor import CacheSilent
 from kiro_invoke.builds.planner import Recipe
 from kiro_invoke.builds.shared_cache import branches, places, read_only, refs, without
-from kiro_invoke.builds.shipping import StandinRefused, labels_of, refuse_standins
 from kiro_invoke.cache import warm
+from kiro_invoke.commands.outgoing import refuse_what_stands_on_standins
 from kiro_invoke.commands.surface import Surface
 from kiro_invoke.engine import process
-from kiro_invoke.engine.bases import Base, BaseStatus, registry_of
+from kiro_invoke.engine.bases import registry_of
 from kiro_invoke.engine.files import write_whole
 from kiro_invoke.engine.protocol import Engine, RegistryRefused, RegistrySilent
-from kiro_invoke.engine.side_by_side import side_by_side
 from kiro_invoke.model.errors import BuildFailed, EngineError, UsageError
 from kiro_invoke.model.record import BuildRecord
 from kiro_invoke.model.service import Project
@@ -29,8 +28,6 @@ from kiro_invoke.model.service import Project
 _TAKEN = "shared.json"
 #: Seconds within which a builder answers before a build, where it is there at all.
 _ANSWER_SECONDS = 10.0
-#: So many registries are asked side by side.
-_ASKED = 4
 #: What BuildKit says of a base image that it cannot have.
 _NO_BASE = "failed to resolve source metadata for"
 _OWN_DRIVER = re.compile(r"^Driver:\s*docker$", re.MULTILINE)
@@ -171,34 +168,18 @@ def lines(record: BuildRecord) -> Iterator[str]:
         yield f"the shared cache was not filled: {one}"
 
 
-def _check_bases_there(project: Project, engine: Engine, prepared: warm.Prepared) -> None:
-    """A builder takes base images from registries, where somebody may have put a stand-in under another name."""
-    refs = warm.wanted_bases(project, prepared.recipes)
-    labels = side_by_side(lambda ref: engine.labels_at_registry(ref, _ANSWER_SECONDS), refs, most=_ASKED)
-    bases = [Base(ref, BaseStatus.PULLED, ref) for ref in refs]
-    try:
-        refuse_standins(bases, dict(zip(refs, labels, strict=True)), done="pushed")
-    except StandinRefused as trouble:
-        raise StandinRefused(
-            trouble.refs, trouble.message, fix="name the real image under base_images: in kiro.yaml"
-        ) from None
-
-
 def _fix_of(failed: BuildFailed, builder: str) -> str | None:
     """What to do; where the builder cannot have a base image, for those of this machine it does not see, that too."""
-    if not any(_NO_BASE in line for line in (failed.message, *failed.tail)):
-        return failed.fix
+    if failed.line is None or not any(_NO_BASE in line for line in (failed.message, *failed.tail)):
+        return failed.fix  # what no Dockerfile asks for is not a base image
     return (
         f"name an image that the builder {builder} reaches under base_images: in kiro.yaml, or {failed.fix}"
     )
 
 
 def _check_pushable(project: Project, engine: Engine, prepared: warm.Prepared) -> None:
-    if engine.facts.builder:
-        _check_bases_there(project, engine, prepared)
-        return
-    refuse_standins(prepared.bases, labels_of(prepared.bases, engine), done="pushed")
-    if _OWN_DRIVER.search(engine.builder()):
+    refuse_what_stands_on_standins(project, engine, prepared, done="pushed")
+    if not engine.facts.builder and _OWN_DRIVER.search(engine.builder()):
         raise UsageError(
             "--push: the engine's own builder (driver docker) cannot fill a shared cache",
             fix="name a builder of another driver: `builder:` in kiro.yaml, or KIRO_BUILDER",

@@ -272,7 +272,8 @@ class DockerEngine:
         return engine_info(answer, asked, time.time(), is_here=unix_path(self._address.url) is not None)
 
     def builder(self) -> str:
-        shown = self._run([*self._buildx_argv(), "inspect"], timeout=ANSWER_SECONDS)
+        named = [self.facts.builder] if self.facts.builder else []
+        shown = self._run([*self._buildx_argv(), "inspect", *named], timeout=ANSWER_SECONDS)
         return shown.stdout if shown.ok else ""
 
     @_translated

@@ -167,12 +167,17 @@ def test_a_base_image_that_a_builder_cannot_have_is_to_be_named(tmp_path: Path) 
     world.engine.builders["team"] = ""
     why = "app: debian:13-slim: failed to resolve source metadata for docker.io/library/debian:13-slim: no route"
     with pytest.raises(BuildFailed) as caught:
-        world.built(BuildFailed(why, fix="see the whole log"))
+        world.built(BuildFailed(why, file="app/Dockerfile.fast", line=1, fix="see the whole log"))
     assert caught.value.fix == (
         "name an image that the builder team reaches under base_images: in kiro.yaml, or see the whole log"
     )
     with pytest.raises(BuildFailed) as caught:
-        world.built(BuildFailed("app: RUN make failed", fix="see the whole log"))
+        world.built(
+            BuildFailed(why, file="app/Dockerfile", fix="see the whole log")
+        )  # a tool of buildx's own
+    assert caught.value.fix == "see the whole log"
+    with pytest.raises(BuildFailed) as caught:
+        world.built(BuildFailed("app: RUN make failed", line=2, fix="see the whole log"))
     assert caught.value.fix == "see the whole log"
 
 
