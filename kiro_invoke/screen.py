@@ -129,7 +129,8 @@ def show_record(out: Paper, record: BuildRecord, total: float) -> None:
             verdict = "cached" if stage.cached else f"{stage.seconds:.1f} s"
             style = "green" if stage.cached else "yellow"
             out.line(f"       {clean(stage.name):<13}", (f"{verdict:>8}", style))
-    out.line(f"cache  {told_bytes(record.cache_bytes)}")
+    if record.cache_mounts is not None or record.cache_bytes:  # a builder's own is not known here
+        out.line(f"cache  {told_bytes(record.cache_bytes)}")
     out.line((f"total  {total:.1f} s", "bold"))
 
 

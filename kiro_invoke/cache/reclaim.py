@@ -68,6 +68,9 @@ def after_build(
     """
     if not any(map(ran_here, steps)):
         return None
+    if engine.facts.builder:  # of its cache nothing is noted, or taken back: others use it
+        _remove_superseded_images(engine, project, recipes)
+        return None
     file, address = project.state / LAYERS, engine.facts.address
     cause = ""
     try:
@@ -125,6 +128,14 @@ def reclaim(
         ),
     )
     return Reclaimed(cause, tuple(images), tuple(freed), sum(freed.values()), plan)
+
+
+def _remove_superseded_images(engine: Engine, project: Project, recipes: Sequence[Recipe]) -> None:
+    """Remove the images that builds of this checkout superseded; what cannot be removed now, later is."""
+    with suppress(EngineError):
+        known = engine.images_labelled(LABEL_CHECKOUT)
+        for image in superseded_images(known, owner(project, recipes)).remove:
+            engine.remove_image(image.id)
 
 
 def drop_namespace(engine: Engine, namespace: str) -> None:

@@ -106,6 +106,8 @@ def note_failed(file: Path, steps: Iterable[Step], engine: str) -> None:
 
 def must_read(engine: Engine, project: Project, steps: Sequence[Step]) -> bool:
     """Whether `reclaim.after_build` will ask for the records of the cache as they are right after the build."""
+    if engine.facts.builder:
+        return False
     made = read_made(project.state / LAYERS)
     return any(map(ran_here, steps)) and made.reckon(steps, engine.facts.address) is None
 
@@ -121,8 +123,11 @@ class CacheSize:
 def cache_size(engine: Engine, project: Project) -> CacheSize:
     """What the engine's cache held when it was last read, with what builds of this checkout probably added since.
 
-    Reading takes an engine with thousands of records longer than a build in which nothing changed.
+    Reading takes an engine with thousands of records longer than a build in which nothing changed. Of a builder's
+    cache, which is not this checkout's to weigh, nothing is known.
     """
+    if engine.facts.builder:
+        return CacheSize(0, None)
     file, address = project.state / LAYERS, engine.facts.address
     made = read_made(file)
     if made.engine != address:
