@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from kiro_invoke.commands import initializing
-from kiro_invoke.commands.doors import MAKE_FRAGMENT
+from kiro_invoke.commands.doors import MAKE_FRAGMENT, included
 from kiro_invoke.commands.initializing import Asked
 from kiro_invoke.commands.surface import Answer, Surface
 from kiro_invoke.engine.protocol import Completed
@@ -156,7 +156,7 @@ def test_a_makefile_goes_on_as_before_and_has_the_targets_where_kiro_is(world: W
     assert make("kiro-help", path=system).returncode != 0
     programs = world.root.parent / "bin"
     programs.mkdir()
-    (programs / "kiro").write_text(f"#!/bin/sh\n[ $1 = make-path ] && echo '{MAKE_FRAGMENT}'\n")
+    (programs / "kiro").write_text(f"#!/bin/sh\n[ $1 = make-path ] && echo '{included(MAKE_FRAGMENT)}'\n")
     (programs / "kiro").chmod(0o755)
     assert make(path=f"{programs}:{system}").stdout == "mine\n"
     assert "kiro-watch" in make("kiro-help", path=f"{programs}:{system}").stdout
