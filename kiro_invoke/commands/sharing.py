@@ -26,6 +26,8 @@ from kiro_invoke.model.record import BuildRecord
 from kiro_invoke.model.service import Project
 
 _TAKEN = "shared.json"
+#: Where images of a builder arrive.
+_ARRIVING = "arriving"
 #: Seconds within which a builder answers before a build, where it is there at all.
 _ANSWER_SECONDS = 10.0
 #: What BuildKit says of a base image that it cannot have.
@@ -49,7 +51,7 @@ def built(
             surface.say(f"made the builder {builder.name} ({builder.driver})")
         why = engine.builder_trouble(builder.name, min(_ANSWER_SECONDS, builder.patience))
         if not why:
-            return far(engine.on_builder(builder.name, builder.patience))
+            return far(engine.on_builder(builder.name, builder.patience, project.state / _ARRIVING))
     except BuildFailed as failed:
         failed.fix = _fix_of(failed, builder.name)
         raise

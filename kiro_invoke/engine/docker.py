@@ -7,7 +7,7 @@ import json
 import re
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -227,10 +227,18 @@ class DockerEngine:
     def make_builder(self, builder: Builder) -> bool:
         return builders.make(self._run, self._buildx_argv(), builder)
 
-    def on_builder(self, name: str, patience: float) -> Engine:
+    def on_builder(self, name: str, patience: float, kept: Path) -> Engine:
         from kiro_invoke.engine.far import FarEngine
 
-        return FarEngine(self, name, patience)
+        return FarEngine(self, name, patience, kept)
+
+    @_translated
+    def load(self, archive: Iterator[bytes]) -> None:
+        """Take images from an archive, a piece at a time; EngineError with the engine's words if it refuses."""
+        events = self._client.api.load_image(archive, quiet=True)  # type: ignore[no-untyped-call]
+        for event in events:
+            if "errorDetail" in event:
+                raise EngineError(f"the engine takes no image: {event['errorDetail'].get('message', '')}")
 
     def build_history(self, *arguments: str, seconds: float) -> Completed:
         return self._run([*self._buildx_argv(), "history", *arguments], timeout=seconds)

@@ -7,10 +7,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
+from kiro_invoke.engine import carrying
 from kiro_invoke.engine.brake import Brake, passed_on
+from kiro_invoke.engine.carrying import NotCarried
 from kiro_invoke.engine.docker import DockerEngine
+from kiro_invoke.engine.files import write_whole
+from kiro_invoke.engine.held_lock import HeldBy, only_one
 from kiro_invoke.engine.protocol import CacheRecord, Completed, EngineFacts
+from kiro_invoke.model.errors import EngineError
 
 #: A builder that is silent for so long is asked whether it is there.
 SILENCE_SECONDS = 5.0
@@ -18,18 +24,24 @@ SILENCE_SECONDS = 5.0
 _AT_ONCE = 2.0
 #: What executor takes for an engine that is gone.
 _LOST = "ERROR: the builder {name} {why}: code = Unavailable"
+#: What buildx says where a builder is an engine of the driver docker.
+_NO_LAYOUTS = "OCI exporter is not supported"
 
 #: Why a builder does not answer within so many seconds; "" where it does.
 Asks = Callable[[str, float], str]
 
 
 class FarEngine(DockerEngine):
-    """The engine `near`, but what it bakes is baked by the builder `name`. Its cache is that builder's own affair."""
+    """The engine `near`, but what it bakes is baked by the builder `name`. Its cache is that builder's own affair.
 
-    def __init__(self, near: DockerEngine, name: str, patience: float) -> None:
+    `kept` is a folder for what images on their way here are made of.
+    """
+
+    def __init__(self, near: DockerEngine, name: str, patience: float, kept: Path) -> None:
         super().__init__(near._api, near._address, near._facts, near._run, near._buildx)
         self._name = name
         self._patience = patience
+        self._kept = kept
 
     @property
     def facts(self) -> EngineFacts:
@@ -42,6 +54,73 @@ class FarEngine(DockerEngine):
         env: Mapping[str, str],
         on_line: Callable[[str], None],
         brake: Brake | None = None,
+    ) -> Completed:
+        whole = self._kept / "whole"
+        sent, layouts = carrying.carried(definition, self._kept)
+        if not layouts or whole.exists():
+            return self._baked(definition, env, on_line, brake)
+        try:
+            with only_one(self._kept / "lock"):
+                try:
+                    return self._carried(sent, layouts, env, on_line, brake)
+                except NotCarried as trouble:
+                    carrying.drop(layouts)
+                    if trouble.always:
+                        write_whole(whole, f"{trouble}\n")
+        except HeldBy:
+            return self._baked(definition, env, on_line, brake)
+        # what ran has been told: of this, only why it fails
+        lines: list[str] = []
+        done = self._baked(definition, env, lines.append, brake)
+        if not done.ok:
+            for line in lines:
+                on_line(line)
+        return done
+
+    def _carried(
+        self,
+        definition: str,
+        layouts: Mapping[str, Path],
+        env: Mapping[str, str],
+        on_line: Callable[[str], None],
+        brake: Brake | None,
+    ) -> Completed:
+        """Build, and take the layers that are not here; NotCarried where images must come whole."""
+        carrying.begin(layouts)
+        refused: list[str] = []
+
+        def heard(line: str) -> None:
+            if _NO_LAYOUTS in line:
+                refused.append(line)
+            else:
+                on_line(line)
+
+        done = self._baked(definition, env, heard, brake)
+        if refused and not done.ok:
+            raise NotCarried(refused[0], always=True)
+        if done.ok:
+            for tag, folder in layouts.items():
+                self._take(tag, folder)
+        return done
+
+    def _take(self, tag: str, folder: Path) -> None:
+        """Load what a builder left in a folder; NotCarried where the engine does not have that image then."""
+        layout = carrying.read(folder)
+        here = self.image(tag)
+        if here is None or here.id != layout.image:
+            lacking = layout.lacking(here.layers if here else ())
+            is_all = len(lacking) == len(layout.layers)
+            try:
+                self.load(layout.archive(tag, lacking))
+            except EngineError as error:
+                raise NotCarried(error.message, always=is_all) from None
+            here = self.image(tag)
+            if here is None or here.id != layout.image:
+                raise NotCarried("the engine names images otherwise", always=is_all)
+        carrying.empty(layout)
+
+    def _baked(
+        self, definition: str, env: Mapping[str, str], on_line: Callable[[str], None], brake: Brake | None
     ) -> Completed:
         ended = Brake()
         with passed_on(brake, ended), watched(ended, self._why, self._patience) as watch:

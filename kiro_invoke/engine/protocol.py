@@ -190,7 +190,7 @@ class Engine(Protocol):
     def make_builder(self, builder: Builder) -> bool:
         """Make a builder, unless one of its name is there already: whether it was made. EngineError if that fails."""
 
-    def on_builder(self, name: str, patience: float) -> Engine:
+    def on_builder(self, name: str, patience: float, kept: Path) -> Engine:
         """This engine, with builds made by a builder, whose images end here. `patience`: see Builder."""
 
     def build_history(self, *arguments: str, seconds: float) -> Completed:

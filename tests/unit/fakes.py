@@ -215,7 +215,7 @@ class FakeEngine:
     def make_builder(self, builder: Builder) -> bool:
         return self.builders.setdefault(builder.name, "") != ""
 
-    def on_builder(self, name: str, patience: float) -> FakeEngine:
+    def on_builder(self, name: str, patience: float, kept: Path) -> FakeEngine:
         del name, patience
         assert self.far is not None
         return self.far
