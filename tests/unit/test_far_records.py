@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from kiro_invoke.builds.bake import LABEL_CHECKOUT, LABEL_PROJECT, LABEL_SERVICE
 from kiro_invoke.builds.planner import Profile, plan_images
 from kiro_invoke.cache import warm
+from kiro_invoke.cache.proving import PROVEN
 from kiro_invoke.cache.remembered import LAYERS, Made, read_made, write_made
 from kiro_invoke.engine.protocol import LocalImage
 from kiro_invoke.model.record import BuildRecord
@@ -35,7 +37,9 @@ def built(root: Path) -> tuple[BuildRecord, Far]:
     engine._facts = replace(FACTS, address="builder team", builder="team")
     engine.bake_lines = recorded("success")
     old = {LABEL_PROJECT: shop.name, LABEL_SERVICE: "web", LABEL_CHECKOUT: shop.checkout}
-    engine.local_images = [LocalImage("sha256:old", (), old, 0.0)]
+    former = [LocalImage(f"sha256:{at}", (), old, float(at)) for at in range(3)]
+    engine.local_images = [*former]
+    (shop.state / PROVEN).write_text(json.dumps({"images": {}, "ids": [image.id for image in former]}))
     recipes = warm.read_recipes(shop, (Profile.DEV,))
     prepared = warm.prepare(shop, recipes, lambda found: plan_images(found, "asked"), ())
     record = warm.run(prepared, shop, engine, lambda _event: None)
@@ -50,4 +54,8 @@ def test_what_a_builder_ran_changes_nothing_that_is_known_of_this_machine(tmp_pa
 
 
 def test_images_that_a_builders_replaced_go_all_the_same(tmp_path: Path) -> None:
-    assert built(tmp_path)[1].local_images == []
+    left = built(tmp_path)[1].local_images
+    assert [image.id for image in left] == [
+        "sha256:1",
+        "sha256:2",
+    ]  # as many as those of the engine's own builds
