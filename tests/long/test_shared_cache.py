@@ -8,9 +8,9 @@ import json
 import os
 import re
 import secrets
+import shutil
 import socket
 import sqlite3
-import subprocess
 import sys
 import threading
 import time
@@ -110,21 +110,32 @@ class World:
         return one
 
 
-@pytest.fixture
-def world(engine: None, tmp_path: Path) -> Iterator[World]:
-    own = f"kiro-test-{os.getpid()}"
-    with registry(tmp_path / "registry") as shared:
+@pytest.fixture(scope="module")
+def bed(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    own, folder = f"kiro-test-{os.getpid()}", tmp_path_factory.mktemp("bed")
+    with registry(folder / "registry") as shared:
         # a name of its own, and no label that says what it is made from: it is this team's base image
         base = f"{shared.host}/kiro-base:latest"
         docker("build", "--tag", base, "-", stdin="FROM debian:13-slim\nLABEL dev.kiro.standin=\n")
         docker("push", "--quiet", base)
         docker("image", "rm", base)
         with (
-            builder(tmp_path / "a", f"{own}-a", shared.host) as a,
-            builder(tmp_path / "b", f"{own}-b", shared.host) as b,
+            builder(folder / "a", f"{own}-a", shared.host) as a,
+            builder(folder / "b", f"{own}-b", shared.host) as b,
         ):
             yield World(shared, a, b)
     command("docker", "image", "rm", "--force", "kiro-shared/app:dev", base)
+
+
+@pytest.fixture
+def world(bed: World) -> World:
+    """Nothing is shared yet, and both builders run; what they built for other tests, they have."""
+    shutil.rmtree(bed.registry.data / "docker/registry/v2/repositories/team", ignore_errors=True)
+    for one in (bed.a, bed.b):
+        if one.process is None or one.is_halted:
+            one.kill()
+            one.start()
+    return bed
 
 
 def test_what_one_machine_built_nobody_builds_again(world: World, tmp_path: Path) -> None:
@@ -272,7 +283,7 @@ def test_a_builder_that_dies_or_hangs_is_left_for_the_engine_here(world: World, 
     project = world.project(tmp_path / "a", world.a.name)
     process = world.a.process
     assert process is not None
-    for at, lose in enumerate((world.a.kill, lambda: _halt(world.b))):
+    for at, lose in enumerate((world.a.kill, world.b.halt)):
         project.builder = (world.a, world.b)[at].name
         project.write(source=f"lost {at}", pause="12")
         losing = threading.Timer(8, lose)
@@ -341,11 +352,3 @@ def _shell_steps(document: str) -> list[str]:
             for part in ("before_script", "script", "after_script"):
                 found += job.get(part, ())
     return found
-
-
-def _halt(one: Builder) -> None:
-    assert one.process is not None
-    for pid in command(
-        "pgrep", "-f", f"^[^ ]*buildkitd.* --root={one.folder}/root|{one.folder}/root"
-    ).out.split():
-        subprocess.run(["kill", "-STOP", pid], check=False)

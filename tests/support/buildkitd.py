@@ -59,8 +59,17 @@ class Builder:
     port: int
     registry: str
     process: subprocess.Popen[bytes] | None = None
+    is_halted: bool = False
+
+    def halt(self) -> None:
+        """Let it hang."""
+        assert self.process is not None
+        self.is_halted = True
+        for pid in (*_below(self.process.pid), self.process.pid):
+            os.kill(pid, signal.SIGSTOP)
 
     def start(self) -> None:
+        self.is_halted = False
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "config.toml").write_text(f'[registry."{self.registry}"]\nhttp = true\n')
         with (self.folder / "log").open("ab") as log:
