@@ -40,11 +40,25 @@ def show_held(out: Paper, shown: Shown) -> None:
     for line in unlocking(held):
         out.line(f"              {line}")
     out.line(f"others'       {told_bytes(shown.others_bytes)} of the engine's build cache; never removed")
-    out.line("registry      no registry cache is configured")
+    for line in _elsewhere(shown):
+        out.line(clean(line))
     whole, history = shown.state
     out.line(f"state folder  {told_bytes(whole)} in .kiro, {told_bytes(history)} of it the history of builds")
     for line in (*_disk(shown), *_growth(shown), *_collection(shown)):
         out.line(clean(line))
+
+
+def _elsewhere(shown: Shown) -> Iterable[str]:
+    """Of what is not on this engine, only where it is: it is others' as well."""
+    if shown.builder:
+        yield f"builder       {shown.builder}: what it holds is its own (docker buildx du --builder {shown.builder})"
+    if shown.shared is None:
+        yield "registry      no registry cache is configured"
+        return
+    if shown.shared.target:
+        yield f"shared cache  filled at {shown.shared.target.told} by warm-cache --push"
+    for entry in shown.shared.sources:
+        yield f"shared cache  read from {entry.told}"
 
 
 def _cells(row: Row, now: float) -> tuple[str, ...]:

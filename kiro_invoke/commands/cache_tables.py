@@ -11,6 +11,7 @@ from kiro_invoke.cache.holdings import Holding, Holdings
 from kiro_invoke.cache.places import Kind
 from kiro_invoke.commands.gc_rules import GcRules
 from kiro_invoke.metrics.statistics import CacheGrowth
+from kiro_invoke.model.shared import SharedCache
 
 WEEK = 7 * 86_400.0
 
@@ -48,6 +49,9 @@ class Shown:
     since: float
     state: tuple[int, int]
     now: float
+    #: The builder that is named, whose cache is not looked at ("": none), and the shared cache.
+    builder: str = ""
+    shared: SharedCache | None = None
 
     @property
     def others_bytes(self) -> int:

@@ -21,6 +21,7 @@ from kiro_invoke.metrics.statistics import CacheGrowth, Growth, growth
 from kiro_invoke.metrics.store import FILE, Store
 from kiro_invoke.model.errors import KiroError
 from kiro_invoke.model.service import Project
+from kiro_invoke.model.shared import SharedCache
 
 
 def show_cache(services: Sequence[str]) -> Callable[[Surface], Answer]:
@@ -45,6 +46,8 @@ def _show(surface: Surface, services: Sequence[str]) -> Answer:
         since=since,
         state=_weights(checkout.project.state),
         now=now,
+        builder=checkout.project.builder.name if checkout.project.builder else "",
+        shared=checkout.project.shared,
     )
     return Answer(_fields(shown, checkout), lambda s: show_held(s.out, shown))
 
@@ -84,6 +87,12 @@ def _weights(state: Path) -> tuple[int, int]:
     return whole, history
 
 
+def _shared_fields(shared: SharedCache | None) -> dict[str, Any] | None:
+    if shared is None:
+        return None
+    return {"to": shared.target.told if shared.target else None, "from": [one.told for one in shared.sources]}
+
+
 def _fields(shown: Shown, checkout: Checkout) -> dict[str, Any]:
     held, facts, rules = shown.held, checkout.engine.facts, shown.rules
     whole, history = shown.state
@@ -96,7 +105,7 @@ def _fields(shown: Shown, checkout: Checkout) -> dict[str, Any]:
         ],
         "cache_bytes": held.cache_bytes,
         "others_bytes": shown.others_bytes,
-        "registry_cache": None,
+        "registry_cache": _shared_fields(shown.shared),
         "state": {"folder": str(checkout.project.state), "bytes": whole, "metrics_bytes": history},
         "disk": {"bytes": rules.disk_bytes, "free_bytes": rules.disk_free},
         "growth": {

@@ -125,6 +125,20 @@ def test_nothing_is_known_of_an_engine_elsewhere(world: World) -> None:
     assert any(line.startswith("growth        not known") for line in lines)
 
 
+def test_what_is_elsewhere_is_told_but_not_looked_at(world: World) -> None:
+    file = world.root / "kiro.yaml"
+    text = file.read_text() if file.exists() else ""
+    file.write_text(f"{text}builder: team\ncache: {{to: 'registry.example/cache:{{service}}'}}\n")
+    answer = run(world)
+    place = "type=registry,ref=registry.example/cache:{service}"
+    assert whole("show-cache", answer)["registry_cache"] == {"to": place, "from": [place]}
+    lines = world.shown(answer)
+    assert "builder       team: what it holds is its own (docker buildx du --builder team)" in lines
+    assert f"shared cache  filled at {place} by warm-cache --push" in lines
+    assert f"shared cache  read from {place}" in lines
+    assert not any(line.startswith("registry ") for line in lines)
+
+
 def test_what_the_engine_will_drop_is_told_with_when(world: World) -> None:
     """Of ours alone; what it makes of others' things is theirs."""
     world.engine.told = EngineInfo(root=str(world.root), is_here=True)
