@@ -22,8 +22,6 @@ from kiro_invoke.model.errors import EngineError
 SILENCE_SECONDS = 5.0
 #: A refusal that comes so soon is no silence: nobody is there.
 _AT_ONCE = 2.0
-#: What executor takes for an engine that is gone.
-_LOST = "ERROR: the builder {name} {why}: code = Unavailable"
 #: What buildx says where a builder is an engine of the driver docker.
 _NO_LAYOUTS = "OCI exporter is not supported"
 
@@ -131,8 +129,7 @@ class FarEngine(DockerEngine):
 
             done = self._bake(definition, env=env, on_line=heard, brake=ended, builder=self._name)
         if watch.trouble and not (brake and brake.pulled):
-            on_line(_LOST.format(name=self._name, why=watch.trouble))
-            return replace(done, returncode=done.returncode or 1)
+            raise EngineError(f"it {watch.trouble}", fix="see `docker buildx ls`")
         return done
 
     def _why(self, seconds: float) -> str:

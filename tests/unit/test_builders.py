@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from kiro_invoke.engine.brake import Brake, passed_on
 from kiro_invoke.engine.builders import creating, labels_at, labels_told, make, trouble_of
-from kiro_invoke.engine.far import watched
+from kiro_invoke.engine.docker import DockerEngine
+from kiro_invoke.engine.far import FarEngine, watched
 from kiro_invoke.engine.protocol import Completed
 from kiro_invoke.model.errors import EngineError
 from kiro_invoke.model.shared import Builder
+from tests.unit.fakes import FACTS
 
 REMOTE = (
     "Name:          team\nDriver:        remote\nNodes:\nName:     team0\nEndpoint: tcp://a:1\nStatus:   {}\n"
@@ -161,3 +167,38 @@ def test_a_registry_is_asked_as_the_builder_reaches_it() -> None:
     assert ran[0][1:5] == ["imagetools", "inspect", "--builder", "team"]
     assert labels_at(run, ["buildx"], "x:1", "", 10.0) == {}
     assert "--builder" not in ran[1]
+
+
+NOTHING = '{"target": {}}'
+
+
+class Hung(FarEngine):
+    """A builder that never ends a build, and does not answer when it is asked."""
+
+    def _bake(self, definition: str, *, brake: Brake | None, **_more: object) -> Completed:
+        ended = threading.Event()
+        assert brake is not None
+        with brake.stopping(ended.set):
+            assert ended.wait(30)
+        return asked(status=1)
+
+    def builder_trouble(self, name: str, seconds: float) -> str:
+        del seconds
+        return f"{name} does not answer"
+
+
+def test_a_builder_that_hangs_is_given_up_with_the_reason(tmp_path: Path) -> None:
+    near = SimpleNamespace(_api=None, _address=None, _facts=FACTS, _run=None, _buildx=None)
+    with pytest.raises(EngineError, match=r"it did not answer for \d+ s \(team does not answer\)"):
+        Hung(cast("DockerEngine", near), "team", 0.2, tmp_path).bake(NOTHING, env={}, on_line=print)
+
+
+def test_whoever_ends_a_build_on_a_builder_ends_no_builder(tmp_path: Path) -> None:
+    near = SimpleNamespace(_api=None, _address=None, _facts=FACTS, _run=None, _buildx=None)
+    brake = Brake()
+    threading.Timer(0.1, brake.pull).start()
+    assert (
+        Hung(cast("DockerEngine", near), "team", 60.0, tmp_path)
+        .bake(NOTHING, env={}, on_line=print, brake=brake)
+        .returncode
+    )
