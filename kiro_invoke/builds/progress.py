@@ -27,6 +27,10 @@ _CONTEXT = re.compile(
 )
 #: `importing cache manifest from REF`, `exporting cache to registry`.
 _SHARED = re.compile(r"^(?P<verb>importing|exporting) cache (?:manifest from|to) (?P<place>.*)$")
+#: What signs a URL: whoever has it may do what it was made for. Registries send clients to such places of stores.
+_SIGNED = re.compile(
+    r"([?&][\w-]*(?:sig|signature|token|key|secret|password|credential)[\w-]*=)[^&\s\"']+", re.IGNORECASE
+)
 _AFTER_PLACE = re.compile(r"^-{10,}$")
 _PLACE = re.compile(r"^(?P<file>.+):(?P<line>\d+)$")
 
@@ -156,7 +160,7 @@ class Progress:
         elif line.startswith('{"') and line.endswith("}"):
             self._event(json.loads(line))
         elif line.strip():
-            self._plain.append(line)
+            self._plain.append(unsigned(line))
 
     @property
     def plain(self) -> tuple[str, ...]:
@@ -269,7 +273,7 @@ class Progress:
         vertex = self._vertexes.setdefault(raw["digest"], _Vertex(name))
         vertex.targets.add(name.target)
         vertex.cached = bool(raw.get("cached", vertex.cached))
-        vertex.error = str(raw.get("error") or vertex.error)
+        vertex.error = unsigned(str(raw.get("error") or vertex.error))
         if raw.get("started") and not vertex.told_start:
             vertex.told_start = True
             self._observer(Started(vertex.name))
@@ -301,6 +305,11 @@ class Progress:
             vertex.lines.append(line)
             del vertex.lines[:-_KEPT_LINES]
             self._observer(Printed(vertex.name, line))
+
+
+def unsigned(text: str) -> str:
+    """The text, its URLs without what signs them."""
+    return _SIGNED.sub(r"\1…", text)
 
 
 def _shown(line: bytes) -> str:

@@ -24,6 +24,8 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 _ENDPOINT = re.compile(r"[a-z][a-z0-9-]*://[^\s,]+|[A-Za-z][A-Za-z0-9_.-]*")
 #: `https://user:password@host`, `user:password@host/name`.
 _PASSWORD = re.compile(r"(^|//)[^/@:]*:[^/@]*@")
+#: What signs a URL: `https://host/place?sv=1&sig=…`.
+_SIGNED = re.compile(r"[?&][\w-]*(sig|signature|token|key|secret|password|credential)[\w-]*=", re.IGNORECASE)
 _CREDENTIAL = re.compile(r"(^|_)(token|secret|password|key)(_|$)|access_key|session_token", re.IGNORECASE)
 _OPEN = re.compile(r"\{([^{}]*)\}")
 #: What must not be missing.
@@ -171,6 +173,8 @@ def _check(key: str, name: str, given: Given) -> None:
 def _no_password(given: Given) -> Given:
     if _PASSWORD.search(given.text):
         raise given.refused("a password stands in it", "log in with `docker login` instead")
+    if _SIGNED.search(given.text):
+        raise given.refused("what signs a URL stands in it", "set the variables that buildx reads instead")
     return given
 
 

@@ -415,3 +415,17 @@ def test_what_another_build_ran_before_and_this_one_runs_again_ran() -> None:
     lines = [*BEGINS, *vertex("[a 1/1] RUN x", **EARLIER), *vertex("[a 1/1] RUN x", **again)]
     (step,) = fed(lines, {"web": "web"})[0].steps
     assert (step.cached, step.seconds) == (False, 2.0)
+
+
+def test_what_signs_a_url_is_not_kept() -> None:
+    url = "https://store.example/layer?X-Amz-Credential=me&X-Amz-Signature=abc123&part=2"
+    error = f'failed to copy: Put "{url}": dial tcp: no route; https://b.example/?sv=1&sig=abc123'
+    progress, seen = fed(
+        [*ran("importing cache manifest from registry.example/c", error=error), f"ERROR: {error}"], FINAL
+    )
+    (trouble,) = progress.cache_troubles
+    (ended,) = [event for event in seen.events if isinstance(event, Ended)]
+    for told in (trouble.why, ended.error, *progress.plain):
+        assert "abc123" not in told
+        assert "https://store.example/layer" in told
+        assert 'part=2": dial tcp: no route' in told

@@ -84,6 +84,7 @@ def test_all_of_a_cache(tmp_path: Path) -> None:
         ("cache:\n  to: type=s3,bucket=b,secret_access_key=abc\n", 3, "is a credential"),
         ("cache:\n  to: {type: azblob, account_url: x, secret_access_key: abc}\n", 3, "is a credential"),
         ("cache:\n  to: type=gha,token=abc\n", 3, "is a credential"),
+        ("cache:\n  to: 'type=azblob,account_url=https://a.example/?sv=1&sig=abc'\n", 3, "signs a URL"),
         ("cache:\n  to: x\n  mode: most\n", 4, '"most" is not known'),
         ("cache:\n  to: x\n  compression: lz4\n", 4, '"lz4" is not known'),
         ("cache:\n  from: [type=local,src=/x]\n", 3, "needs src"),
