@@ -124,6 +124,7 @@ def printed() -> str:
 
 @pytest.fixture
 def machines(engine: None, tmp_path: Path) -> Iterator[tuple[Machine, Machine]]:
+    assert engine is None  # it is there
     first, second = tmp_path / "one", tmp_path / "another checkout"
     write_texts(first, {"greeting/Cargo.toml": MANIFEST})
     write_texts(first / "page", PAGE)

@@ -72,7 +72,7 @@ def test_the_commands_of_a_repository_that_adopts_it(engine: None, tmp_path: Pat
         }
         assert left == before
     finally:
-        kiro("down", "--volumes", cwd=root, env=env)
+        command("docker", "compose", "--project-name", env["COMPOSE_PROJECT_NAME"], "down", "--volumes")
         kiro("clean-cache", "--yes", cwd=root, env=env)
 
 
