@@ -9,7 +9,8 @@ from typing import Never
 from kiro_invoke.builds.planner import Profile, Recipe, plan_images
 from kiro_invoke.builds.progress import Event, Printed, Started
 from kiro_invoke.cache import warm
-from kiro_invoke.commands.building import Request, build_now
+from kiro_invoke.commands.one_build import build_now
+from kiro_invoke.commands.request import Request
 from kiro_invoke.commands.surface import Surface
 from kiro_invoke.engine.brake import Brake
 from kiro_invoke.engine.protocol import Engine

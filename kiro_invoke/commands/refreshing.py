@@ -19,17 +19,11 @@ from kiro_invoke.cache.proving import read_proven
 from kiro_invoke.cache.superseded import replaced_images
 from kiro_invoke.commands import guarding, opening
 from kiro_invoke.commands.build_fields import record_fields
-from kiro_invoke.commands.building import (
-    Request,
-    begun,
-    cleaner_for,
-    planned,
-    prepared_for,
-    tell_of_proofs,
-)
 from kiro_invoke.commands.clean_cache import note_cleaned
 from kiro_invoke.commands.held import whole_checkout
+from kiro_invoke.commands.one_build import begun, cleaner_for, prepared_for, tell_of_proofs
 from kiro_invoke.commands.recording import Recorder
+from kiro_invoke.commands.request import Request, planned
 from kiro_invoke.commands.retrying import Building, settle
 from kiro_invoke.commands.surface import Answer, Surface
 from kiro_invoke.engine.bases import Say

@@ -9,7 +9,8 @@ from kiro_invoke.builds.planner import Profile, Recipe, plan_images
 from kiro_invoke.cache import warm
 from kiro_invoke.cache.proving import ProvenImage, read_proven
 from kiro_invoke.commands import opening
-from kiro_invoke.commands.building import Request, build_now
+from kiro_invoke.commands.one_build import build_now
+from kiro_invoke.commands.request import Request
 from kiro_invoke.commands.surface import Answer, Surface
 from kiro_invoke.engine import ports
 from kiro_invoke.engine.files import make_state_folder

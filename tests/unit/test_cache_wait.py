@@ -14,8 +14,9 @@ from kiro_invoke.builds.executor import Answers, CacheSilent, answering, is_lost
 from kiro_invoke.builds.progress import CacheWait
 from kiro_invoke.builds.shared_cache import Places
 from kiro_invoke.cache import warm
-from kiro_invoke.commands import building
+from kiro_invoke.commands import one_build
 from kiro_invoke.commands.recording import Recorder
+from kiro_invoke.commands.request import Request
 from kiro_invoke.commands.retrying import Building
 from kiro_invoke.engine.brake import Brake
 from kiro_invoke.model.errors import EngineError
@@ -124,8 +125,8 @@ def built(world: World, silence: CacheSilent, *, push: bool) -> tuple[BuildRecor
         return RECORD
 
     made = Building(world.surface, world.project, world.engine, cast("Recorder", None), attempt)
-    request = building.Request((), (), lambda _recipes: BuildPlan(()), push=push)
-    return building._sharing(world.surface, made, world.prepared, attempt, request), attempts
+    request = Request((), (), lambda _recipes: BuildPlan(()), push=push)
+    return one_build._sharing(world.surface, made, world.prepared, attempt, request), attempts
 
 
 def test_a_cache_that_does_not_answer_costs_no_build(world: World) -> None:

@@ -12,8 +12,9 @@ from kiro_invoke import config
 from kiro_invoke.builds.planner import Profile, plan_images
 from kiro_invoke.cache import warm
 from kiro_invoke.commands import building, opening
-from kiro_invoke.commands.building import Request, build_now
+from kiro_invoke.commands.one_build import build_now
 from kiro_invoke.commands.recording import counts, entry_of, once, predicted, verdict
+from kiro_invoke.commands.request import Request
 from kiro_invoke.commands.surface import Surface
 from kiro_invoke.engine.protocol import CacheRecord, ImageFacts
 from kiro_invoke.metrics.entry import CACHED, RAN, Entry

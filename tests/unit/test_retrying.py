@@ -15,7 +15,8 @@ from kiro_invoke.builds.executor import Stopped
 from kiro_invoke.builds.planner import Profile, plan_images
 from kiro_invoke.cache import warm
 from kiro_invoke.cache.namespaces import NAMESPACES, clean_namespace, read_namespaces
-from kiro_invoke.commands import building, opening
+from kiro_invoke.commands import building, one_build, opening
+from kiro_invoke.commands.request import Request
 from kiro_invoke.commands.surface import Answer
 from kiro_invoke.engine.brake import Brake
 from kiro_invoke.engine.protocol import CacheRecord, Completed, ImageFacts
@@ -194,12 +195,12 @@ def test_a_loop_can_stop_it_between_the_attempts(world: World) -> None:
     engine, brake = Scripted([TORN], None), Brake()
     world.engine = engine
     whole = project(world)
-    request = building.Request((), (Profile.DEV,), lambda found: plan_images(found, "x"))
+    request = Request((), (Profile.DEV,), lambda found: plan_images(found, "x"))
 
     recipes = warm.read_recipes(whole, (Profile.DEV,))
     engine.before_second = brake.pull
     with pytest.raises(Stopped):
-        building.build_now(world.surface, whole, engine, recipes, request, brake=brake)
+        one_build.build_now(world.surface, whole, engine, recipes, request, brake=brake)
     assert len(engine.baked) == 1
     assert not (whole.state / NAMESPACES).exists()
 
