@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from kiro_invoke.builds.bake import Surroundings, definition
+from kiro_invoke.builds.cache_patience import answering
 from kiro_invoke.builds.dockerfile import Instruction, Stage
 from kiro_invoke.builds.log import BuildLog
 from kiro_invoke.builds.planner import Recipe, shown
-from kiro_invoke.builds.progress import CacheTrouble, CacheWait, Observer, Progress
+from kiro_invoke.builds.progress import CacheTrouble, Observer, Progress
 from kiro_invoke.engine.brake import Brake, passed_on
 from kiro_invoke.engine.protocol import Engine
 from kiro_invoke.model.errors import BuildFailed, EngineError
@@ -32,10 +31,6 @@ OWN_SETTINGS = {
     # buildx makes a build argument of it: development images are not to change with it
     "SOURCE_DATE_EPOCH": "",
 }
-#: How often it is looked whether the shared cache answers.
-_LOOK_SECONDS = 0.5
-#: A layer on its way to the shared cache is not heard of: it is given so many times the patience for an answer.
-_WRITING_TAKES = 30
 _VARIABLE = re.compile(r"\$(?:\{[^}]*\}|\w+)")
 
 #: Of what a step printed, so many lines are shown.
@@ -52,14 +47,6 @@ _STEP_FAILED = "did not complete successfully"
 
 class Stopped(Exception):
     """A build was ended before its end, as somebody asked."""
-
-
-class CacheSilent(Exception):
-    """The shared cache kept a build waiting for so many `seconds`, to be read or with `writing` to be filled."""
-
-    def __init__(self, seconds: float, *, writing: bool = False) -> None:
-        super().__init__(f"the shared cache did not answer for {seconds:.0f} s")
-        self.writing = writing
 
 
 @dataclass(frozen=True)
@@ -118,51 +105,6 @@ def execute(
 def is_lost(plain: Sequence[str]) -> bool:
     """Whether what the client said after a failure means that the engine or the builder is gone."""
     return any(_LOST.search(line) and _STEP_FAILED not in line for line in plain)
-
-
-@dataclass
-class Answers:
-    """How long the shared cache has kept a build waiting: `patience` seconds at most, to be filled many times that."""
-
-    patience: float
-    #: Why it was given up; None where it was not.
-    gave_up: CacheSilent | None = None
-    _last: CacheWait | None = None
-    _waited: float = 0.0
-
-    def look(self, now: CacheWait | None, seconds: float) -> bool:
-        """What is waited for by now, so many `seconds` after the look before: whether to give it up."""
-        self._waited = self._waited + seconds if now is not None and now == self._last else 0.0
-        self._last = now
-        if now is None:
-            return False
-        limit = self.patience * (_WRITING_TAKES if now.writing else 1)
-        if self._waited > limit:
-            self.gave_up = CacheSilent(limit, writing=now.writing)
-        return self.gave_up is not None
-
-
-@contextmanager
-def answering(progress: Progress, brake: Brake, around: Surroundings) -> Iterator[Answers]:
-    """While inside, pull the brake where a build waits for nothing but the shared cache for too long."""
-    answers, done = Answers(around.cache_patience), threading.Event()
-    if not around.caching:
-        yield answers
-        return
-
-    def look() -> None:
-        while not done.wait(_LOOK_SECONDS):
-            if answers.look(progress.cache_wait, _LOOK_SECONDS):
-                brake.pull()
-                return
-
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
-    try:
-        yield answers
-    finally:
-        done.set()
-        thread.join(_LOOK_SECONDS)
 
 
 def attempt(done: Executed) -> BuildRecord:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from kiro_invoke.builds.executor import CacheSilent
+from kiro_invoke.builds.cache_patience import CacheSilent
 from kiro_invoke.builds.planner import Profile, Recipe
 from kiro_invoke.builds.progress import Observer
 from kiro_invoke.cache import proving, warm

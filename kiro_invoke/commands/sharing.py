@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kiro_invoke.builds.executor import CacheSilent
+from kiro_invoke.builds.cache_patience import CacheSilent
 from kiro_invoke.builds.planner import Recipe
 from kiro_invoke.builds.shared_cache import branches, places, read_only, refs, without
 from kiro_invoke.cache import warm

@@ -10,7 +10,8 @@ from typing import cast
 import pytest
 
 from kiro_invoke.builds.bake import Surroundings
-from kiro_invoke.builds.executor import Answers, CacheSilent, answering, is_lost
+from kiro_invoke.builds.cache_patience import Answers, CacheSilent, answering
+from kiro_invoke.builds.executor import is_lost
 from kiro_invoke.builds.progress import CacheWait
 from kiro_invoke.builds.shared_cache import Places
 from kiro_invoke.cache import warm
