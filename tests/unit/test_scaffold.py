@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 import yaml
+from invoke.parser import Parser
 
+from kiro_invoke import ns
 from kiro_invoke.builds.dockerfile import parse
 from kiro_invoke.changes.context import Rules
 from kiro_invoke.changes.patterns import read_patterns
@@ -886,7 +888,12 @@ def test_what_an_install_left_among_the_sources_is_not_sent_over_the_images_own(
 
 def test_on_request_an_editor_and_continuous_integration_are_set_up() -> None:
     made = written(SHAPES["mixed"], ("ci", "editor"))
-    assert yaml.safe_load(made[".github/workflows/kiro.yaml"])["jobs"]
+    (job,) = yaml.safe_load(made[".github/workflows/kiro.yaml"])["jobs"].values()
+    runs = [step["run"].split() for step in job["steps"] if "run" in step]
+    assert runs.pop(0) == ["pip", "install", "kiro-invoke"]
+    for first, *words in [*runs, ["kiro", *json.loads(made[".vscode/tasks.json"])["tasks"][0]["args"]]]:
+        (task,) = Parser(contexts=ns.to_contexts()).parse_argv(words)
+        assert (first, task.name) == ("kiro", words[0])
     names = [one["name"] for one in json.loads(made[".vscode/launch.json"])["configurations"]]
     assert [name.split()[0] for name in names] == ["api", "web"]
     assert json.loads(made[".vscode/tasks.json"])["tasks"][0]["args"] == ["watch"]
