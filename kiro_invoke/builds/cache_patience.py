@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from kiro_invoke.builds.bake import Surroundings
 from kiro_invoke.builds.progress import CacheWait, Progress
-from kiro_invoke.engine.brake import Brake
+from kiro_invoke.engine.brake import Brake, pulled_when
 
 #: How often it is looked whether the shared cache answers.
 _LOOK_SECONDS = 0.5
@@ -50,21 +49,9 @@ class Answers:
 @contextmanager
 def answering(progress: Progress, brake: Brake, around: Surroundings) -> Iterator[Answers]:
     """While inside, pull the brake where a build waits for nothing but the shared cache for too long."""
-    answers, done = Answers(around.cache_patience), threading.Event()
+    answers = Answers(around.cache_patience)
     if not around.caching:
         yield answers
         return
-
-    def look() -> None:
-        while not done.wait(_LOOK_SECONDS):
-            if answers.look(progress.cache_wait, _LOOK_SECONDS):
-                brake.pull()
-                return
-
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
-    try:
+    with pulled_when(lambda: answers.look(progress.cache_wait, _LOOK_SECONDS), brake, _LOOK_SECONDS):
         yield answers
-    finally:
-        done.set()
-        thread.join(_LOOK_SECONDS)

@@ -52,3 +52,23 @@ def passed_on(brake: Brake | None, to: Brake) -> Iterator[None]:
         return
     with brake.stopping(to.pull):
         yield
+
+
+@contextmanager
+def pulled_when(asks: Callable[[], bool], brake: Brake, pause: float) -> Iterator[None]:
+    """While inside, ask every `pause` seconds, in another thread, whether to pull the brake."""
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.wait(pause):
+            if asks():
+                brake.pull()
+                return
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join(pause)

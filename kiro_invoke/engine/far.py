@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kiro_invoke.engine import carrying
-from kiro_invoke.engine.brake import Brake, passed_on
+from kiro_invoke.engine.brake import Brake, passed_on, pulled_when
 from kiro_invoke.engine.carrying import NotCarried
 from kiro_invoke.engine.docker import DockerEngine
 from kiro_invoke.engine.files import write_whole
@@ -171,25 +170,18 @@ def watched(
     pause: float = 0.5,
 ) -> Iterator[Watch]:
     """While inside, pull the brake once a builder was neither heard nor answered for `patience` seconds."""
-    watch, done = Watch(clock), threading.Event()
+    watch = Watch(clock)
 
-    def look() -> None:
-        while not done.wait(pause):
-            if watch.silent < min(SILENCE_SECONDS, patience):
-                continue
-            asked = clock()
-            why = asks(max(patience - watch.silent, pause))
-            if not why:
-                watch.heard()
-            elif clock() - asked < _AT_ONCE or watch.silent >= patience:
-                watch.trouble = f"did not answer for {watch.silent:.0f} s ({why})"
-                brake.pull()
-                return
+    def is_lost() -> bool:
+        if watch.silent < min(SILENCE_SECONDS, patience):
+            return False
+        asked = clock()
+        why = asks(max(patience - watch.silent, pause))
+        if not why:
+            watch.heard()
+        elif clock() - asked < _AT_ONCE or watch.silent >= patience:
+            watch.trouble = f"did not answer for {watch.silent:.0f} s ({why})"
+        return bool(watch.trouble)
 
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
-    try:
+    with pulled_when(is_lost, brake, pause):
         yield watch
-    finally:
-        done.set()
-        thread.join(pause)
