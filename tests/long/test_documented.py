@@ -44,6 +44,7 @@ def test_the_commands_of_this_repository(warmed: Ran, tmp_path: Path) -> None:
         git("init", "-q", str(folder))
         git("-C", str(folder), "add", "--all")
         git("-C", str(folder), "commit", "-qm", "as it is")
+        git("-C", str(folder), "update-ref", "refs/remotes/origin/main", "HEAD")
     shutil.copy("/etc/ssl/certs/ca-certificates.crt", root / "company.pem")
     env = _env(f"kiro-documented-{os.getpid()}", ("BACKEND", "FRONTEND"))
     try:

@@ -150,6 +150,9 @@ NOT_RUN = {
     "sudo apt-get install docker-ce docker-ce-cli docker-buildx-plugin docker-compose-plugin":
         "of Docker's own packages",
     "kiro warm-cache --pull": "asks registries, and may replace the base images of other tests",
+    "kiro pin-images": "asks registries, and writes into Dockerfiles: tests/docker/test_registry.py",
+    "kiro build --prod --push": "leaves this machine: tests/docker/test_production.py",
+    "kiro build --prod --archive DIST": "leaves this machine: tests/docker/test_production.py",
     "BACKEND_PORT=9080 FRONTEND_PORT=9081 make up": "these ports may be taken; `make up` runs on others",
     'make warm-cache SERVICE="api web"': "services of the reader's: tests/unit/test_kiro_mk.py",
     'make watch SERVICE=api ARGS="--no-live --debug api"': "services of the reader's: tests/unit/test_kiro_mk.py",
