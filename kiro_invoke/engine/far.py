@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ SILENCE_SECONDS = 5.0
 #: A refusal that comes so soon is no silence: nobody is there.
 _AT_ONCE = 2.0
 #: What buildx says where a builder is an engine of the driver docker.
-_NO_LAYOUTS = "OCI exporter is not supported"
+_NO_LAYOUTS = re.compile(r"ERROR: .*OCI exporter is not supported")
 
 #: Why a builder does not answer within so many seconds; "" where it does.
 Asks = Callable[[str, float], str]
@@ -87,7 +88,7 @@ class FarEngine(DockerEngine):
         refused: list[str] = []
 
         def heard(line: str) -> None:
-            if _NO_LAYOUTS in line:
+            if _NO_LAYOUTS.match(line):
                 refused.append(line)
             else:
                 on_line(line)

@@ -134,6 +134,8 @@ class Far(FarEngine):
     tagged: ImageFacts | None = None
     refuses: str = ""
     without_layouts: bool = False
+    #: What a step that fails has printed, as the client tells it afterwards.
+    printed: str = ""
     baked: list[str] = field(default_factory=list)
     loaded: list[int] = field(default_factory=list)
 
@@ -146,6 +148,9 @@ class Far(FarEngine):
         del env, brake
         (row,) = json.loads(definition)["target"]["app"]["output"]
         self.baked.append(row.partition(",")[0])
+        if self.printed:
+            on_line(f"0.123 {self.printed}")
+            return Completed((), 1, "", "")
         if row == "type=docker":
             self.tagged = ImageFacts(digest(b"whole"), {}, 1)
         elif self.without_layouts:
@@ -215,3 +220,12 @@ def test_where_images_come_whole_only_that_is_not_tried_again(tmp_path: Path, tr
     assert far.build().ok
     assert far.build().ok
     assert far.baked == ["type=oci", "type=docker", "type=docker"]
+
+
+def test_a_step_that_prints_such_words_and_fails_is_not_built_again(tmp_path: Path) -> None:
+    far = Far(tmp_path / "arriving", printed="ERROR: OCI exporter is not supported")
+    said: list[str] = []
+    assert not far.bake(DEFINITION, env={}, on_line=said.append).ok
+    assert said == ["0.123 ERROR: OCI exporter is not supported"]
+    assert far.baked == ["type=oci"]
+    assert not (tmp_path / "arriving/whole").exists()
