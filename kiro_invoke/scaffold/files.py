@@ -215,9 +215,9 @@ _WITHOUT = {
     "theirs": f"fail('{_MISSING}: it builds the images of these services')",
 }
 _CI = """\
-# Builds all images, and measures that builds are as fast as they should be.
+# Builds all images, the production ones anew from nothing, and starts the services.
 name: images
-on: [push]
+on: [push, pull_request]
 jobs:
   images:
     runs-on: ubuntu-latest
