@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from kiro_invoke.builds.option_rows import option_row
 from kiro_invoke.builds.planner import SKELETON
 from kiro_invoke.builds.platforms import loadable
 from kiro_invoke.builds.shared_cache import Places
@@ -134,7 +133,9 @@ def _output(target: Target, around: Surroundings) -> str:
     if ship := around.shipment:
         fields = ["type=oci", f"dest={archive(ship.folder, target)}"] if ship.folder else ["type=registry"]
         fields += ["rewrite-timestamp=true"] if around.created is not None else []
-    return _row((*fields, *([f"source-date-epoch={around.created}"] if around.created is not None else ())))
+    return option_row(
+        (*fields, *([f"source-date-epoch={around.created}"] if around.created is not None else ()))
+    )
 
 
 def archive(folder: Path, target: Target) -> Path:
@@ -178,10 +179,4 @@ def literal(text: str) -> str:
 def secret_option(secret: Secret) -> str:
     """The `--secret` option: one row of comma-separated fields."""
     kind, _, value = secret.source.partition(":")
-    return _row((f"id={secret.id}", f"{'src' if kind == 'file' else 'env'}={value}"))
-
-
-def _row(fields: Iterable[str]) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="").writerow(tuple(fields))
-    return buffer.getvalue()
+    return option_row((f"id={secret.id}", f"{'src' if kind == 'file' else 'env'}={value}"))

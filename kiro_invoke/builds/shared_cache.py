@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from kiro_invoke.builds.option_rows import option_row
 from kiro_invoke.engine.bases import registry_of
 from kiro_invoke.model.plan import BuildPlan, Target
 from kiro_invoke.model.shared import CacheEntry, SharedCache
@@ -144,11 +144,7 @@ def _ref(row: str) -> str:
 
 
 def _row(kind: str, attributes: Mapping[str, str]) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="").writerow(
-        [f"type={kind}", *(f"{name}={value}" for name, value in attributes.items())]
-    )
-    return buffer.getvalue()
+    return option_row((f"type={kind}", *(f"{name}={value}" for name, value in attributes.items())))
 
 
 #: What CI systems tell of a build for others' changes: variable -> what it begins with ("": anything).

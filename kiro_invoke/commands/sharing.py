@@ -81,7 +81,8 @@ def with_cache(
 ) -> Sharing:
     """The same build, with what it reads of the shared cache, and fills where it is to and may.
 
-    It is read where others may have built what was not built here, and `always` if so asked.
+    It is read where others may have built what was not built here, and `always` if so asked: each place costs a round
+    trip, which an edit that nobody else has yet need not pay.
     """
     shared = project.shared
     if push and (shared is None or shared.target is None):
@@ -93,11 +94,14 @@ def with_cache(
         push = False
     if push:
         _check_pushable(project, engine, prepared)
+    known = _taken(project)
     wanted = {
         (recipe.service.name, recipe.path)
         for recipe in prepared.recipes
-        if push or always or _is_new(project, engine, recipe)
+        if push or always or known.get(_key(engine, recipe)) != _inputs(recipe)
     }
+    if not wanted:
+        return Sharing(prepared)
     on = branches(surface.environ, shared, *_git_branches(project.root))
     found = places(shared, prepared.plan, project.name, on, push=push)
     caching = {
@@ -186,14 +190,6 @@ def _check_pushable(project: Project, engine: Engine, prepared: warm.Prepared) -
             "--push: the engine's own builder (driver docker) cannot fill a shared cache",
             fix="name a builder of another driver: `builder:` in kiro.yaml, or KIRO_BUILDER",
         )
-
-
-def _is_new(project: Project, engine: Engine, recipe: Recipe) -> bool:
-    """Whether others may have built what was not built here.
-
-    Each place of the cache costs a round trip; an edit that nobody else has yet need not pay it.
-    """
-    return _taken(project).get(_key(engine, recipe)) != _inputs(recipe)
 
 
 def _key(engine: Engine, recipe: Recipe) -> str:

@@ -126,11 +126,7 @@ def _entry(value: Value) -> CacheEntry:
         pairs = _pairs(given)
     if "type" not in pairs:
         raise value.refused(f"{value.key} has no type", f"use one of: {', '.join(KINDS)}")
-    kind = pairs.pop("type")
-    if kind.text not in KINDS:
-        near = nearest(kind.text, KINDS)
-        fix = f'write "{near}"' if near else f"use one of: {', '.join(KINDS)}"
-        raise kind.refused(f'{value.key}: type "{shown(kind.text)}" is not known', fix)
+    kind = _among(pairs.pop("type"), f"{value.key}: type", KINDS)
     needed = _NEEDED.get(kind.text) or ("src" if value.key.startswith("cache.from") else "dest")
     if kind.text != "gha" and needed not in pairs:
         raise value.refused(f"{value.key}: type {kind.text} needs {needed}", f"add `{needed}=…`")
@@ -194,11 +190,14 @@ def _endpoint(value: Value) -> str:
 
 
 def _one_of(value: Value, known: tuple[str, ...]) -> Given:
-    given = value.text()
+    return _among(value.text(), f"{value.key}:", known)
+
+
+def _among(given: Given, what: str, known: tuple[str, ...]) -> Given:
     if given.text not in known:
         near = nearest(given.text, known)
         fix = f'write "{near}"' if near else f"use one of: {', '.join(known)}"
-        raise given.refused(f'{value.key}: "{shown(given.text)}" is not known', fix)
+        raise given.refused(f'{what} "{shown(given.text)}" is not known', fix)
     return given
 
 
